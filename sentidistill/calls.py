@@ -1,0 +1,106 @@
+"""Asking the teacher: prompts in, parsed answers and a full record of every call out."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
+
+from sentidistill.config import Sampling
+from sentidistill.config import Teacher as TeacherParams
+from sentidistill.errors import SentiDistillError
+from sentidistill.prompts import Prompt, given_prefix, stop_strings
+from sentidistill.records import Record, content_id
+from sentidistill.teacher.base import Request
+from sentidistill.teacher.cache import CachedTeacher
+
+Status = Literal["parsed", "repaired", "failed"]
+T = TypeVar("T")
+
+
+class Call(Record):
+    """One teacher call. `key` says what it was for; `raw` is the whole answer, the given beginning included."""
+
+    key: str
+    prompt_id: str
+    raw: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    attempts: int
+    status: Status
+    error: str | None
+
+
+def ask(
+    teacher: CachedTeacher,
+    prompts: dict[str, Prompt],
+    sampling: Sampling,
+    params: TeacherParams,
+    parse: Callable[[str, str], tuple[T | None, bool]],
+    label: str,
+) -> tuple[dict[str, T], list[Call]]:
+    """Ask every prompt; ask again, up to `params.retries` times, where the answer cannot be parsed.
+
+    `parse` takes the key and the raw answer and returns (value or None, whether it was repaired).
+    Returns the values by key, failures left out, and one `Call` for each prompt, in key order.
+    """
+    values: dict[str, T] = {}
+    calls: dict[str, Call] = {}
+    for attempt in range(params.retries + 1):
+        keys = [key for key in sorted(prompts) if key not in values]
+        if not keys:
+            break
+        requests = [
+            Request(
+                prompt=prompts[key],
+                **sampling.model_dump(),
+                stop=stop_strings(params.prompt_format),
+                seed=params.seed,
+                attempt=attempt,
+            )
+            for key in keys
+        ]
+        answers = teacher.generate(requests, label if attempt == 0 else f"{label}, attempt {attempt + 1}")
+        for key, answer in zip(keys, answers):
+            raw = given_prefix(prompts[key], params.prompt_format) + answer.text
+            value, repaired = parse(key, raw) if answer.error is None else (None, False)
+            status: Status = "failed" if value is None else "repaired" if repaired else "parsed"
+            if value is not None:
+                values[key] = value
+            calls[key] = Call(
+                key=key,
+                prompt_id=content_id(repr(prompts[key])),
+                raw=raw,
+                finish_reason=answer.finish_reason,
+                prompt_tokens=answer.prompt_tokens,
+                completion_tokens=answer.completion_tokens,
+                attempts=attempt + 1,
+                status=status,
+                error=answer.error,
+            )
+    return values, [calls[key] for key in sorted(calls)]
+
+
+def summary(calls: Iterable[Call]) -> dict[str, float]:
+    """Counts and shares of the calls' outcomes, and their tokens."""
+    calls = list(calls)
+    by_status = Counter(call.status for call in calls)
+    return {
+        "calls": len(calls),
+        **{f"share_{status}": round(by_status[status] / max(len(calls), 1), 4) for status in Status.__args__},
+        "retried": sum(call.attempts > 1 for call in calls),
+        "cut_off": sum(call.finish_reason == "length" for call in calls),
+        "errors": sum(call.error is not None for call in calls),
+        "prompt_tokens": sum(call.prompt_tokens for call in calls),
+        "completion_tokens": sum(call.completion_tokens for call in calls),
+    }
+
+
+def check_failures(calls: list[Call], limit: float, stage: str) -> None:
+    """Raise `SentiDistillError` with an example where more than the share `limit` of the calls failed."""
+    failed = [call for call in calls if call.status == "failed"]
+    if not calls or len(failed) / len(calls) > limit:
+        example = (failed[0].error or repr(failed[0].raw[:300])) if failed else "there was nothing to ask"
+        raise SentiDistillError(
+            f"{stage}: {len(failed)} of {len(calls)} teacher answers could not be used, teacher.max_failure_rate "
+            f"is {limit}. For example: {example}. Use a better teacher or prompt, or raise the limit"
+        )

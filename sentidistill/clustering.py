@@ -1,0 +1,143 @@
+"""Attributes to perspectives: embedding, clustering, and a map of the result."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sentidistill.attributes import AttributeCount
+from sentidistill.errors import SentiDistillError
+from sentidistill.records import Record
+
+Method = Literal["affinity_propagation", "agglomerative", "kmeans"]
+
+
+class Cluster(Record):
+    """A perspective. `attributes` are commonest first; `cohesion` is their mean cosine to the centre."""
+
+    id: int
+    exemplar: str
+    attributes: list[AttributeCount]
+    count: int
+    cohesion: float
+
+
+def embed(texts: Sequence[str], folder: Path) -> np.ndarray:
+    """Unit-length float32 embeddings, one row per text, by the sentence-transformers model in `folder`."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder))
+    return model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False).astype(np.float32)
+
+
+def cluster(
+    embeddings: np.ndarray,
+    counts: np.ndarray,
+    *,
+    method: Method = "affinity_propagation",
+    preference_percentile: float = 0.5,
+    damping: float = 0.9,
+    max_iter: int = 1000,
+    seed: int = 42,
+    n_clusters: int = 180,
+) -> np.ndarray:
+    """Label of each row of `embeddings` (n x d, unit length); labels are 0, 1, ... without gaps.
+
+    Affinity propagation (Frey & Dueck 2007) runs on minus the squared Euclidean distance, with the
+    `preference_percentile`-th percentile (0 to 100, as numpy takes it) of all similarities as
+    preference. Rows are not copied by frequency, as in the paper; an attribute of count c weighs as much
+    as its 1 + floor(ln(1 + c)) copies would: its row of the similarities is multiplied by that number
+    over the mean of all, so that the preference keeps its meaning. `n_clusters` is for the other two
+    methods alone.
+
+    Raises `SentiDistillError` if affinity propagation does not converge, even with stronger damping.
+    """
+    n = len(embeddings)
+    if n != len(counts):
+        raise ValueError(f"{n} embeddings, but {len(counts)} counts")
+    if n <= 2:
+        return np.arange(n)
+    if method == "agglomerative":
+        from sklearn.cluster import AgglomerativeClustering
+
+        model = AgglomerativeClustering(min(n_clusters, n), metric="cosine", linkage="average")
+        return _without_gaps(model.fit_predict(embeddings))
+    if method == "kmeans":
+        from sklearn.cluster import KMeans
+
+        model = KMeans(min(n_clusters, n), n_init=10, random_state=seed)
+        return _without_gaps(model.fit_predict(embeddings, sample_weight=1 + np.floor(np.log1p(counts))))
+    return _affinity_propagation(embeddings, counts, preference_percentile, damping, max_iter, seed)
+
+
+def _affinity_propagation(embeddings, counts, percentile, damping, max_iter, seed) -> np.ndarray:
+    from sklearn.cluster import AffinityPropagation
+    from sklearn.exceptions import ConvergenceWarning
+
+    similarity = -np.clip(2 - 2 * embeddings.astype(np.float64) @ embeddings.T.astype(np.float64), 0, None)
+    preference = np.percentile(similarity, percentile)
+    weights = 1 + np.floor(np.log1p(np.asarray(counts)))
+    weighted = similarity * (weights / weights.mean())[:, None]
+    stronger = (damping + 1) / 2
+    for attempt_damping, attempt_iter in (
+        (damping, max_iter),
+        (stronger, 2 * max_iter),
+        ((stronger + 1) / 2, 4 * max_iter),
+    ):
+        model = AffinityPropagation(
+            damping=attempt_damping,
+            max_iter=attempt_iter,
+            affinity="precomputed",
+            preference=preference,
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            labels = model.fit_predict(weighted)
+        if model.n_iter_ < attempt_iter and labels.min() >= 0:
+            return _without_gaps(labels)
+    raise SentiDistillError(
+        f"cluster_attributes: affinity propagation did not converge within {4 * max_iter} iterations; "
+        "raise cluster_attributes.max_iter, or choose the method agglomerative"
+    )
+
+
+def _without_gaps(labels: np.ndarray) -> np.ndarray:
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def summarise(attributes: Sequence[AttributeCount], embeddings: np.ndarray, labels: np.ndarray) -> list[Cluster]:
+    """Clusters with their attributes, most mentioned first; the id is the place in this order."""
+    groups = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        centre = embeddings[members].mean(axis=0)
+        cosines = embeddings[members] @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
+        exemplar = attributes[members[int(np.argmax(cosines))]].name
+        ordered = sorted((attributes[i] for i in members), key=lambda a: (-a.count, a.name))
+        groups.append((ordered, exemplar, round(float(cosines.mean()), 4)))
+    groups.sort(key=lambda group: (-sum(a.count for a in group[0]), group[0][0].name))
+    return [
+        Cluster(id=i, exemplar=exemplar, attributes=members, count=sum(a.count for a in members), cohesion=cohesion)
+        for i, (members, exemplar, cohesion) in enumerate(groups)
+    ]
+
+
+def project(embeddings: np.ndarray) -> np.ndarray:
+    """Two coordinates per row for a map: the first two principal components (n x 2)."""
+    from sklearn.decomposition import PCA
+
+    if len(embeddings) < 3:
+        return np.zeros((len(embeddings), 2))
+    return PCA(2, svd_solver="full").fit_transform(embeddings)
+
+
+def silhouette(embeddings: np.ndarray, labels: np.ndarray) -> float | None:
+    """Mean silhouette by cosine distance; None where it is not defined."""
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(labels)) < len(labels):
+        return None
+    return float(silhouette_score(embeddings, labels, metric="cosine"))

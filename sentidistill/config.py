@@ -1,0 +1,306 @@
+"""`params.yaml` as frozen, checked sections. What each key means stands beside it in params.yaml."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentidistill.errors import SentiDistillError
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PromptFormat = Literal["transcript", "chat"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Package(Section):
+    name: str
+    version: str
+    sha256: str
+    sdist: bool = False
+
+
+class PypiModel(Section):
+    source: Literal["pypi"]
+    packages: list[Package]
+    members: str
+    gguf_sha256: str | None = None
+
+
+class HubModel(Section):
+    source: Literal["hub"]
+    repo: str
+    revision: str = "main"
+
+
+class PathModel(Section):
+    source: Literal["path"]
+    path: str
+
+
+ModelSource = Annotated[PypiModel | HubModel | PathModel, Field(discriminator="source")]
+
+
+class PrepareModels(Section):
+    teacher: ModelSource
+    student_base: ModelSource
+    embedder: ModelSource
+
+
+class Vader(Section):
+    package: Package
+    inner_archive: str
+
+
+class Splits(Section):
+    train: Positive
+    validation: Positive
+    test: Positive
+
+
+class PrepareBenchmark(Section):
+    tasks: dict[str, str]
+    negative_below: float
+    positive_above: float
+    per_label: Splits
+    min_chars: Positive
+    max_chars: Positive
+
+
+class VaderTexts(Section):
+    domain: str
+    vader: str
+
+
+class FileTexts(Section):
+    domain: str
+    path: str
+    text_field: str = "text"
+
+
+class Pools(Section):
+    enumeration: Positive
+    style: Positive
+    distillation: Positive
+
+
+class PrepareCorpus(Section):
+    sources: list[VaderTexts | FileTexts]
+    min_chars: Positive
+    max_chars: Positive
+    near_duplicate_similarity: Share
+    pool_sizes: Pools
+
+
+class Teacher(Section):
+    prompt_format: PromptFormat
+    exemplars: bool
+    max_prompt_tokens: Positive
+    retries: Count
+    max_failure_rate: Share
+    seed: int
+
+
+class Student(Section):
+    prompt_format: PromptFormat
+    max_length: Positive
+
+
+class Sampling(Section):
+    temperature: Annotated[float, Field(ge=0)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    top_k: Positive
+    frequency_penalty: float
+    max_new_tokens: Positive
+
+
+class EnumerateAttributes(Section):
+    sampling: Sampling
+
+
+class CollectAttributes(Section):
+    min_texts: Positive
+    min_share: Share
+
+
+class ClusterAttributes(Section):
+    method: Literal["affinity_propagation", "agglomerative", "kmeans"]
+    preference_percentile: Annotated[float, Field(ge=0, le=100)]
+    damping: Annotated[float, Field(ge=0.5, lt=1)]
+    max_iter: Positive
+    n_clusters: Positive
+    with_descriptions: bool
+    seed: int
+
+
+class WriteAnalysisInstructions(Section):
+    explained_attributes: Positive
+    max_per_cluster: Positive
+    sampling: Sampling
+
+
+class ProposeTasks(Section):
+    attributes_per_cluster: Positive
+    max_per_attribute: Positive
+    sampling: Sampling
+
+
+class DefineTasks(Section):
+    max_labels: Annotated[int, Field(ge=2)]
+    max_label_words: Positive
+    max_examples: Positive
+    sampling: Sampling
+
+
+class WriteDemonstrations(Section):
+    prompts_per_task: Positive
+    max_copied_share: Share
+    max_per_task: Positive
+    seed: int
+    sampling: Sampling
+
+
+class BuildInstructions(Section):
+    source: Literal["attributes"] = "attributes"
+    min_demonstrations: Count
+    max_tasks: Positive
+    max_similarity: Share
+
+
+class ComposePrompts(Section):
+    task_prompts: Positive
+    analysis_prompts: Positive
+    mentions_power: Annotated[float, Field(ge=0)]
+    teacher_shots: Count
+    student_shots: list[Count]
+    demonstration_draws: Positive
+    seed: int
+
+
+class CollectResponses(Section):
+    calibrate: bool
+    sampling: Sampling
+
+
+class ScoreDifficulty(Section):
+    top_p: Annotated[float, Field(gt=0, le=1)]
+
+
+class SelectSamples(Section):
+    rate: Annotated[float, Field(gt=0, le=1)]
+    metric: Literal["rank_score", "rank_score_all", "nll", "n_tokens"]
+    strategy: Literal["soft", "hard", "random"]
+    peak: Annotated[float, Field(ge=0, le=1)]
+    stratify: bool
+    seed: int
+
+
+class TrainStudent(Section):
+    epochs: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_ratio: Share
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    max_truncated_share: Share
+    seed: int
+
+
+class Evaluate(Section):
+    tasks: list[str]
+    split: Literal["validation", "test"]
+    shots_per_label: Count
+    demonstration_draws: Positive
+    calibration_texts: Count
+    bootstrap_samples: Positive
+    seed: int
+
+
+class Runtime(Section):
+    device: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    threads: Count
+    rows_per_batch: Positive
+    batch_tokens: Positive
+    chunk: Positive
+    train_rows_per_step: Positive
+    save_steps: Count
+
+
+class Params(Section):
+    vader: Vader
+    teacher: Teacher
+    student: Student
+    prepare_models: PrepareModels
+    prepare_benchmark: PrepareBenchmark
+    prepare_corpus: PrepareCorpus
+    enumerate_attributes: EnumerateAttributes
+    collect_attributes: CollectAttributes
+    cluster_attributes: ClusterAttributes
+    write_analysis_instructions: WriteAnalysisInstructions
+    propose_tasks: ProposeTasks
+    define_tasks: DefineTasks
+    write_demonstrations: WriteDemonstrations
+    build_instructions: BuildInstructions
+    compose_prompts: ComposePrompts
+    collect_responses: CollectResponses
+    score_difficulty: ScoreDifficulty
+    select_samples: SelectSamples
+    train_student: TrainStudent
+    evaluate: Evaluate
+    runtime: Runtime
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        if unknown := sorted(set(self.evaluate.tasks) - set(self.prepare_benchmark.tasks)):
+            raise ValueError(f"evaluate.tasks names {unknown}, which prepare_benchmark.tasks does not define")
+        if self.prepare_benchmark.negative_below > self.prepare_benchmark.positive_above:
+            raise ValueError("prepare_benchmark.negative_below lies above positive_above")
+        if self.train_student.batch_size % self.runtime.train_rows_per_step:
+            raise ValueError("runtime.train_rows_per_step must divide train_student.batch_size")
+        return self
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """Names that the section at `location` of `Params` knows, as far as plain nesting goes."""
+    section: Any = Params
+    for name in location:
+        field = getattr(section, "model_fields", {}).get(name)
+        section = field.annotation if field else None
+    return list(getattr(section, "model_fields", {}))
+
+
+def _explain(problem: dict[str, Any], path: Path) -> str:
+    location = problem["loc"]
+    key = ".".join(map(str, location)) or "the file"
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), n=1, cutoff=0.0)
+        return f"{path}: unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{path}: {key} is missing"
+    return f"{path}: {key}: {problem['msg']}"
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check the whole of `path`.
+
+    Raises `SentiDistillError` naming the key, and for an unknown key the nearest known one.
+    Numbers such as `2e-5`, which YAML 1.1 reads as text, are accepted as numbers.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SentiDistillError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(values, dict):
+        raise SentiDistillError(f"{path}: expected sections such as 'teacher:', found {type(values).__name__}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise SentiDistillError("\n".join(_explain(problem, path) for problem in error.errors())) from error

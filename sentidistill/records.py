@@ -1,0 +1,74 @@
+"""JSONL and JSON files: stable bytes, atomic writes, errors that name the line."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sentidistill.errors import SentiDistillError
+
+
+class Record(BaseModel):
+    """Base of every row that a stage writes: immutable, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+
+
+def content_id(*parts: Any) -> str:
+    """First 16 hex digits of the SHA-256 of `parts` as canonical JSON."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` so that a reader sees the old file or the new one, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Record]) -> None:
+    lines = (json.dumps(row.model_dump(mode="json"), ensure_ascii=False, sort_keys=True) for row in rows)
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SentiDistillError(f"{path}: {error}") from error
+
+
+def read_jsonl(path: str | Path, schema: type[R]) -> list[R]:
+    """Rows of `path` as `schema`; a bad line raises an error with its number."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SentiDistillError(f"{path}: cannot be read ({error})") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(schema.model_validate_json(line))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise SentiDistillError(
+                f"{path}, line {number}: not a {schema.__name__} ({problem['msg']} at "
+                f"{'.'.join(map(str, problem['loc'])) or 'the line'}); rerun the stage that writes this file"
+            ) from error
+    return rows

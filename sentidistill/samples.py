@@ -1,0 +1,62 @@
+"""Samples of the distillation pool: an instruction, demonstrations and a text; later with an answer."""
+
+from sentidistill.prompts import Prompt
+from sentidistill.records import Record
+
+CUE = {"analysis": "Analysis:"}
+
+
+class PoolPrompt(Record):
+    """One question for the teacher. The student sees the first `student_shots` of the `demonstrations`.
+
+    `stratum` is what selection keeps its share of: the task, or the open analysis instruction.
+    """
+
+    id: str
+    stratum: str
+    cluster: int
+    family: str
+    instruction: str
+    labels: list[str]
+    text_id: str
+    text: str
+    demonstrations: list[tuple[str, str]]
+    student_shots: int
+
+    def prompt(self, shots: int | None = None) -> Prompt:
+        """The prompt with the first `shots` demonstrations, by default all."""
+        return prompt(self.family, self.instruction, self.text, self.demonstrations[:shots])
+
+
+class Answered(Record):
+    """A pool prompt's answer by the teacher. `label_scores` are log-probabilities in the order of the labels."""
+
+    id: str
+    answer: str
+    label_scores: list[float]
+    uncalibrated: str
+
+
+class TrainRow(Record):
+    """What the student is trained on: the prompt's parts and the answer."""
+
+    id: str
+    stratum: str
+    family: str
+    instruction: str
+    text: str
+    demonstrations: list[tuple[str, str]]
+    answer: str
+
+    def prompt(self, shots: int | None = None) -> Prompt:
+        return prompt(self.family, self.instruction, self.text, self.demonstrations[:shots])
+
+
+def prompt(family: str, instruction: str, text: str, demonstrations: list[tuple[str, str]]) -> Prompt:
+    """The one form in which tasks and analyses are put to the teacher and the student."""
+    return Prompt(
+        instruction=instruction,
+        input=f"Input: {text}",
+        demonstrations=tuple((f"Input: {example}", output) for example, output in demonstrations),
+        cue=CUE.get(family, "Output:"),
+    )

@@ -1,0 +1,44 @@
+"""What every stage shares: how it starts, how it fails, where its metrics go."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sentidistill import records
+from sentidistill.errors import SentiDistillError
+
+
+def run(main: Callable[..., None], *arguments: str) -> None:
+    """Call `main` as a command: one clear message and exit code 1 for a fault of the input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "sentence_transformers", "datasets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # The progress bars of libraries would drown our own lines in a DVC log.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        main(*arguments)
+    except SentiDistillError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; finished teacher answers are kept, run the same command again to continue")
+
+
+def cache_root() -> Path:
+    """`.cache` of the repository; of the parent repository inside `dvc exp run --queue` and `--temp`."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
+
+
+def finish(name: str, metrics: dict[str, Any]) -> None:
+    """Write `metrics/{name}.json` and show the same figures as a table."""
+    records.write_json(f"metrics/{name}.json", metrics)
+    table = Table("figure", "value", title=name)
+    for key, value in metrics.items():
+        table.add_row(key, str(value))
+    Console(stderr=True).print(table)

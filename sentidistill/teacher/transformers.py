@@ -1,0 +1,283 @@
+"""The teacher in this process, by transformers: prefixes shared by many prompts are computed once."""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sentidistill.config import PromptFormat
+from sentidistill.prompts import completion_text, prompt_text, render
+from sentidistill.teacher.base import Request, Response
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+MIN_SHARED_TOKENS = 32
+MIN_GROUP = 3
+
+
+class TransformersTeacher:
+    """Answers requests with a local causal language model.
+
+    Prompts with the same instruction and demonstrations form a group whose common beginning goes
+    through the model once; its key-value cache is copied to every row. Rows of a batch are padded
+    between that beginning and their own text, and lie there behind the attention mask. Where the
+    model has sliding-window layers and a prompt is longer than the window, the padding (a few
+    tokens, as rows are sorted by length) narrows the window by as much.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        identity: str,
+        prompt_format: PromptFormat,
+        max_prompt_tokens: int,
+        rows_per_batch: int,
+        batch_tokens: int,
+    ):
+        self._model, self._tokenizer = model, tokenizer
+        self._identity, self._format = identity, prompt_format
+        self._max_prompt_tokens = max_prompt_tokens
+        self._rows_per_batch, self._batch_tokens = rows_per_batch, batch_tokens
+        self._end_ids = _end_ids(model, tokenizer)
+
+    def cache_key(self, request: Request) -> str:
+        rendered = prompt_text(request.prompt, self._tokenizer, self._format)
+        choices = [completion_text(request.prompt, choice, self._format) for choice in request.choices]
+        settings = {key: value for key, value in asdict(request).items() if key not in ("prompt", "choices")}
+        return json.dumps([rendered, self._identity, choices, {} if choices else settings], sort_keys=True)
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        import torch
+
+        rendered = [render(request.prompt, self._tokenizer, self._format).prompt_ids for request in requests]
+        answers: list[Response | None] = [None] * len(requests)
+        groups: dict[tuple, list[int]] = {}
+        for index, (request, ids) in enumerate(zip(requests, rendered)):
+            if len(ids) > self._max_prompt_tokens:
+                reason = f"the prompt has {len(ids)} tokens, teacher.max_prompt_tokens is {self._max_prompt_tokens}"
+                answers[index] = Response("", "error", len(ids), 0, error=reason)
+                continue
+            prompt = request.prompt
+            groups.setdefault((prompt.instruction, prompt.demonstrations, request.choices), []).append(index)
+        with torch.inference_mode():
+            for group in _with_small_groups_joined(groups, rendered):
+                shared = _shared_length([rendered[index] for index in group])
+                if len(group) < MIN_GROUP or shared < MIN_SHARED_TOKENS:
+                    shared = 0
+                prefix = self._prefix(rendered[group[0]][:shared])
+                for batch in self._batches(group, rendered, shared, requests):
+                    ids = [rendered[index] for index in batch]
+                    asked = [requests[index] for index in batch]
+                    ask = self._score if asked[0].choices else self._sample
+                    for index, answer in zip(batch, ask(prefix, shared, ids, asked)):
+                        answers[index] = answer
+        return answers
+
+    def _prefix(self, ids: list[int]) -> "Cache | None":
+        import torch
+
+        if not ids:
+            return None
+        tensor = torch.tensor([ids], device=self._model.device)
+        return self._model(input_ids=tensor, use_cache=True, logits_to_keep=1).past_key_values
+
+    def _batches(
+        self, group: list[int], rendered: list[list[int]], shared: int, requests: Sequence[Request]
+    ) -> Iterator[list[int]]:
+        """Rows of about the same length, within the limits of rows and of tokens (prefix included)."""
+        batch: list[int] = []
+        for index in sorted(group, key=lambda index: (len(rendered[index]), rendered[index])):
+            rows = max(1, len(requests[index].choices))
+            width = len(rendered[index]) + (0 if requests[index].choices else requests[index].max_new_tokens)
+            if batch and (len(batch) >= self._rows_per_batch or (len(batch) + 1) * width * rows > self._batch_tokens):
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch
+
+    def _start(self, prefix: "Cache | None", shared: int, ids: list[list[int]]):
+        """Forward of the rows' own parts. Returns (last logits, cache, attention mask, next positions)."""
+        import torch
+
+        device = self._model.device
+        cache = None
+        if prefix is not None:
+            cache = copy.deepcopy(prefix)
+            cache.batch_repeat_interleave(len(ids))
+        width = max(len(row) for row in ids) - shared
+        own = torch.full((len(ids), width), self._tokenizer.pad_token_id, device=device)
+        mask = torch.ones((len(ids), shared + width), dtype=torch.long, device=device)
+        for number, row in enumerate(ids):
+            length = len(row) - shared
+            own[number, width - length :] = torch.tensor(row[shared:], device=device)
+            mask[number, shared : shared + width - length] = 0
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        output = self._model(
+            input_ids=own,
+            attention_mask=mask,
+            position_ids=positions[:, shared:],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1], output.past_key_values, mask, positions[:, -1:] + 1
+
+    def _score(
+        self, prefix: "Cache | None", shared: int, ids: list[list[int]], requests: Sequence[Request]
+    ) -> list[Response]:
+        """Summed log-probability of every choice as the answer; the choices are the same in all rows."""
+        import torch
+
+        choices = [
+            render(requests[0].prompt, self._tokenizer, self._format, choice).completion_ids
+            for choice in requests[0].choices
+        ]
+        first, cache, mask, positions = self._start(prefix, shared, ids)
+        logprobs = first.float().log_softmax(-1)
+        scores = logprobs[:, [choice[0] for choice in choices]]
+        longest = max(len(choice) for choice in choices)
+        if longest > 1:
+            rows, number = len(ids), len(choices)
+            cache.batch_repeat_interleave(number)
+            inputs = torch.full((number, longest - 1), self._tokenizer.pad_token_id)
+            targets = torch.zeros((number, longest - 1), dtype=torch.long)
+            inside = torch.zeros((number, longest - 1), dtype=torch.long)
+            for row, choice in enumerate(choices):
+                inputs[row, : len(choice) - 1] = torch.tensor(choice[:-1], dtype=torch.long)
+                targets[row, : len(choice) - 1] = torch.tensor(choice[1:], dtype=torch.long)
+                inside[row, : len(choice) - 1] = 1
+            inputs, targets, inside = (t.repeat(rows, 1).to(mask.device) for t in (inputs, targets, inside))
+            steps = torch.arange(longest - 1, device=mask.device)
+            logits = self._model(
+                input_ids=inputs,
+                attention_mask=torch.cat([mask.repeat_interleave(number, 0), inside], 1),
+                position_ids=positions.repeat_interleave(number, 0) + steps,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits
+            logits = logits.float()
+            picked = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
+            scores = scores + (picked * inside).sum(-1).view(rows, number)
+        return [
+            Response(
+                text=request.choices[int(row.argmax())],
+                finish_reason="choice",
+                prompt_tokens=len(prompt),
+                completion_tokens=0,
+                choice_logprobs=tuple(round(value, 5) for value in row.tolist()),
+            )
+            for request, prompt, row in zip(requests, ids, scores.cpu())
+        ]
+
+    def _sample(
+        self, prefix: "Cache | None", shared: int, ids: list[list[int]], requests: Sequence[Request]
+    ) -> list[Response]:
+        import torch
+
+        logits, cache, mask, positions = self._start(prefix, shared, ids)
+        draws = [np.random.default_rng(request.random_seed()).random(request.max_new_tokens) for request in requests]
+        tokens: list[list[int]] = [[] for _ in requests]
+        finished: dict[int, Response] = {}
+        active = list(range(len(requests)))
+        while True:
+            asked = [requests[index] for index in active]
+            uniform = torch.tensor([draws[index][len(tokens[index])] for index in active], device=logits.device)
+            logits = logits.float()
+            for row, (index, request) in enumerate(zip(active, asked)):
+                if request.frequency_penalty and tokens[index]:
+                    used = torch.tensor(tokens[index], device=logits.device)
+                    penalty = torch.full(used.shape, -request.frequency_penalty, device=logits.device)
+                    logits[row].index_add_(0, used, penalty)
+            chosen = _pick(logits, asked, uniform)
+            for index, token in zip(active, chosen.tolist()):
+                if token not in self._end_ids:
+                    tokens[index].append(token)
+                ended = token in self._end_ids
+                answer = self._finish(requests[index], len(ids[index]), tokens[index], ended)
+                if answer is not None:
+                    finished[index] = answer
+            keep = [row for row, index in enumerate(active) if index not in finished]
+            if not keep:
+                return [finished[index] for index in range(len(requests))]
+            if len(keep) < len(active):
+                rows = torch.tensor(keep, device=logits.device)
+                cache.batch_select_indices(rows)
+                mask, positions, chosen = mask[rows], positions[rows], chosen[rows]
+                active = [active[row] for row in keep]
+            mask = torch.cat([mask, mask.new_ones((len(active), 1))], 1)
+            output = self._model(
+                input_ids=chosen[:, None],
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            logits, positions = output.logits[:, -1], positions + 1
+
+    def _finish(self, request: Request, prompt_tokens: int, tokens: list[int], ended: bool) -> Response | None:
+        """The response, if the answer is complete: at its end token, a stop string or the limit."""
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        cuts = [position for stop in request.stop if (position := text.find(stop)) >= 0]
+        if cuts:
+            return Response(text[: min(cuts)], "stop", prompt_tokens, len(tokens))
+        if ended or len(tokens) >= request.max_new_tokens:
+            return Response(text, "stop" if ended else "length", prompt_tokens, len(tokens))
+        return None
+
+
+def _end_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    configured = model.generation_config.eos_token_id
+    several = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*several, tokenizer.eos_token_id] if token is not None}
+
+
+def _pick(logits: "torch.Tensor", requests: Sequence[Request], uniform: "torch.Tensor") -> "torch.Tensor":
+    """One token per row: the likeliest at temperature 0, else by top-k and top-p from `uniform`.
+
+    Only the top k are sorted: a full sort of 262k logits costs more than the model's own step.
+    """
+    import torch
+
+    width = min(max(request.top_k for request in requests), logits.shape[-1])
+    values, tokens = logits.topk(width, dim=-1)
+    device = logits.device
+    temperature = torch.tensor([request.temperature for request in requests], device=device)[:, None]
+    top_k = torch.tensor([request.top_k for request in requests], device=device)[:, None]
+    top_p = torch.tensor([request.top_p for request in requests], device=device)[:, None]
+    rank = torch.arange(width, device=device)[None]
+    values = values / temperature.clamp(min=1e-6)
+    probabilities = values.masked_fill(rank >= top_k, -torch.inf).softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    kept = torch.where(before < top_p, probabilities, 0.0)
+    cumulative = (kept / kept.sum(-1, keepdim=True)).cumsum(-1)
+    position = (cumulative <= uniform[:, None].float()).sum(-1).clamp(max=width - 1)
+    position = torch.where(temperature[:, 0] > 0, position, 0)
+    return tokens.gather(-1, position[:, None])[:, 0]
+
+
+def _shared_length(rows: list[list[int]]) -> int:
+    """Tokens that all `rows` begin with; at least one is left to each row."""
+    shortest, first = min(map(len, rows)), rows[0]
+    return next(
+        (place for place in range(shortest - 1) if any(row[place] != first[place] for row in rows)), shortest - 1
+    )
+
+
+def _with_small_groups_joined(groups: dict[tuple, list[int]], rendered: list[list[int]]) -> list[list[int]]:
+    """Groups worth a prefix of their own; the rest joined where they have the same choices."""
+    large, small = [], {}
+    for (_, _, choices), group in groups.items():
+        worth = len(group) >= MIN_GROUP and _shared_length([rendered[i] for i in group]) >= MIN_SHARED_TOKENS
+        if worth:
+            large.append(group)
+        else:
+            small.setdefault(choices, []).extend(group)
+    return large + list(small.values())

@@ -1,0 +1,109 @@
+"""Supervised fine-tuning of the student on the teacher's answers, by TRL."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentidistill.config import PromptFormat, TrainStudent
+from sentidistill.prompts import render
+from sentidistill.samples import TrainRow
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Rows as token ids. `completion_mask` is 1 on the answer and its end token, 0 on the prompt."""
+
+    input_ids: list[list[int]]
+    completion_mask: list[list[int]]
+    truncated: int
+    dropped: int
+
+
+def tokenise(
+    rows: Sequence[TrainRow], tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, max_length: int
+) -> Tokenised:
+    """Ids of every row that fits into `max_length` tokens.
+
+    A row that is too long loses demonstrations, last ones first (`truncated`), and is left out
+    (`dropped`) if it does not even fit without any. Answers are never cut.
+    """
+    input_ids, masks = [], []
+    truncated = dropped = 0
+    for row in rows:
+        for shots in range(len(row.demonstrations), -1, -1):
+            one = render(row.prompt(shots), tokenizer, prompt_format, row.answer, end=True)
+            if len(one.prompt_ids) + len(one.completion_ids) <= max_length:
+                truncated += shots < len(row.demonstrations)
+                input_ids.append(one.prompt_ids + one.completion_ids)
+                masks.append([0] * len(one.prompt_ids) + [1] * len(one.completion_ids))
+                break
+        else:
+            dropped += 1
+    return Tokenised(input_ids, masks, truncated, dropped)
+
+
+def train(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    data: Tokenised,
+    params: TrainStudent,
+    *,
+    max_length: int,
+    rows_per_step: int,
+    save_steps: int,
+    checkpoints: Path,
+) -> list[dict[str, float]]:
+    """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
+
+    With `save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last
+    one found there, and the folder is removed at the end.
+    """
+    from datasets import Dataset
+    from transformers.trainer_utils import get_last_checkpoint
+    from trl import SFTConfig, SFTTrainer
+
+    on_cpu = model.device.type == "cpu"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    config = SFTConfig(
+        output_dir=str(checkpoints),
+        num_train_epochs=params.epochs,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=params.warmup_ratio,  # transformers 5 takes a share below 1 here
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        per_device_train_batch_size=rows_per_step,
+        gradient_accumulation_steps=params.batch_size // rows_per_step,
+        train_sampling_strategy="group_by_length",
+        max_length=max_length,
+        completion_only_loss=True,
+        packing=False,
+        use_cpu=on_cpu,
+        bf16=not on_cpu,
+        gradient_checkpointing=False,
+        logging_steps=5,
+        logging_first_step=True,
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 500,
+        save_total_limit=1,
+        seed=params.seed,
+        data_seed=params.seed,
+        report_to="none",
+        disable_tqdm=None,
+    )
+    dataset = Dataset.from_dict({"input_ids": data.input_ids, "completion_mask": data.completion_mask})
+    model.train()
+    trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+    model.eval()
+    shutil.rmtree(checkpoints)
+    return [
+        {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]

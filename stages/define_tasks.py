@@ -1,0 +1,60 @@
+"""proposals -> data/task_definitions.jsonl: exact tasks with labels or format, and examples that obey them.
+
+A row: {"id": "77c0...", "cluster": 3, "name": "Urgency Rating", "family": "scoring", "instruction": "Rate ...",
+"labels": ["1", "2", "3"], "format": "", "examples": [["Send someone NOW!", "3"]]}
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from sentidistill import calls, config, records, stage
+from sentidistill.instructions import TaskDefinition, TaskProposal, define
+from sentidistill.parsing import FAMILIES, parse_definition
+from sentidistill.prompts import Template
+from sentidistill.teacher.local import open_model
+
+
+def main() -> None:
+    params = config.load()
+    section, teacher = params.define_tasks, params.teacher
+    template = Template("define_tasks", exemplars=teacher.exemplars)
+    proposals = {row.id: row for row in records.read_jsonl("data/task_proposals.jsonl", TaskProposal)}
+    prompts = {
+        key: template.prompt(same="family", name=row.name, family=row.family, description=row.description)
+        for key, row in proposals.items()
+    }
+    reasons = Counter()
+
+    def read_answer(key: str, raw: str) -> tuple[TaskDefinition | None, bool]:
+        definition = parse_definition(raw)
+        if definition is None:
+            reasons["no_instruction"] += 1
+            return None, False
+        task, reason = define(
+            proposals[key], definition, section.max_labels, section.max_label_words, section.max_examples
+        )
+        reasons[reason] += bool(reason)
+        return task, task is not None and len(task.examples) < min(len(definition.examples), section.max_examples)
+
+    with open_model(
+        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
+    ) as model:
+        tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks")
+    calls.check_failures(asked, teacher.max_failure_rate, "define_tasks")
+    rows = [tasks[key] for key in proposals if key in tasks]
+    records.write_jsonl("data/calls/define_tasks.jsonl", asked)
+    records.write_jsonl("data/task_definitions.jsonl", rows)
+    families = Counter(row.family for row in rows)
+    stage.finish(
+        "define_tasks",
+        {
+            **calls.summary(asked),
+            "definitions": len(rows),
+            **{f"definitions_{family}": families[family] for family in FAMILIES},
+            **{f"unusable_{reason}": number for reason, number in sorted(reasons.items()) if reason},
+        },
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

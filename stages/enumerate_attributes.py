@@ -1,0 +1,67 @@
+"""corpus -> data/mentions.jsonl: the attributes that the teacher finds in each text of the enumeration pool.
+
+A row: {"text_id": "09ab...", "name": "frustration", "description": "How annoyed ...", "value": "high"}
+"""
+
+from pathlib import Path
+
+from sentidistill import calls, config, records, stage
+from sentidistill.attributes import Mention
+from sentidistill.corpus import Text
+from sentidistill.parsing import Attribute, parse_attributes
+from sentidistill.prompts import Template
+from sentidistill.teacher.local import open_model
+
+
+def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, bool]:
+    """Attributes of an answer, each name once; None if there are none or all come from the exemplars.
+
+    An answer counts as repaired if it names an attribute more than once.
+    """
+    attributes = parse_attributes(raw)
+    once = {attribute.name: attribute for attribute in reversed(attributes)}
+    new = {name for name, attribute in once.items() if f"{name}|{attribute.value}".lower() not in copied}
+    if not new:
+        return None, False
+    return [once[name] for name in dict.fromkeys(a.name for a in attributes)], len(once) < len(attributes)
+
+
+def main() -> None:
+    params = config.load()
+    section, teacher = params.enumerate_attributes, params.teacher
+    template = Template("enumerate_attributes", exemplars=teacher.exemplars)
+    exemplar_attributes = [a for _, output in template.demonstrations for a in parse_attributes(output)]
+    copied = {f"{a.name}|{a.value}".lower() for a in exemplar_attributes}
+    texts = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
+    prompts = {text.id: template.prompt(text=text.text) for text in texts}
+    with open_model(
+        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
+    ) as model:
+        answers, asked = calls.ask(
+            model, prompts, section.sampling, teacher, lambda _, raw: read_answer(raw, copied), "enumerate_attributes"
+        )
+    calls.check_failures(asked, teacher.max_failure_rate, "enumerate_attributes")
+    mentions = [
+        Mention(text_id=key, name=a.name, description=a.description, value=a.value)
+        for key in sorted(answers)
+        for a in answers[key]
+    ]
+    records.write_jsonl("data/calls/enumerate_attributes.jsonl", asked)
+    records.write_jsonl("data/mentions.jsonl", mentions)
+    from_exemplars = {attribute.name for attribute in exemplar_attributes}
+    stage.finish(
+        "enumerate_attributes",
+        {
+            **calls.summary(asked),
+            "mentions": len(mentions),
+            "mentions_per_text": round(len(mentions) / len(texts), 3),
+            "distinct_names": len({mention.name for mention in mentions}),
+            "share_of_mentions_named_in_exemplars": round(
+                sum(mention.name in from_exemplars for mention in mentions) / len(mentions), 4
+            ),
+        },
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

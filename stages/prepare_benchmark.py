@@ -1,0 +1,49 @@
+"""rated sentences -> data/benchmark/<task>/{train,validation,test}.jsonl, classes equally frequent.
+
+A row: {"id": "5f1c...", "text": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
+"""
+
+from sentidistill import config, corpus, records, stage
+from sentidistill.benchmark.tasks import LABELS, Example, label
+from sentidistill.config import PrepareBenchmark
+from sentidistill.corpus import Rated
+from sentidistill.errors import SentiDistillError
+
+
+def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> dict[str, list[Example]]:
+    """Disjoint splits with the same number of texts of each class, by content hash."""
+    ratings = {corpus.text_id(corpus.clean(row.text)): row.rating for row in rows}
+    texts = corpus.distinct((row.text for row in rows), params.min_chars, params.max_chars)
+    by_label: dict[str, list[Example]] = {name: [] for name in LABELS}
+    for text in texts:
+        key = corpus.text_id(text)
+        of = label(ratings[key], params.negative_below, params.positive_above)
+        by_label[of].append(Example(id=key, text=text, label=of, rating=ratings[key]))
+    splits: dict[str, list[Example]] = {}
+    start = 0
+    for name, size in params.per_label.model_dump().items():
+        for of, examples in by_label.items():
+            if len(examples) < start + size:
+                raise SentiDistillError(
+                    f"task {task}: {len(examples)} {of} texts, the splits need {start + size}; "
+                    "lower prepare_benchmark.per_label"
+                )
+            splits.setdefault(name, []).extend(examples[start : start + size])
+        splits[name].sort(key=lambda example: example.id)
+        start += size
+    return splits
+
+
+def main() -> None:
+    params = config.load()
+    sizes = {}
+    for task, file in params.prepare_benchmark.tasks.items():
+        rows = corpus.rated_sentences(params.vader, stage.cache_root() / "downloads", file)
+        for name, examples in split(rows, params.prepare_benchmark, task).items():
+            records.write_jsonl(f"data/benchmark/{task}/{name}.jsonl", examples)
+            sizes[f"{task} {name}"] = len(examples)
+    stage.finish("prepare_benchmark", sizes)
+
+
+if __name__ == "__main__":
+    stage.run(main)

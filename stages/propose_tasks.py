@@ -1,0 +1,72 @@
+"""clusters -> data/task_proposals.jsonl: ideas for tasks about the commonest attributes of each perspective.
+
+A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12, "name": "Rude Words", "family": "extraction",
+"description": "Quote the words of the text that are impolite."}
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from sentidistill import calls, config, records, stage
+from sentidistill.clustering import Cluster
+from sentidistill.instructions import TaskProposal, needs_two_texts
+from sentidistill.parsing import FAMILIES, Proposal, parse_proposals
+from sentidistill.prompts import Template
+from sentidistill.teacher.local import open_model
+
+
+def main() -> None:
+    params = config.load()
+    section, teacher = params.propose_tasks, params.teacher
+    template = Template("propose_tasks", exemplars=teacher.exemplars)
+    prompts, origin = {}, {}
+    for cluster in records.read_jsonl("data/clusters.jsonl", Cluster):
+        names = [attribute.name for attribute in cluster.attributes]
+        for attribute in cluster.attributes[: section.attributes_per_cluster]:
+            related = [name for name in names if name != attribute.name][:4]
+            key = f"{cluster.id:04d} {attribute.name}"
+            prompts[key] = template.prompt(name=attribute.name, description=attribute.description, related=related)
+            origin[key] = (cluster.id, attribute)
+
+    dropped = Counter()
+
+    def read_answer(_: str, raw: str) -> tuple[list[Proposal] | None, bool]:
+        proposals = parse_proposals(raw)
+        one_text = [p for p in proposals if not needs_two_texts(f"{p.name} {p.description}")]
+        dropped["two_texts"] += len(proposals) - len(one_text)
+        kept = list({p.family + p.name.casefold(): p for p in one_text}.values())
+        dropped["repeated"] += len(one_text) - len(kept)
+        return kept[: section.max_per_attribute] or None, len(kept) < len(proposals)
+
+    with open_model(
+        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
+    ) as model:
+        answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "propose_tasks")
+    calls.check_failures(asked, teacher.max_failure_rate, "propose_tasks")
+    rows = [
+        TaskProposal(
+            id=records.content_id(origin[key][0], origin[key][1].name, proposal.family, proposal.name),
+            cluster=origin[key][0],
+            attribute=origin[key][1].name,
+            mentions=origin[key][1].count,
+            **proposal.model_dump(),
+        )
+        for key in sorted(answers)
+        for proposal in answers[key]
+    ]
+    records.write_jsonl("data/calls/propose_tasks.jsonl", asked)
+    records.write_jsonl("data/task_proposals.jsonl", rows)
+    families = Counter(row.family for row in rows)
+    stage.finish(
+        "propose_tasks",
+        {
+            **calls.summary(asked),
+            "proposals": len(rows),
+            **{f"proposals_{family}": families[family] for family in FAMILIES},
+            **{f"dropped_{reason}": number for reason, number in sorted(dropped.items())},
+        },
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

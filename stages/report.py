@@ -1,0 +1,140 @@
+"""everything -> report.md, metrics/report.json and the figures in plots/."""
+
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from sentidistill import config, records, stage
+from sentidistill.benchmark.metrics import bootstrap_macro_f1, interval
+from sentidistill.benchmark.predictions import Prediction
+from sentidistill.benchmark.tasks import LABELS
+from sentidistill.clustering import Cluster
+from sentidistill.instructions import Instruction
+from sentidistill.report import figures
+from sentidistill.samples import Answered, PoolPrompt
+
+CALLING_STAGES = (
+    "enumerate_attributes",
+    "write_analysis_instructions",
+    "propose_tasks",
+    "define_tasks",
+    "write_demonstrations",
+    "collect_responses",
+)
+EXAMPLES = 10
+
+
+def gains(
+    predictions: dict[str, list[Prediction]], tasks: list[str], samples: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """Student minus base in points of macro-F1 for each task and, under "mean", their mean; paired bootstrap."""
+    place = {label: number for number, label in enumerate(LABELS)}
+    arrays = {}
+    for task in tasks:
+        columns = []
+        for model in ("student_base", "student"):
+            rows = sorted((row for row in predictions[model] if row.task == task), key=lambda row: row.id)
+            columns.append(([row.id for row in rows], rows))
+        assert columns[0][0] == columns[1][0], "both models are tested on the same records"
+        gold = np.array([place[row.gold] for row in columns[0][1]])
+        arrays[task] = (gold, [np.array([place[row.predicted] for row in rows]) for _, rows in columns])
+    result = {}
+    for name, chosen in [*((task, [arrays[task]]) for task in tasks), ("mean", list(arrays.values()))]:
+        values = bootstrap_macro_f1(chosen, len(LABELS), samples, seed)
+        low, high = interval(values[:, 1] - values[:, 0])
+        result[name] = {"low": low, "high": high}
+    return result
+
+
+def cell(text: str, limit: int = 240) -> str:
+    """`text` fit for a cell of a Markdown table."""
+    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def example_rows(pool: list[PoolPrompt], answers: dict[str, str], seed: int) -> list[dict[str, str]]:
+    answered = [row for row in pool if row.id in answers]
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(answered), min(EXAMPLES, len(answered)), replace=False)
+    return [
+        {
+            "instruction": cell(answered[i].instruction),
+            "text": cell(answered[i].text),
+            "answer": cell(answers[answered[i].id]),
+        }
+        for i in chosen
+    ]
+
+
+def main() -> None:
+    params = config.load()
+    tasks, seed = params.evaluate.tasks, params.evaluate.seed
+    roles = ("student_base", "student", "teacher")
+    scores = {role: records.read_json(f"metrics/evaluate/{role}.json") for role in roles}
+    predictions = {role: records.read_jsonl(f"data/predictions/{role}.jsonl", Prediction) for role in roles}
+    gained = gains(predictions, tasks, params.evaluate.bootstrap_samples, seed)
+    for name in (*tasks, "mean"):
+        change = scores["student"][name]["macro_f1"] - scores["student_base"][name]["macro_f1"]
+        gained[name]["mean"] = round(change, 2)
+    ratio = scores["student"]["mean"]["macro_f1"] / scores["teacher"]["mean"]["macro_f1"]
+
+    plots = Path("plots")
+    clusters_map = pd.read_csv(plots / "clusters.csv")
+    figures.training_loss(pd.read_csv(plots / "training_loss.csv"), plots / "training_loss.png")
+    figures.difficulty(pd.read_csv(plots / "difficulty.csv"), params.select_samples.metric, plots / "difficulty.png")
+    figures.cluster_map(clusters_map, plots / "clusters.png")
+    table = pd.DataFrame(
+        {role: [scores[role][task]["macro_f1"] for task in [*tasks, "mean"]] for role in roles}, [*tasks, "mean"]
+    )
+    figures.scores(table, plots / "scores.png")
+    records.write_text(plots / "scores.csv", table.rename_axis("task").to_csv())
+
+    instructions = records.read_jsonl("data/instructions.jsonl", Instruction)
+    answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
+    pool = records.read_jsonl("data/prompts.jsonl", PoolPrompt)
+    random = np.random.default_rng(seed)
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
+    text = template.render(
+        split=params.evaluate.split,
+        tasks=tasks,
+        labels=LABELS,
+        base=scores["student_base"],
+        student=scores["student"],
+        teacher=scores["teacher"],
+        gain=gained["mean"],
+        gains=gained,
+        ratio=ratio,
+        shots=params.evaluate.shots_per_label,
+        draws=params.evaluate.demonstration_draws,
+        calibration=params.evaluate.calibration_texts,
+        n_attributes=len(clusters_map),
+        clusters=records.read_jsonl("data/clusters.jsonl", Cluster),
+        instructions=instructions,
+        families=dict(sorted(Counter(row.family for row in instructions).items())),
+        shown_instructions=[
+            instructions[i] for i in sorted(random.choice(len(instructions), min(12, len(instructions)), replace=False))
+        ],
+        calls={name: records.read_json(f"metrics/{name}.json") for name in CALLING_STAGES},
+        examples=example_rows(pool, answers, seed),
+        selection=records.read_json("metrics/select_samples.json"),
+        training=records.read_json("metrics/train_student.json"),
+    )
+    records.write_text("report.md", text)
+    records.write_json(
+        "metrics/report.json",
+        {
+            "macro_f1": {role: scores[role]["mean"]["macro_f1"] for role in roles},
+            "gain": {key: gained["mean"][key] for key in ("mean", "low", "high")},
+            "student_to_teacher": round(ratio, 4),
+        },
+    )
+    print(f"report.md: student {gained['mean']['mean']:+.1f} points of mean macro-F1 over its base")
+
+
+if __name__ == "__main__":
+    stage.run(main)

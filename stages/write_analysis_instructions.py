@@ -1,0 +1,48 @@
+"""clusters -> data/analysis_instructions.jsonl: open instructions for the analysis of a text.
+
+A row: {"cluster": 3, "text": "How does the author of the text treat other people?"}
+"""
+
+from pathlib import Path
+
+from sentidistill import calls, config, records, stage
+from sentidistill.clustering import Cluster
+from sentidistill.instructions import AnalysisInstruction, usable_analysis
+from sentidistill.parsing import parse_instructions
+from sentidistill.prompts import Template
+from sentidistill.teacher.local import open_model
+
+
+def main() -> None:
+    params = config.load()
+    section, teacher = params.write_analysis_instructions, params.teacher
+    template = Template("write_analysis_instructions", exemplars=teacher.exemplars)
+    clusters = records.read_jsonl("data/clusters.jsonl", Cluster)
+    prompts = {
+        f"{cluster.id:04d}": template.prompt(
+            names=[attribute.name for attribute in cluster.attributes],
+            explained=cluster.attributes[: section.explained_attributes],
+        )
+        for cluster in clusters
+    }
+
+    def read_answer(_: str, raw: str) -> tuple[list[str] | None, bool]:
+        items = parse_instructions(raw)
+        kept = usable_analysis(items, section.max_per_cluster)
+        return kept or None, len(kept) < min(len(items), section.max_per_cluster)
+
+    with open_model(
+        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
+    ) as model:
+        answers, asked = calls.ask(
+            model, prompts, section.sampling, teacher, read_answer, "write_analysis_instructions"
+        )
+    calls.check_failures(asked, teacher.max_failure_rate, "write_analysis_instructions")
+    rows = [AnalysisInstruction(cluster=int(key), text=text) for key in sorted(answers) for text in answers[key]]
+    records.write_jsonl("data/calls/write_analysis_instructions.jsonl", asked)
+    records.write_jsonl("data/analysis_instructions.jsonl", rows)
+    stage.finish("write_analysis_instructions", {**calls.summary(asked), "instructions": len(rows)})
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,153 @@
+"""Tiny models for tests, made in seconds: a teacher that has learned the formats, a student that knows nothing.
+
+A random teacher writes nothing that parses, so the teacher is trained, for some seconds, to continue
+our prompts with the answers of the exemplars. `python -m tests.tiny_models FOLDER` writes all three.
+"""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from sentidistill.prompts import SEPARATOR, Template, transcript
+
+TEMPLATES = (
+    "enumerate_attributes",
+    "write_analysis_instructions",
+    "propose_tasks",
+    "define_tasks",
+    "write_demonstrations",
+)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def worked_examples() -> list[tuple[str, str]]:
+    """(prompt text without exemplars, answer) of every hand-written exemplar."""
+    pairs = []
+    for name in TEMPLATES:
+        template = Template(name, exemplars=False)
+        for row in yaml.safe_load(Path("prompts", f"{name}.yaml").read_text()):
+            values = {key: value for key, value in row.items() if key != "output"}
+            prompt = template.prompt(**values)
+            pairs.append((transcript(prompt), row["output"].strip().removeprefix(prompt.prefill)))
+    return pairs
+
+
+def tokenizer(texts: list[str]):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|end|>"]
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    raw.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=1200, special_tokens=special, initial_alphabet=alphabet)
+    )
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def language_model(vocabulary: int, hidden: int = 16, layers: int = 2, seed: int = 0):
+    """A random Llama in float32."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=2048,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    ).eval()
+
+
+def teach(model, tok, pairs: list[tuple[str, str]], steps: int, seed: int = 0) -> float:
+    """Train `model` on the answers of `pairs`; returns the last loss."""
+    import torch
+
+    prompts = [tok(text)["input_ids"] for text, _ in pairs]
+    answers = [tok(f"{answer}\n{SEPARATOR}", add_special_tokens=False)["input_ids"] for _, answer in pairs]
+    width = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers))
+    ids = torch.zeros(len(pairs), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    labels = torch.full_like(ids, -100)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers)):
+        length = len(prompt) + len(answer)
+        ids[row, :length] = torch.tensor(prompt + answer)
+        mask[row, :length] = 1
+        labels[row, len(prompt) : length] = torch.tensor(answer)
+    torch.manual_seed(seed)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    model.train()
+    for _ in range(steps):
+        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+    model.eval()
+    return float(loss.detach())
+
+
+def embedder(texts: list[str], folder: Path) -> None:
+    """A random sentence-transformers model of the usual layout."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import models as modules
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    tok = tokenizer(texts)
+    inner = folder.with_name(f"{folder.name}-inner")
+    BertModel(
+        BertConfig(
+            vocab_size=len(tok),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=128,
+        )
+    ).save_pretrained(inner)
+    tok.save_pretrained(inner)
+    transformer = modules.Transformer(str(inner), max_seq_length=64)
+    SentenceTransformer(modules=[transformer, modules.Pooling(32)], device="cpu").save(str(folder))
+
+
+def build(folder: Path) -> float:
+    """Write teacher/, student/ and embedder/ into `folder`; returns the teacher's loss on its formats."""
+    pairs = worked_examples()
+    texts = [text + answer for text, answer in pairs]
+    tok = tokenizer(texts)
+    teacher = language_model(len(tok), hidden=96)
+    loss = teach(teacher, tok, pairs, steps=220)
+    student = language_model(len(tok), seed=1)
+    for name, model in (("teacher", teacher), ("student", student)):
+        model.save_pretrained(folder / name)
+        tok.save_pretrained(folder / name)
+    embedder(texts, folder / "embedder")
+    return loss
+
+
+if __name__ == "__main__":
+    print(f"teacher's loss: {build(Path(sys.argv[1])):.3f}")
