@@ -121,7 +121,7 @@ def define(
         return None, "labels_alike"
     if _scale_without_direction(definition.instruction):
         return None, "scale_without_direction"
-    if not closed and not form or proposal.family == "structured" and not _keys(form):
+    if not closed and (not form or (proposal.family == "structured" and not _distinct(_keys(form)))):
         return None, "no_format"
     task = TaskDefinition(
         **proposal.model_dump(include={"id", "cluster", "mentions", "name", "family"}),
@@ -170,6 +170,11 @@ def check_output(family: str, labels: Sequence[str], form: str, text: str, outpu
 def _keys(form: str) -> list[str]:
     """Names in double quotes: the keys that a structured task's format asks for."""
     return re.findall(r'"([^"]{1,40})"', form)
+
+
+def _distinct(names: list[str]) -> bool:
+    """Whether there are names, and no two of them equal."""
+    return 0 < len(names) == len(set(names))
 
 
 def _same_meaning(a: str, b: str) -> bool:

@@ -1,7 +1,7 @@
 """analysis instructions + definitions + demonstrations -> data/instructions.jsonl, what the student is to learn.
 
-A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "family": "scoring", "name": "Urgency Rating", "text": "Rate ... Answer
-with one of: 1, 2, 3.", "labels": ["1", "2", "3"], "demonstrations": [["Send someone NOW!", "3"]]}
+A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "family": "scoring", "name": "Urgency Rating", "text": "Rate ...
+Answer with one of: 1, 2, 3.", "labels": ["1", "2", "3"], "demonstrations": [["Send someone NOW!", "3"]]}
 """
 
 from collections import Counter, defaultdict

@@ -1,7 +1,7 @@
 """clusters -> data/task_proposals.jsonl: ideas for tasks about the commonest attributes of each perspective.
 
-A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12, "name": "Rude Words", "family": "extraction",
-"description": "Quote the words of the text that are impolite."}
+A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12, "name": "Rude Words",
+"family": "extraction", "description": "Quote the words of the text that are impolite."}
 """
 
 from collections import Counter

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentidistill import config
+from sentidistill.errors import SentiDistillError
+
+
+def changed(tmp_path: Path, change) -> Path:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    change(values)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "params/smoke.yaml"])
+def test_the_committed_params_are_valid(path):
+    assert config.load(path).train_student.batch_size > 0
+
+
+def test_every_alternative_has_the_keys_of_the_default():
+    def keys(values, prefix=""):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict) and prefix + key not in {"prepare_models.", "prepare_benchmark.tasks"}:
+                if not prefix.startswith("prepare_models"):
+                    yield from keys(value, f"{prefix}{key}.")
+
+    default = set(keys(yaml.safe_load(Path("params.yaml").read_text())))
+    for path in Path("params").glob("*.yaml"):
+        assert set(keys(yaml.safe_load(path.read_text()))) == default, path
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
+    path = changed(tmp_path, lambda values: values["train_student"].update(learning_rat=1))
+    with pytest.raises(SentiDistillError, match=r"train_student\.learning_rat; did you mean learning_rate\?"):
+        config.load(path)
+
+
+def test_an_unknown_section_is_named(tmp_path):
+    path = changed(tmp_path, lambda values: values.update(train_studnet={}))
+    with pytest.raises(SentiDistillError, match=r"unknown key train_studnet; did you mean train_student\?"):
+        config.load(path)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    path = changed(tmp_path, lambda values: values["select_samples"].pop("rate"))
+    with pytest.raises(SentiDistillError, match=r"select_samples\.rate is missing"):
+        config.load(path)
+
+
+def test_a_value_out_of_range_is_named(tmp_path):
+    path = changed(tmp_path, lambda values: values["select_samples"].update(rate=2))
+    with pytest.raises(SentiDistillError, match=r"select_samples\.rate: .*less than or equal to 1"):
+        config.load(path)
+
+
+@pytest.mark.parametrize("text", ["2e-5", "3e-05"])
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path, text):
+    path = changed(tmp_path, lambda values: values["train_student"].update(learning_rate=text))
+    assert config.load(path).train_student.learning_rate == float(text)
+
+
+def test_an_evaluated_task_has_to_be_prepared(tmp_path):
+    path = changed(tmp_path, lambda values: values["evaluate"].update(tasks=["tweet", "yelp"]))
+    with pytest.raises(SentiDistillError, match="yelp"):
+        config.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [\n"])
+def test_a_file_that_is_no_params_file_is_refused(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(SentiDistillError, match=r"params\.yaml"):
+        config.load(path)

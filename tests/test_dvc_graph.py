@@ -1,0 +1,101 @@
+"""dvc.yaml says what the code really reads, and the README says what dvc.yaml says."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts.closure import closure
+from scripts.readme import generated
+from sentidistill import config
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def body(name: str) -> dict:
+    return STAGES[name].get("do", STAGES[name])
+
+
+def paths(entries: list) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def outputs(name: str) -> list:
+    return [*body(name).get("outs", []), *body(name).get("metrics", [])]
+
+
+def expanded(name: str, path: str) -> list[str]:
+    return [path.replace("${item}", item) for item in STAGES[name].get("foreach", [""])]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_dependencies_are_the_import_closure(name):
+    code = {path for path in paths(body(name)["deps"]) if path.endswith(".py")}
+    assert code == closure(ROOT / "stages" / f"{name}.py")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_is_described_and_runs_the_module_of_its_name(name):
+    assert body(name)["desc"]
+    suffix = " ${item}" if "foreach" in STAGES[name] else ""
+    assert body(name)["cmd"] == f"python -m stages.{name}{suffix}"
+    assert not {"always_changed", "frozen"} & set(body(name))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_outputs_are_ignored_by_git_or_small_and_in_git(name):
+    for entry in outputs(name):
+        options = entry if isinstance(entry, dict) else {entry: {}}
+        for path, settings in options.items():
+            assert not settings.get("persist")
+            for one in expanded(name, path):
+                ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", one], cwd=ROOT).returncode == 0
+                in_git = settings.get("cache") is False
+                assert ignored != in_git, f"{one} must be either ignored by git or 'cache: false'"
+
+
+def test_no_two_stages_write_one_path():
+    written = [one for name in STAGES for path in paths(outputs(name)) for one in expanded(name, path)]
+    assert len(written) == len(set(written))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_exist_and_leave_the_machine_out(name):
+    for key in [one for key in body(name)["params"] for one in expanded(name, key)]:
+        value = PARAMS
+        for part in key.split("."):
+            value = value[part]
+        assert key.split(".")[0] != "runtime"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_params_section_the_stage_reads_is_declared(name):
+    """Sections are read as `params.SECTION`, or straight off `config.load()`."""
+    text = (ROOT / "stages" / f"{name}.py").read_text()
+    read = {s for s in config.Params.model_fields if f"params.{s}" in text or f"config.load().{s}" in text}
+    declared = {key.split(".")[0] for key in body(name)["params"]}
+    assert read - {"runtime"} <= declared
+
+
+def test_every_stage_has_a_module_a_section_and_a_metrics_file():
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert modules == set(STAGES)
+    for name in STAGES:
+        assert any(path.startswith(f"metrics/{name}") for path in paths(outputs(name)))
+    shared = {"vader", "teacher", "student", "runtime"}
+    assert set(PARAMS) - shared == set(STAGES) - {"report"}
+
+
+def test_prompt_templates_are_dependencies():
+    for template in (ROOT / "prompts").iterdir():
+        users = [name for name in STAGES if f"prompts/{template.name}" in paths(body(name)["deps"])]
+        assert users == [template.stem]
+
+
+def test_readme_shows_the_stages_and_the_graph_of_dvc_yaml():
+    assert generated((ROOT / "dvc.yaml").read_text()) in (ROOT / "README.md").read_text(), (
+        "README.md is out of date: run `python -m scripts.readme`"
+    )

@@ -1,0 +1,138 @@
+import pytest
+
+from sentidistill.instructions import (
+    TaskDefinition,
+    TaskProposal,
+    balanced,
+    check_output,
+    copied,
+    define,
+    distinct_tasks,
+    needs_two_texts,
+    usable_analysis,
+)
+from sentidistill.parsing import Definition
+
+CLOSED = TaskProposal(
+    id="1", cluster=0, attribute="joy", mentions=3, name="Joy", family="classification", description="Decide."
+)
+KEYS = 'a JSON object with the keys "target" and "strength"'
+
+
+def defined(
+    family="classification", labels=("happy", "sad"), form="", examples=(("I love it", "happy"),), text="Decide."
+):
+    definition = Definition(instruction=text, labels=list(labels), format=form, examples=list(examples))
+    return define(CLOSED.model_copy(update={"family": family}), definition, 4, 3, 5)
+
+
+def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
+    task, reason = defined()
+    assert reason == ""
+    assert task.text() == "Decide. Answer with one of: happy, sad."
+    assert task.examples == [("I love it", "happy")]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"labels": ["happy"]}, "number_of_labels"),
+        ({"labels": list("abcde")}, "number_of_labels"),
+        ({"labels": ["happy", "so happy that one could sing"]}, "long_label"),
+        ({"labels": ["disagree", "disagreeing"]}, "labels_alike"),
+        ({"labels": ["positive", "feels positive"]}, "labels_alike"),
+        ({"text": "Rate it from 1 (very fun) to 5 (very fun)."}, "scale_without_direction"),
+        ({"text": "Decide which of the two texts is better."}, "two_texts"),
+        ({"examples": [("I love it", "great")]}, "no_valid_example"),
+        ({"family": "extraction", "form": ""}, "no_format"),
+        ({"family": "structured", "form": "a JSON object"}, "no_format"),
+    ],
+)
+def test_an_unusable_definition_is_dropped_with_its_reason(change, reason):
+    assert defined(**change) == (None, reason)
+
+
+@pytest.mark.parametrize(
+    "labels", [["afraid", "not afraid"], ["polite", "neutral", "rude"], ["low", "very low"], ["1", "2"]]
+)
+def test_labels_that_differ_in_meaning_are_kept(labels):
+    task, reason = defined(labels=labels, examples=[("x", labels[0])])
+    assert reason == ""
+    assert task.labels == labels
+
+
+@pytest.mark.parametrize(
+    ("family", "output", "expected"),
+    [
+        ("classification", " Happy. ", ("happy", "")),
+        ("classification", "glad", (None, "label")),
+        ("scoring", "", (None, "empty")),
+        ("extraction", '"the OLD radio"', ("the OLD radio", "")),
+        ("extraction", "old; summer", ("old; summer", "")),
+        ("extraction", "None.", ("none", "")),
+        ("extraction", "a new radio", (None, "span")),
+        ("structured", '{"target": "x", "strength": "high"}', ('{"target": "x", "strength": "high"}', "")),
+        ("structured", "{'target': 'x', 'strength': 1", ('{"target": "x", "strength": 1}', "")),
+        ("structured", '{"target": "x"}', (None, "keys")),
+        ("structured", "none", (None, "json")),
+        ("analysis", "Any text.", ("Any text.", "")),
+    ],
+)
+def test_answers_have_to_obey_their_format(family, output, expected):
+    text = "the old radio sounds like summer"
+    assert check_output(family, ["happy", "sad"], KEYS, text, output) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Compare the two reviews.", True),
+        ("Which of both texts is kinder?", True),
+        ("Is text A better than text B?", True),
+        ("Does the first text agree with the second?", True),
+        ("Name two words of the text.", False),
+        ("Is the author of the text of two minds?", False),
+    ],
+)
+def test_tasks_on_two_texts_are_recognised(text, expected):
+    assert needs_two_texts(text) is expected
+
+
+def test_analysis_instructions_are_distinct_and_about_the_text():
+    items = ["How does the text show joy?", "How does the text show joy.", "Sing!", "What colour is the sky today?"]
+    assert usable_analysis(items, 5) == ["How does the text show joy?"]
+
+
+def test_copies_of_a_source_are_recognised():
+    sources = ["@friend omg this bus is sooo late AGAIN lol"]
+    assert copied("omg this bus is sooo late again today", sources, 0.5)
+    assert not copied("omg this train is never on time lol", sources, 0.5)
+
+
+def task(number: int, family: str, cluster: int, text: str) -> TaskDefinition:
+    labels = ["yes", "no"] if family in ("classification", "scoring") else []
+    return TaskDefinition(
+        id=str(number),
+        cluster=cluster,
+        mentions=1,
+        name="n",
+        family=family,
+        instruction=text,
+        labels=labels,
+        format="" if labels else KEYS,
+        examples=[],
+    )
+
+
+def test_repeated_tasks_are_merged_and_a_limit_keeps_the_balance():
+    tasks = [task(i, "classification", 0, f"Decide whether it is number {i} of the things.") for i in range(6)]
+    tasks += [
+        task(10, "extraction", 1, "Quote the words that show it."),
+        task(11, "extraction", 1, "Quote words that show it."),
+    ]
+    different = distinct_tasks(tasks, 0.9)
+    assert sum(one.family == "extraction" for one in different) == 1
+    everything = [task(i, "classification", i % 2, f"Task {'x' * i}") for i in range(6)] + [tasks[6]]
+    chosen = balanced(everything, 3)
+    assert [one.family for one in chosen].count("extraction") == 1
+    assert {one.cluster for one in chosen if one.family == "classification"} == {0, 1}

@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentidistill.parsing import (
+    parse_attributes,
+    parse_definition,
+    parse_instructions,
+    parse_json,
+    parse_labels,
+    parse_pairs,
+    parse_proposals,
+)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"
+ANSWER = """Here is what I found:
+
+1. **Overall Sentiment**: Attribute Description - The general tone (e.g. warm). Attribute Value - POSITIVE
+2. **Emotion: Anger**
+Attribute Description: How angry the author is.
+Attribute Value: High
+
+3. **Attribute: Trust** Attribute Description: Whether one relies on others. Attribute Value: **low**
+
+I hope this helps!"""
+
+
+def test_attributes_in_the_styles_of_large_teachers():
+    found = [(a.name, a.description, a.value) for a in parse_attributes(ANSWER)]
+    assert found == [
+        ("overall sentiment", "The general tone (e.g. warm).", "POSITIVE"),
+        ("emotion", "How angry the author is.", "High"),
+        ("trust", "Whether one relies on others.", "low"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("- Tone: how it sounds\n- **Joy**: how happy one is", ["tone", "joy"]),
+        ("1) Joy - how happy one is\n2) Trust", ["joy", "trust"]),
+        ("### 1. **Joy**\n- Attribute Description: x y\n- Attribute Value: high\n\n### 2. Trust", ["joy", "trust"]),
+        ("<think>1. **Wrong**</think>1. **Joy**", ["joy"]),
+        ("1. **Joy** Attribute Description: x. Attribute Value: y\n2. **Tru", ["joy", "tru"]),
+        ("I cannot help with that.", []),
+        ("", []),
+    ],
+)
+def test_attributes_in_other_list_styles(text, names):
+    assert [attribute.name for attribute in parse_attributes(text)] == names
+
+
+def test_an_item_without_description_does_not_swallow_the_next():
+    first, second = parse_attributes("1. **Joy**\n2. **Fear** Attribute Description: how afraid. Attribute Value: no")
+    assert (first.name, first.description, first.value) == ("joy", "", "")
+    assert (second.description, second.value) == ("how afraid.", "no")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_mutation_of_an_answer_makes_a_parser_raise(data):
+    cut = data.draw(st.integers(0, len(ANSWER)))
+    noise = data.draw(st.text(alphabet='*:-#\n 1.ab"{}[]|Attribute Value', max_size=30))
+    text = ANSWER[:cut] + noise + ANSWER[cut + data.draw(st.integers(0, 40)) :]
+    for parse in (parse_attributes, parse_instructions, parse_proposals, parse_pairs, parse_definition, parse_json):
+        parse(text)
+    assert all(attribute.name == attribute.name.lower() for attribute in parse_attributes(text))
+
+
+def test_every_attribute_of_real_answers_is_found():
+    if not SHARED.exists():
+        pytest.skip("the reference enumerations are not on this machine")
+    for line in SHARED.read_text().splitlines():
+        row = json.loads(line)
+        numbered = [part for part in row["response"].split("\n") if part[:1].isdigit()]
+        found = parse_attributes(row["response"])
+        assert len(found) == len(numbered)
+        assert all(attribute.description and attribute.value for attribute in found[:-1])
+
+
+def test_instructions_keep_their_colons():
+    text = "1. Read closely: who is praised?\n2. **Describe the tone**\n"
+    assert parse_instructions(text) == ["Read closely: who is praised?", "Describe the tone."]
+
+
+def test_proposals_need_a_known_kind_a_name_and_a_description():
+    text = (
+        "1. classification: **Level** - Decide it.\n2. structured output: **Profile**: Fill it in.\n"
+        "3. Extraction: Rude words: quote them\n4. singing: **Song** - Sing it.\n5. scoring: **Empty** -"
+    )
+    assert [(p.family, p.name) for p in parse_proposals(text)] == [
+        ("classification", "Level"),
+        ("structured", "Profile"),
+        ("extraction", "Rude words"),
+    ]
+
+
+def test_a_definition_in_markdown():
+    text = (
+        "**Instruction:** Decide how angry the author is\n**Labels:** angry, calm, and neither\n"
+        '**Examples:**\n**Input:** "Go away!"\n**Output:** angry\n\nInput: Good morning\nOutput: calm\n\nThat is all.'
+    )
+    found = parse_definition(text)
+    assert found.instruction == "Decide how angry the author is."
+    assert found.labels == ["angry", "calm", "neither"]
+    assert found.examples == [("Go away!", "angry"), ("Good morning", "calm")]
+
+
+def test_a_definition_keeps_the_quotes_of_its_format():
+    found = parse_definition('Instruction: Fill it in.\nFormat: an object with "a" and "b"\nExamples:\n')
+    assert found.format == 'an object with "a" and "b"'
+
+
+def test_pairs_keep_json_with_blank_lines_and_drop_halves():
+    text = 'Input: x\nOutput: {"a": 1,\n\n"b": 2}\nInput: y\n'
+    assert parse_pairs(text) == [("x", '{"a": 1,\n\n"b": 2}')]
+
+
+@pytest.mark.parametrize("text", ["a, b, c", "a; b; c.", "- a\n- b\n- c", "a\nb\nc\nA", "a, b, and c"])
+def test_labels_in_any_list_style(text):
+    assert parse_labels(text) == ["a", "b", "c"]
+
+
+def test_json_is_taken_strictly_first_then_repaired():
+    assert parse_json('{"a": [1]}') == ({"a": [1]}, False)
+    assert parse_json('```json\n{"a": 1}\n```') == ({"a": 1}, False)
+    assert parse_json("Sure: {'a': 'b'") == ({"a": "b"}, True)
+    assert parse_json("none") == (None, False)
+    assert parse_json("3") == (None, False)

@@ -1,0 +1,224 @@
+"""The whole pipeline with params/smoke.yaml, by DVC, in a temporary clone: what reruns, and what never does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+class Project:
+    """A copy of the repository's files as they are now, in a git repository of its own."""
+
+    def __init__(self, folder: Path, models: Path):
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+        )
+        for name in listed.stdout.splitlines():
+            skipped = name.startswith(("metrics/", "plots/")) and not name.endswith("README.md")
+            if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
+        shutil.copytree(models, folder / ".cache/smoke")
+        downloads = ROOT / ".cache/downloads"
+        if downloads.exists():  # spares the registry; a machine without them fetches them
+            shutil.copytree(downloads, folder / ".cache/downloads")
+        self.run("git", "init", "-q")
+        self.commit()
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        environment |= {
+            f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
+        assert not check or result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state")
+
+    def repro(self, *arguments: str) -> list[str]:
+        """Stages that `dvc repro` ran, in order."""
+        output = self.run("dvc", "repro", *arguments).stdout
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+    def json(self, path: str):
+        return json.loads((self.folder / path).read_text())
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_models):
+    folder = tmp_path_factory.mktemp("project")
+    made = Project(folder, tiny_models)
+    made.ran = made.repro()
+    made.commit()
+    return made
+
+
+def stage_names() -> set[str]:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return {f"{name}@{item}" if item else name for name, stage in stages.items() for item in stage.get("foreach", [""])}
+
+
+def test_every_stage_ran_and_the_report_has_its_figures(project):
+    assert set(project.ran) == stage_names()
+    report = project.json("metrics/report.json")
+    assert set(report["macro_f1"]) == {"student_base", "student", "teacher"}
+    assert report["gain"]["low"] <= report["gain"]["mean"] <= report["gain"]["high"]
+    text = (project.folder / "report.md").read_text()
+    for figure in ("scores", "clusters", "difficulty", "training_loss"):
+        assert f"plots/{figure}.png" in text
+        assert (project.folder / f"plots/{figure}.png").stat().st_size > 1000
+
+
+def test_git_sees_metrics_and_plots_and_nothing_large(project):
+    tracked = project.run("git", "ls-files").stdout.split()
+    assert {"dvc.lock", "report.md", "metrics/report.json", "plots/training_loss.csv"} <= set(tracked)
+    assert not [name for name in tracked if name.startswith(("data/", "models/")) and not name.endswith("README.md")]
+
+
+def test_nothing_of_the_benchmark_is_in_the_corpus(project):
+    from sentidistill.corpus import fold
+
+    corpus = {fold(json.loads(line)["text"]) for line in (project.folder / "data/corpus.jsonl").open()}
+    held_out = [
+        fold(json.loads(line)["text"])
+        for path in (project.folder / "data/benchmark").glob("*/*.jsonl")
+        for line in path.open()
+    ]
+    assert len(held_out) == 4 * 3 * (6 + 4 + 8)
+    assert not corpus & set(held_out)
+
+
+def test_selection_kept_what_the_rate_says_and_training_used_it(project):
+    selection, training = project.json("metrics/select_samples.json"), project.json("metrics/train_student.json")
+    assert selection["kept"] == pytest.approx(0.5 * selection["samples"], abs=1)
+    assert training["rows"] + training["dropped"] == selection["kept"]
+    before = project.folder / "models/student_base"
+    assert (before / "origin.json").exists()
+
+
+def test_a_second_run_runs_nothing(project):
+    assert project.repro() == []
+
+
+def test_metrics_plots_and_status_are_readable(project):
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)
+    values = next(iter(shown.values()))["data"]["metrics/report.json"]["data"]
+    assert "gain" in values
+    project.run("dvc", "plots", "show")
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_machine_settings_rerun_nothing(project):
+    path = project.folder / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("rows_per_batch: 48", "rows_per_batch: 5"))
+    try:
+        assert "up to date" in project.run("dvc", "status").stdout
+    finally:
+        path.write_text(before)
+
+
+def test_teacher_answers_are_not_paid_for_twice(project):
+    """A rerun of a stage with all its answers in the cache gives the same bytes."""
+    output = project.folder / "data/mentions.jsonl"
+    before = output.read_bytes()
+    result = project.run("python", "-m", "stages.enumerate_attributes")
+    assert output.read_bytes() == before
+    calls = project.json("metrics/enumerate_attributes.json")["calls"]
+    assert f"{calls}/{calls}, 0.0/s, {calls} cached" in result.stderr
+
+
+def test_an_experiment_with_another_rate_reruns_selection_and_what_follows(project):
+    result = project.run("dvc", "exp", "run", "-S", "select_samples.rate=0.3")
+    ran = [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
+    assert ran == ["select_samples", "train_student", "evaluate@student", "report"]
+    selection = project.json("metrics/select_samples.json")
+    assert selection["kept"] == pytest.approx(0.3 * selection["samples"], abs=1)
+    project.run("git", "checkout", "-q", ".")
+    project.run("dvc", "checkout", "-q")
+
+
+def test_a_queued_experiment_runs_beside_the_workspace(project):
+    before = (project.folder / "metrics/report.json").read_bytes()
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "train_student.learning_rate=2e-3")
+    project.run("dvc", "queue", "start")
+    project.run("dvc", "queue", "logs", "queued", "--follow")
+    status = project.run("dvc", "queue", "status").stdout
+    assert "Success" in status, status + project.run("dvc", "queue", "logs", "queued").stdout
+    assert (project.folder / "metrics/report.json").read_bytes() == before
+    table = project.run("dvc", "exp", "show", "--csv").stdout
+    assert "queued" in table
+
+
+def expect_failure(project, change, stage: str, message: str, output: str) -> None:
+    """`stage` with changed params ends with `message` on one line, exit code 1 and `output` as it was."""
+    path = project.folder / "params.yaml"
+    before = path.read_text()
+    kept = (project.folder / output).read_bytes()
+    values = yaml.safe_load(before)
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+    try:
+        result = project.run("python", "-m", f"stages.{stage}", check=False)
+    finally:
+        path.write_text(before)
+    assert result.returncode == 1
+    assert [line for line in result.stderr.splitlines() if line.startswith("error:") and message in line], result.stderr
+    assert "Traceback" not in result.stderr
+    assert (project.folder / output).read_bytes() == kept
+
+
+def test_an_unknown_key_ends_a_stage(project):
+    def change(values):
+        values["select_samples"]["rat"] = 0.1
+
+    expect_failure(project, change, "select_samples", "select_samples.rat", "data/train.jsonl")
+
+
+def test_an_unreadable_corpus_line_ends_a_stage(project):
+    (project.folder / "mine.jsonl").write_text('{"text": "A fine day, and a long one too."}\nnot json\n')
+
+    def change(values):
+        values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.jsonl"}]
+
+    expect_failure(project, change, "prepare_corpus", "mine.jsonl, line 2", "data/corpus.jsonl")
+
+
+def test_an_empty_corpus_ends_a_stage(project):
+    (project.folder / "mine.jsonl").write_text("")
+
+    def change(values):
+        values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.jsonl"}]
+
+    expect_failure(project, change, "prepare_corpus", "mine.jsonl: no texts", "data/corpus.jsonl")
+
+
+def test_a_missing_package_ends_a_stage(project):
+    def change(values):
+        values["vader"]["package"] |= {"name": "no-such-package-of-ours", "sha256": "0" * 64}
+
+    expect_failure(project, change, "prepare_corpus", "no-such-package-of-ours==3.3.2", "data/corpus.jsonl")
+
+
+def test_a_teacher_that_answers_nonsense_ends_a_stage(project):
+    """The untrained student in the teacher's place: nothing that it writes can be parsed."""
+    folder = project.folder / "models/teacher"
+    kept = (folder / "origin.json").read_text()
+    (folder / "origin.json").write_text((project.folder / "models/student_base/origin.json").read_text())
+    try:
+        expect_failure(project, lambda values: None, "propose_tasks", "max_failure_rate", "data/task_proposals.jsonl")
+    finally:
+        (folder / "origin.json").write_text(kept)

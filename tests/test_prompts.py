@@ -1,0 +1,123 @@
+"""Prompts: golden texts, token ids, and one and the same prompt in scoring, training and evaluation."""
+
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from sentidistill.benchmark.prompting import task_prompt
+from sentidistill.benchmark.tasks import Example
+from sentidistill.errors import SentiDistillError
+from sentidistill.prompts import Prompt, Template, prompt_text, render, transcript
+from sentidistill.samples import TrainRow
+from sentidistill.training import tokenise
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = {
+    "enumerate_attributes": {"text": "I love it."},
+    "write_analysis_instructions": {
+        "names": ["joy", "delight"],
+        "explained": [{"name": "joy", "description": "How happy the author is."}],
+    },
+    "propose_tasks": {"name": "joy", "description": "How happy the author is.", "related": ["delight"]},
+    "define_tasks": {"name": "Joy Rating", "family": "scoring", "description": "Rate the joy from 1 to 5."},
+    "write_demonstrations": {
+        "family": "classification",
+        "instruction": "Decide whether the author is happy.",
+        "outputs": ["happy", "not happy"],
+        "format": "",
+        "example": ["I love it.", "happy"],
+        "styles": ["so tired of this", "pros: small size"],
+    },
+}
+PROMPT = Prompt("Decide.", "Input: x", (("Input: a", "yes"), ("Input: b", "no")))
+
+
+@pytest.mark.parametrize("exemplars", [True, False], ids=["exemplars", "plain"])
+@pytest.mark.parametrize("name", CASES)
+def test_rendered_prompts_are_as_recorded(name, exemplars):
+    """A change of a prompt is meant to show here: look at it, then `python -m tests.test_prompts`."""
+    same = "family" if "family" in CASES[name] else None
+    prompt = Template(name, exemplars=exemplars).prompt(same=same, **CASES[name])
+    recorded = GOLDEN / f"{name}.{'exemplars' if exemplars else 'plain'}.txt"
+    assert transcript(prompt) == recorded.read_text()
+
+
+def test_a_missing_variable_is_an_error():
+    with pytest.raises(jinja2.UndefinedError, match="text"):
+        Template("enumerate_attributes", exemplars=False).prompt()
+
+
+def test_a_missing_template_is_named():
+    with pytest.raises(SentiDistillError, match="no_such_prompt"):
+        Template("no_such_prompt", exemplars=False)
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_prompt_ids_do_not_depend_on_the_answer_and_begin_once(tiny_student, prompt_format):
+    _, tokenizer = tiny_student
+    alone = render(PROMPT, tokenizer, prompt_format)
+    answered = render(PROMPT, tokenizer, prompt_format, "yes", end=True)
+    assert alone.prompt_ids == answered.prompt_ids
+    assert answered.completion_ids[-1] == tokenizer.eos_token_id
+    begins = 1 if prompt_format == "transcript" else 0  # this chat template writes no begin token
+    assert answered.prompt_ids.count(tokenizer.bos_token_id) == begins
+    assert tokenizer.bos_token_id not in answered.completion_ids
+
+
+def test_an_answer_is_tokenised_as_in_the_running_text(tiny_student):
+    _, tokenizer = tiny_student
+    one = render(PROMPT, tokenizer, "transcript", "yes")
+    assert one.prompt_ids + one.completion_ids == tokenizer(f"{one.text} yes")["input_ids"]
+
+
+def test_a_chat_prompt_is_the_templates_text(tiny_student):
+    _, tokenizer = tiny_student
+    text = prompt_text(PROMPT, tokenizer, "chat")
+    assert text.startswith("<|user|>Decide.")
+    assert text.endswith("Output:<|end|><|assistant|>")
+
+
+def test_chat_without_a_chat_template_is_an_error(tiny_student):
+    _, tokenizer = tiny_student
+    template, tokenizer.chat_template = tokenizer.chat_template, None
+    try:
+        with pytest.raises(SentiDistillError, match="transcript"):
+            prompt_text(PROMPT, tokenizer, "chat")
+    finally:
+        tokenizer.chat_template = template
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_training_and_evaluation_put_a_row_in_the_same_ids(tiny_student, prompt_format):
+    """The benchmark's prompt, and the same row in training: equal ids, then the answer and the end token."""
+    _, tokenizer = tiny_student
+    shown = [
+        Example(id="1", text="So good.", label="positive", rating=2),
+        Example(id="2", text="Hm.", label="neutral", rating=0),
+    ]
+    evaluated = render(task_prompt("tweet", "What a day!", shown), tokenizer, prompt_format)
+    row = TrainRow(
+        id="x",
+        stratum="s",
+        family="classification",
+        instruction=task_prompt("tweet", "", []).instruction,
+        text="What a day!",
+        demonstrations=[(one.text, one.label) for one in shown],
+        answer="positive",
+    )
+    data = tokenise([row], tokenizer, prompt_format, 512)
+    (ids,), (mask,) = data.input_ids, data.completion_mask
+    prompt_length = mask.index(1)
+    assert ids[:prompt_length] == evaluated.prompt_ids
+    assert tokenizer.decode(ids[prompt_length:-1]).strip() == "positive"
+    assert ids[-1] == tokenizer.eos_token_id
+    assert mask == [0] * prompt_length + [1] * (len(ids) - prompt_length)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for name, case in CASES.items():
+        for kind in (True, False):
+            rendered = Template(name, exemplars=kind).prompt(same="family" if "family" in case else None, **case)
+            (GOLDEN / f"{name}.{'exemplars' if kind else 'plain'}.txt").write_text(transcript(rendered))

@@ -1,0 +1,248 @@
+"""The transformers engine against plain forwards, and the cache against crashes."""
+
+import numpy as np
+import pytest
+
+from sentidistill.prompts import Prompt, render
+from sentidistill.teacher.base import Request, Response
+from sentidistill.teacher.cache import Cache, CachedTeacher
+from sentidistill.teacher.transformers import TransformersTeacher
+
+LONG = "Decide how courteous the author of the text is towards others. Answer with one of: polite, neutral, rude."
+TEXTS = ["Thank you!", "Get out of my way, you useless clown.", "The parcel is at the front desk of the hotel.", "ok"]
+DEMONSTRATIONS = (("Input: Thank you so much for your help", "polite"), ("Input: Go away", "rude"))
+
+
+def prompts(instruction: str = LONG) -> list[Prompt]:
+    return [Prompt(instruction, f"Input: {text}", DEMONSTRATIONS) for text in TEXTS]
+
+
+def engine(model, tokenizer, **change) -> TransformersTeacher:
+    settings = {
+        "identity": "tiny",
+        "prompt_format": "transcript",
+        "max_prompt_tokens": 400,
+        "rows_per_batch": 8,
+        "batch_tokens": 100_000,
+    }
+    return TransformersTeacher(model, tokenizer, **{**settings, **change})
+
+
+def plain_choice_scores(model, tokenizer, prompt: Prompt, choices: tuple[str, ...]) -> list[float]:
+    import torch
+
+    scores = []
+    for choice in choices:
+        one = render(prompt, tokenizer, "transcript", choice)
+        ids = torch.tensor([one.prompt_ids + one.completion_ids])
+        with torch.no_grad():
+            logprobs = model(ids).logits[0].log_softmax(-1)
+        start = len(one.prompt_ids) - 1
+        scores.append(sum(float(logprobs[start + i, token]) for i, token in enumerate(one.completion_ids)))
+    return scores
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 3, 8])
+def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch):
+    model, tokenizer = tiny_student
+    choices = ("polite", "neutral", "very rude indeed")
+    requests = [Request(prompt, choices=choices) for prompt in [*prompts(), *prompts("Short.")[:1]]]
+    answers = engine(model, tokenizer, rows_per_batch=rows_per_batch).generate(requests)
+    for request, answer in zip(requests, answers):
+        expected = plain_choice_scores(model, tokenizer, request.prompt, choices)
+        assert answer.choice_logprobs == pytest.approx(expected, abs=1e-3)
+        assert answer.text == choices[int(np.argmax(expected))]
+        assert answer.finish_reason == "choice"
+
+
+def test_sliding_window_models_get_the_same_scores():
+    """Gemma 3 has layers that see a window only; the prefix is longer than the window here."""
+    import torch
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    from tests.tiny_models import tokenizer as make_tokenizer
+
+    tokenizer = make_tokenizer([LONG, *TEXTS])
+    torch.manual_seed(0)
+    model = Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            sliding_window=16,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    ).eval()
+    same_length = [Prompt(LONG, f"Input: {text}", DEMONSTRATIONS) for text in ("ok", "no", "hm")]
+    requests = [Request(prompt, choices=("polite", "rude")) for prompt in same_length]
+    lengths = {len(render(prompt, tokenizer, "transcript").prompt_ids) for prompt in same_length}
+    answers = engine(model, tokenizer).generate(requests)
+    tolerance = 1e-3 if len(lengths) == 1 else 2e-2
+    for request, answer in zip(requests, answers):
+        expected = plain_choice_scores(model, tokenizer, request.prompt, request.choices)
+        assert answer.choice_logprobs == pytest.approx(expected, abs=tolerance)
+
+
+def test_greedy_answers_equal_the_librarys(tiny_models):
+    """`generate` of transformers on each prompt alone is the reference."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models / "teacher")
+    model = AutoModelForCausalLM.from_pretrained(tiny_models / "teacher").eval()
+    requests = [Request(prompt, max_new_tokens=20) for prompt in prompts()]
+    answers = engine(model, tokenizer).generate(requests)
+    for request, answer in zip(requests, answers):
+        ids = torch.tensor([render(request.prompt, tokenizer, "transcript").prompt_ids])
+        expected = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
+        assert answer.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_sampled_answer_depends_on_its_request_and_not_on_its_neighbours(tiny_student):
+    model, tokenizer = tiny_student
+    teacher = engine(model, tokenizer)
+    requests = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=8, seed=3) for p in prompts()]
+    together = teacher.generate(requests)
+    alone = [teacher.generate([request])[0] for request in requests]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    again = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=8, seed=3, attempt=1) for p in prompts()]
+    assert [a.text for a in teacher.generate(again)] != [a.text for a in together]
+
+
+def test_samples_follow_the_nucleus(tiny_student):
+    """Over many seeds the first token is spread as top-p says, and nothing outside the nucleus is drawn."""
+    import torch
+
+    model, tokenizer = tiny_student
+    prompt = prompts()[0]
+    ids = torch.tensor([render(prompt, tokenizer, "transcript").prompt_ids])
+    with torch.no_grad():
+        probabilities = (model(ids).logits[0, -1] / 0.05).softmax(-1)
+    ordered = probabilities.sort(descending=True)
+    size = int((ordered.values.cumsum(-1) < 0.8).sum()) + 1
+    nucleus = ordered.indices[:size]
+    expected = ordered.values[:size] / ordered.values[:size].sum()
+    requests = [
+        Request(prompt, temperature=0.05, top_p=0.8, top_k=1000, max_new_tokens=1, seed=seed) for seed in range(600)
+    ]
+    answers = engine(model, tokenizer, rows_per_batch=600, batch_tokens=10**7).generate(requests)
+    texts = [answer.text for answer in answers]
+    names = [tokenizer.decode([token], skip_special_tokens=True) for token in nucleus.tolist()]
+    assert set(texts) <= set(names)
+    share = texts.count(names[0]) / len(texts)
+    assert share == pytest.approx(sum(float(p) for n, p in zip(names, expected) if n == names[0]), abs=0.08)
+
+
+def test_a_frequency_penalty_stops_repetition(tiny_student):
+    model, tokenizer = tiny_student
+    repeats = []
+    for penalty in (0.0, 5.0):
+        request = Request(prompts()[0], max_new_tokens=30, frequency_penalty=penalty)
+        ids = tokenizer(engine(model, tokenizer).generate([request])[0].text, add_special_tokens=False)["input_ids"]
+        repeats.append(len(ids) - len(set(ids)))
+    assert repeats[1] < repeats[0]
+
+
+def test_stop_strings_end_an_answer_and_are_not_part_of_it(tiny_models):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tests.tiny_models import worked_examples
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models / "teacher")
+    model = AutoModelForCausalLM.from_pretrained(tiny_models / "teacher").eval()
+    text, answer = worked_examples()[0]
+    instruction, _, query = text.partition("\n\n")
+    prompt = Prompt(instruction, query.rpartition("\n")[0], cue="Attributes:", prefill="1. **")
+    (response,) = engine(model, tokenizer).generate([Request(prompt, max_new_tokens=300, stop=("###",))])
+    assert response.finish_reason == "stop"
+    assert "###" not in response.text
+    assert response.text.strip() == answer.strip()
+
+
+def test_an_over_long_prompt_is_an_error_and_its_neighbours_are_answered(tiny_student):
+    model, tokenizer = tiny_student
+    requests = [Request(p, max_new_tokens=2) for p in [Prompt("word " * 500, "x"), *prompts()]]
+    bad, *good = engine(model, tokenizer).generate(requests)
+    assert bad.finish_reason == "error"
+    assert "max_prompt_tokens" in bad.error
+    assert all(answer.error is None for answer in good)
+
+
+class CountingTeacher:
+    """Answers with the prompt's input, dies when told to, and counts what it was paid for."""
+
+    def __init__(self, die_at: int | None = None):
+        self.paid, self.die_at = [], die_at
+
+    def cache_key(self, request: Request) -> str:
+        return f"{request.prompt.input} {request.attempt}"
+
+    def generate(self, requests):
+        if self.die_at is not None and len(self.paid) >= self.die_at:
+            raise KeyboardInterrupt
+        self.paid += [request.prompt.input for request in requests]
+        return [Response(request.prompt.input.upper(), "stop", 1, 1) for request in requests]
+
+
+def numbered(n: int) -> list[Request]:
+    return [Request(Prompt("Do.", f"text {i:03d}")) for i in range(n)]
+
+
+def test_a_killed_run_loses_one_chunk_at_most_and_ends_with_the_same_answers(tmp_path):
+    requests = numbered(25)
+    dying = CountingTeacher(die_at=12)
+    cache = Cache(tmp_path / "responses.sqlite")
+    with pytest.raises(KeyboardInterrupt):
+        CachedTeacher(dying, cache, chunk=4).generate(requests)
+    cache.close()
+    second = CountingTeacher()
+    answers = CachedTeacher(second, Cache(tmp_path / "responses.sqlite"), chunk=4).generate(requests)
+    assert [answer.text for answer in answers] == [request.prompt.input.upper() for request in requests]
+    assert len(dying.paid) == 12
+    assert sorted(dying.paid + second.paid) == [request.prompt.input for request in requests]
+
+
+def test_equal_requests_are_paid_for_once_and_answered_each(tmp_path):
+    teacher = CountingTeacher()
+    cached = CachedTeacher(teacher, Cache(tmp_path / "responses.sqlite"), chunk=4)
+    answers = cached.generate(numbered(3) * 2)
+    assert len(answers) == 6
+    assert len(teacher.paid) == 3
+    assert cached.generate(numbered(3)) == answers[:3]
+    assert len(teacher.paid) == 3
+
+
+def test_the_cache_key_holds_all_that_the_answer_depends_on(tiny_student):
+    model, tokenizer = tiny_student
+    teacher = engine(model, tokenizer)
+    first = prompts()[0]
+    different = [
+        teacher.cache_key(Request(first)),
+        teacher.cache_key(Request(prompts()[1])),
+        teacher.cache_key(Request(first, seed=1)),
+        teacher.cache_key(Request(first, attempt=1)),
+        teacher.cache_key(Request(first, temperature=0.5)),
+        teacher.cache_key(Request(first, max_new_tokens=5)),
+        teacher.cache_key(Request(first, stop=("x",))),
+        teacher.cache_key(Request(first, choices=("a", "b"))),
+        teacher.cache_key(Request(first, choices=("b", "a"))),
+        engine(model, tokenizer, identity="other").cache_key(Request(first)),
+        engine(model, tokenizer, prompt_format="chat").cache_key(Request(first)),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_a_file_that_is_no_cache_is_named(tmp_path):
+    from sentidistill.errors import SentiDistillError
+
+    path = tmp_path / "responses.sqlite"
+    path.write_text("not a database, but long enough to be looked at" * 10)
+    with pytest.raises(SentiDistillError, match=r"responses\.sqlite"):
+        Cache(path)

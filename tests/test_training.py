@@ -1,0 +1,107 @@
+import pytest
+
+from sentidistill.config import TrainStudent
+from sentidistill.samples import TrainRow
+from sentidistill.training import tokenise, train
+
+PARAMS = TrainStudent(
+    epochs=6,
+    learning_rate=0.01,
+    batch_size=4,
+    weight_decay=0.0,
+    warmup_ratio=0.0,
+    max_grad_norm=1.0,
+    max_truncated_share=0.0,
+    seed=1,
+)
+
+
+def rows(n: int = 8, shots: int = 2) -> list[TrainRow]:
+    return [
+        TrainRow(
+            id=str(i),
+            stratum="s",
+            family="classification",
+            instruction="Decide how courteous the author is.",
+            text=f"Text number {i}, thank you!",
+            demonstrations=[("Go away!", "rude"), ("Please come in.", "polite")][:shots],
+            answer="polite",
+        )
+        for i in range(n)
+    ]
+
+
+def test_rows_that_are_too_long_lose_demonstrations_and_then_drop_out(tiny_student):
+    _, tokenizer = tiny_student
+    full = tokenise(rows(1), tokenizer, "transcript", 512)
+    bare = tokenise(rows(1, shots=0), tokenizer, "transcript", 512)
+    length, short = len(full.input_ids[0]), len(bare.input_ids[0])
+    assert (full.truncated, full.dropped) == (0, 0)
+    cut = tokenise(rows(1), tokenizer, "transcript", length - 1)
+    assert (cut.truncated, cut.dropped) == (1, 0)
+    assert sum(cut.completion_mask[0]) == sum(full.completion_mask[0])
+    assert tokenise(rows(1), tokenizer, "transcript", short).input_ids == bare.input_ids
+    none = tokenise(rows(1), tokenizer, "transcript", short - 1)
+    assert (none.input_ids, none.truncated, none.dropped) == ([], 0, 1)
+
+
+def test_training_lowers_the_loss_on_the_answers_and_nothing_else(tiny_models, tmp_path):
+    """The answer becomes likely; prompts, which carry no loss, are not learned by heart."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tiny_models / "student"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    data = tokenise(rows(), tokenizer, "transcript", 512)
+
+    def loss(on: int) -> float:
+        ids, mask = torch.tensor([data.input_ids[0]]), torch.tensor([data.completion_mask[0]])
+        with torch.no_grad():
+            return float(model(ids, labels=ids.masked_fill(mask != on, -100)).loss)
+
+    answer_before, prompt_before = loss(1), loss(0)
+    losses = train(
+        model, tokenizer, data, PARAMS, max_length=512, rows_per_step=2, save_steps=0, checkpoints=tmp_path / "c"
+    )
+    assert loss(1) < 0.5 * answer_before
+    assert loss(0) > 0.8 * prompt_before
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(tiny_models, tmp_path, monkeypatch):
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl import SFTTrainer
+
+    folder = tiny_models / "student"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    data = tokenise(rows(), tokenizer, "transcript", 512)
+
+    def run(checkpoints):
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        train(model, tokenizer, data, PARAMS, max_length=512, rows_per_step=4, save_steps=3, checkpoints=checkpoints)
+        return model
+
+    whole = run(tmp_path / "whole")
+    steps = []
+
+    class Killed(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            steps.append(state.global_step)
+            if state.global_step == 8 and len(steps) == 8:
+                raise KeyboardInterrupt
+
+    begin = SFTTrainer.train
+
+    def with_callback(self, *arguments, **options):
+        self.add_callback(Killed())
+        return begin(self, *arguments, **options)
+
+    monkeypatch.setattr(SFTTrainer, "train", with_callback)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed")
+    resumed = run(tmp_path / "killed")
+    assert steps[8] == 7, "the second run starts after the checkpoint of step 6"
+    for one, other in zip(whole.parameters(), resumed.parameters()):
+        assert one.detach().allclose(other.detach(), atol=1e-5)
