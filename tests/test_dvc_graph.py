@@ -64,7 +64,8 @@ def test_no_two_stages_write_one_path():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_params_exist_and_leave_the_machine_out(name):
-    for key in [one for key in body(name)["params"] for one in expanded(name, key)]:
+    keys = [key for declared in body(name)["params"] for key in expanded(name, declared)]
+    for key in keys:
         value = PARAMS
         for part in key.split("."):
             value = value[part]
