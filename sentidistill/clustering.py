@@ -95,6 +95,7 @@ def _affinity_propagation(embeddings, counts, percentile, damping, max_iter, see
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "All samples have mutually equal", UserWarning)
             labels = model.fit_predict(weighted)
         if model.n_iter_ < attempt_iter and labels.min() >= 0:
             return _without_gaps(labels)

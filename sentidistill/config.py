@@ -155,13 +155,17 @@ class DefineTasks(Section):
     max_labels: Annotated[int, Field(ge=2)]
     max_label_words: Positive
     max_examples: Positive
+    max_similarity: Share
+    max_tasks: dict[Literal["classification", "scoring", "extraction", "structured"], Count]
     sampling: Sampling
 
 
 class WriteDemonstrations(Section):
-    prompts_per_task: Positive
+    prompts_per_closed_task: Positive
+    prompts_per_open_task: Positive
+    min_words: Positive
     max_copied_share: Share
-    max_per_task: Positive
+    max_per_label: Positive
     seed: int
     sampling: Sampling
 
@@ -169,13 +173,10 @@ class WriteDemonstrations(Section):
 class BuildInstructions(Section):
     source: Literal["attributes"] = "attributes"
     min_demonstrations: Count
-    max_tasks: Positive
-    max_similarity: Share
 
 
 class ComposePrompts(Section):
-    task_prompts: Positive
-    analysis_prompts: Positive
+    prompts: dict[Literal["classification", "scoring", "extraction", "structured", "analysis"], Count]
     mentions_power: Annotated[float, Field(ge=0)]
     teacher_shots: Count
     student_shots: list[Count]
@@ -217,7 +218,7 @@ class Evaluate(Section):
     split: Literal["validation", "test"]
     shots_per_label: Count
     demonstration_draws: Positive
-    calibration_texts: Count
+    calibration_texts: Positive
     bootstrap_samples: Positive
     seed: int
 

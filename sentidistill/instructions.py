@@ -3,11 +3,12 @@
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from rapidfuzz import fuzz
 
-from sentidistill.parsing import FAMILIES, Definition, parse_json
+from sentidistill.parsing import Definition, parse_json
 from sentidistill.records import Record
 
 CLOSED_FAMILIES = ("classification", "scoring")
@@ -48,6 +49,7 @@ class TaskDefinition(Record):
 
     id: str
     cluster: int
+    attribute: str
     mentions: int
     name: str
     family: str
@@ -61,14 +63,23 @@ class TaskDefinition(Record):
         form = f"Answer with one of: {', '.join(self.labels)}." if self.labels else f"Answer with {self.format}."
         return f"{self.instruction} {form}"
 
+    def cue(self) -> str:
+        """What stands before the answer: a base model scores labels far better after the attribute than "Output"."""
+        return (self.attribute if self.labels else self.name).capitalize()
+
 
 class Demonstration(Record):
-    """A labelled text of a task. `agreed` says whether the teacher, asked for the label, gave the same."""
+    """A labelled text of a task.
+
+    Where labels are closed, `output` is the label that the teacher chose when asked again, `agreed`
+    whether it is the one that the text was written for, and `margin` how far it leads, in nats.
+    """
 
     task: str
     input: str
     output: str
     agreed: bool | None
+    margin: float | None
 
 
 class Instruction(Record):
@@ -83,6 +94,7 @@ class Instruction(Record):
     family: str
     name: str
     text: str
+    cue: str
     labels: list[str]
     demonstrations: list[tuple[str, str]]
 
@@ -124,7 +136,7 @@ def define(
     if not closed and (not form or (proposal.family == "structured" and not _distinct(_keys(form)))):
         return None, "no_format"
     task = TaskDefinition(
-        **proposal.model_dump(include={"id", "cluster", "mentions", "name", "family"}),
+        **proposal.model_dump(exclude={"description"}),
         instruction=definition.instruction,
         labels=labels,
         format=form,
@@ -213,19 +225,15 @@ def distinct_tasks(tasks: Sequence[TaskDefinition], max_similarity: float) -> li
     return kept
 
 
-def balanced(tasks: Sequence[TaskDefinition], limit: int) -> list[TaskDefinition]:
-    """At most `limit` tasks: one after the other of each (family, cluster), families in turn."""
-    queues: dict[str, dict[int, list[TaskDefinition]]] = {family: {} for family in FAMILIES}
-    for task in tasks:
-        queues[task.family].setdefault(task.cluster, []).append(task)
-    chosen: list[TaskDefinition] = []
-    while len(chosen) < limit and any(queues.values()):
-        for family in FAMILIES:
-            if not queues[family] or len(chosen) >= limit:
-                continue
-            cluster = next(iter(queues[family]))
-            waiting = queues[family].pop(cluster)
-            chosen.append(waiting.pop(0))
-            if waiting:
-                queues[family][cluster] = waiting
-    return chosen
+def balanced(tasks: Sequence[TaskDefinition], limits: dict[str, int]) -> list[TaskDefinition]:
+    """Of each family at most so many tasks as `limits` says, clusters in turn; the order of `tasks` is kept."""
+    chosen: set[str] = set()
+    for family, limit in limits.items():
+        turns: Counter[int] = Counter()
+        ranked = []
+        for task in tasks:
+            if task.family == family:
+                ranked.append((turns[task.cluster], len(ranked), task.id))
+                turns[task.cluster] += 1
+        chosen |= {key for _, _, key in sorted(ranked)[:limit]}
+    return [task for task in tasks if task.id in chosen]

@@ -73,7 +73,7 @@ def parse_attributes(text: str) -> list[Attribute]:
 
     Read are list items with a name (bold or up to a colon, dash or line end) and, where given,
     'Attribute Description' and 'Attribute Value'. A heading such as 'Emotion: Anger' gives the name
-    'emotion' and, where no value follows, the value 'Anger'.
+    'emotion' and, where no value follows, the value 'Anger'. Descriptions have no closing full stop.
     """
     attributes = []
     for item in list_items(strip_thinking(text)):
@@ -88,7 +88,7 @@ def parse_attributes(text: str) -> list[Attribute]:
         heading = re.sub(r"^\W*attribute(?:[ \t]+name)?[ \t]*:[ \t]*", "", heading, flags=re.IGNORECASE)
         name, _, in_heading = heading.partition(":")
         found = _LABELLED.match(rest)
-        description = _plain(found["description"]) if found else _plain(rest)
+        description = _plain(found["description"] if found else rest).rstrip(".")
         value = _plain(found["value"] or "") if found else ""
         if 1 < len(_plain(name)) <= 60:
             attributes.append(
@@ -129,19 +129,19 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
     An output runs to the next 'Input:' or an empty line that no JSON bracket keeps open.
     """
     pairs = []
-    for block in re.split(r"^\W*Input\W*:", text, flags=re.MULTILINE | re.IGNORECASE)[1:]:
-        parts = re.split(r"^\W*Output\W*?:", block, maxsplit=1, flags=re.MULTILINE | re.IGNORECASE)
+    for block in re.split(r"^\W*Input\W*?:[ \t*]*", text, flags=re.MULTILINE | re.IGNORECASE)[1:]:
+        parts = re.split(r"^\W*Output\W*?:[ \t*]*", block, maxsplit=1, flags=re.MULTILINE | re.IGNORECASE)
         if len(parts) == 2:
             output = parts[1].strip()
             if not output.startswith(("{", "[")):
                 output = re.split(r"\n[ \t]*\n", output)[0]
-            pair = (_unquote(" ".join(parts[0].split())), _unquote(output.strip()))
+            pair = (unquote(" ".join(parts[0].split())), unquote(output.strip()))
             if all(pair):
                 pairs.append(pair)
     return pairs
 
 
-def _unquote(text: str) -> str:
+def unquote(text: str) -> str:
     quoted = re.fullmatch(r"[\"“](.*)[\"”]", text, re.DOTALL)
     return quoted[1].strip() if quoted and '"' not in quoted[1] else text
 

@@ -1,9 +1,9 @@
 """Samples of the distillation pool: an instruction, demonstrations and a text; later with an answer."""
 
+from collections.abc import Sequence
+
 from sentidistill.prompts import Prompt
 from sentidistill.records import Record
-
-CUE = {"analysis": "Analysis:"}
 
 
 class PoolPrompt(Record):
@@ -17,6 +17,7 @@ class PoolPrompt(Record):
     cluster: int
     family: str
     instruction: str
+    cue: str
     labels: list[str]
     text_id: str
     text: str
@@ -25,7 +26,7 @@ class PoolPrompt(Record):
 
     def prompt(self, shots: int | None = None) -> Prompt:
         """The prompt with the first `shots` demonstrations, by default all."""
-        return prompt(self.family, self.instruction, self.text, self.demonstrations[:shots])
+        return prompt(self.instruction, self.cue, self.text, self.demonstrations[:shots])
 
 
 class Answered(Record):
@@ -44,19 +45,20 @@ class TrainRow(Record):
     stratum: str
     family: str
     instruction: str
+    cue: str
     text: str
     demonstrations: list[tuple[str, str]]
     answer: str
 
     def prompt(self, shots: int | None = None) -> Prompt:
-        return prompt(self.family, self.instruction, self.text, self.demonstrations[:shots])
+        return prompt(self.instruction, self.cue, self.text, self.demonstrations[:shots])
 
 
-def prompt(family: str, instruction: str, text: str, demonstrations: list[tuple[str, str]]) -> Prompt:
+def prompt(instruction: str, cue: str, text: str, demonstrations: Sequence[tuple[str, str]]) -> Prompt:
     """The one form in which tasks and analyses are put to the teacher and the student."""
     return Prompt(
         instruction=instruction,
-        input=f"Input: {text}",
-        demonstrations=tuple((f"Input: {example}", output) for example, output in demonstrations),
-        cue=CUE.get(family, "Output:"),
+        input=f"Text: {text}",
+        demonstrations=tuple((f"Text: {example}", output) for example, output in demonstrations),
+        cue=f"{cue}:",
     )

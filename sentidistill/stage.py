@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ def finish(name: str, metrics: dict[str, Any]) -> None:
     """Write `metrics/{name}.json` and show the same figures as a table."""
     records.write_json(f"metrics/{name}.json", metrics)
     table = Table("figure", "value", title=name)
-    for key, value in metrics.items():
+    for key, value in _leaves(metrics):
         table.add_row(key, str(value))
     Console(stderr=True).print(table)
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

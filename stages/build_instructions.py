@@ -1,7 +1,8 @@
 """analysis instructions + definitions + demonstrations -> data/instructions.jsonl, what the student is to learn.
 
 A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "family": "scoring", "name": "Urgency Rating", "text": "Rate ...
-Answer with one of: 1, 2, 3.", "labels": ["1", "2", "3"], "demonstrations": [["Send someone NOW!", "3"]]}
+Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],
+"demonstrations": [["Send someone NOW!", "3"]]}
 """
 
 from collections import Counter, defaultdict
@@ -14,8 +15,6 @@ from sentidistill.instructions import (
     Demonstration,
     Instruction,
     TaskDefinition,
-    balanced,
-    distinct_tasks,
 )
 
 
@@ -28,9 +27,7 @@ def main() -> None:
     for row in records.read_jsonl("data/demonstrations.jsonl", Demonstration):
         demonstrations[row.task].append((row.input, row.output))
     shown = [task for task in tasks if len(demonstrations[task.id]) >= section.min_demonstrations]
-    different = distinct_tasks(shown, section.max_similarity)
-    chosen = balanced(different, section.max_tasks)
-    if not chosen:
+    if not shown:
         raise SentiDistillError("build_instructions: no task has enough demonstrations; see metrics/define_tasks.json")
     rows = [
         Instruction(
@@ -40,10 +37,11 @@ def main() -> None:
             family=task.family,
             name=task.name,
             text=task.text(),
+            cue=task.cue(),
             labels=task.labels,
             demonstrations=demonstrations[task.id],
         )
-        for task in chosen
+        for task in shown
     ]
     distinct = {row.text.casefold(): row for row in reversed(analyses)}
     rows += [
@@ -54,6 +52,7 @@ def main() -> None:
             family="analysis",
             name="analysis",
             text=row.text,
+            cue="Analysis",
             labels=[],
             demonstrations=[],
         )
@@ -69,8 +68,6 @@ def main() -> None:
             **{f"instructions_{family}": number for family, number in sorted(families.items())},
             "clusters_covered": len({row.cluster for row in rows}),
             "tasks_too_few_demonstrations": len(tasks) - len(shown),
-            "tasks_repeated": len(shown) - len(different),
-            "tasks_over_limit": len(different) - len(chosen),
         },
     )
 

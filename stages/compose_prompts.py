@@ -1,7 +1,8 @@
 """instructions + user texts -> data/prompts.jsonl: the pool of questions for the teacher.
 
 A row: {"id": "c3d1...", "stratum": "77c0...", "cluster": 3, "family": "scoring", "instruction": "Rate ...",
-"labels": ["1", "2", "3"], "text_id": "09ab...", "text": "...", "demonstrations": [["...", "3"]], "student_shots": 0}
+"cue": "Urgency", "labels": ["1", "2", "3"], "text_id": "09ab...", "text": "...",
+"demonstrations": [["...", "3"]], "student_shots": 0}
 """
 
 from collections import Counter
@@ -35,19 +36,19 @@ def draw_demonstrations(
 def texts_for(instructions: list[Instruction], total: int, power: float, most: int) -> dict[str, int]:
     """How many texts each instruction is applied to: `total` shared out in proportion to mentions ** `power`.
 
-    Every instruction gets one, none more than `most`.
+    Shares are rounded, and none is larger than `most`.
     """
     weights = {one.id: one.mentions**power for one in instructions}
     scale = total / max(sum(weights.values()), 1e-12)
-    return {key: min(most, max(1, round(weight * scale))) for key, weight in weights.items()}
+    return {key: min(most, round(weight * scale)) for key, weight in weights.items()}
 
 
 def compose(instructions: list[Instruction], texts: list[Text], params: ComposePrompts) -> list[PoolPrompt]:
     """Every instruction with its own draw of texts, no text twice for one instruction."""
-    analyses = [one for one in instructions if one.family == "analysis"]
-    tasks = [one for one in instructions if one.family != "analysis"]
-    numbers = texts_for(tasks, params.task_prompts, params.mentions_power, len(texts))
-    numbers |= texts_for(analyses, params.analysis_prompts, params.mentions_power, len(texts))
+    numbers: dict[str, int] = {}
+    for family, total in params.prompts.items():
+        of_family = [one for one in instructions if one.family == family]
+        numbers |= texts_for(of_family, total, params.mentions_power, len(texts))
     rows = []
     for instruction in instructions:
         random = np.random.default_rng([params.seed, int(instruction.id, 16)])
@@ -63,6 +64,7 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
                     cluster=instruction.cluster,
                     family=instruction.family,
                     instruction=instruction.text,
+                    cue=instruction.cue,
                     labels=instruction.labels,
                     text_id=texts[index].id,
                     text=texts[index].text,

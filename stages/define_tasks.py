@@ -1,14 +1,15 @@
 """proposals -> data/task_definitions.jsonl: exact tasks with labels or format, and examples that obey them.
 
-A row: {"id": "77c0...", "cluster": 3, "name": "Urgency Rating", "family": "scoring", "instruction": "Rate ...",
-"labels": ["1", "2", "3"], "format": "", "examples": [["Send someone NOW!", "3"]]}
+A row: {"id": "77c0...", "cluster": 3, "attribute": "urgency", "mentions": 12, "name": "Urgency Rating",
+"family": "scoring", "instruction": "Rate ...", "labels": ["1", "2", "3"], "format": "",
+"examples": [["Send someone NOW!", "3"]]}
 """
 
 from collections import Counter
 from pathlib import Path
 
 from sentidistill import calls, config, records, stage
-from sentidistill.instructions import TaskDefinition, TaskProposal, define
+from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define, distinct_tasks
 from sentidistill.parsing import FAMILIES, parse_definition
 from sentidistill.prompts import Template
 from sentidistill.teacher.local import open_model
@@ -41,7 +42,9 @@ def main() -> None:
     ) as model:
         tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks")
     calls.check_failures(asked, teacher.max_failure_rate, "define_tasks")
-    rows = [tasks[key] for key in proposals if key in tasks]
+    defined = [tasks[key] for key in proposals if key in tasks]
+    different = distinct_tasks(defined, section.max_similarity)
+    rows = balanced(different, section.max_tasks)
     records.write_jsonl("data/calls/define_tasks.jsonl", asked)
     records.write_jsonl("data/task_definitions.jsonl", rows)
     families = Counter(row.family for row in rows)
@@ -50,6 +53,8 @@ def main() -> None:
         {
             **calls.summary(asked),
             "definitions": len(rows),
+            "repeated": len(defined) - len(different),
+            "over_limit": len(different) - len(rows),
             **{f"definitions_{family}": families[family] for family in FAMILIES},
             **{f"unusable_{reason}": number for reason, number in sorted(reasons.items()) if reason},
         },

@@ -2,7 +2,7 @@
 
 Run as `python -m stages.evaluate MODEL`, MODEL being student_base, student or teacher. A row:
 {"id": "5f1c...", "task": "tweet", "gold": "positive", "draw": 0, "scores": [-3.1, -2.0, -0.9],
-"predicted": "positive", "uncalibrated": "positive"}
+"predicted": "positive", "calibrated": "neutral"}
 """
 
 import sys
@@ -48,7 +48,7 @@ def predict(model: CachedTeacher, task: str, params: Evaluate) -> list[Predictio
         reference = np.array([a.choice_logprobs for kind, _, a in of_draw if kind == "reference"])
         tested = [(example, answer) for kind, example, answer in of_draw if kind == "test"]
         scores = np.array([answer.choice_logprobs for _, answer in tested])
-        best = (calibrate(scores, reference) if len(reference) else scores).argmax(axis=1)
+        best = calibrate(scores, reference).argmax(axis=1)
         for (example, answer), place in zip(tested, best):
             rows[example.id] = Prediction(
                 id=example.id,
@@ -56,8 +56,8 @@ def predict(model: CachedTeacher, task: str, params: Evaluate) -> list[Predictio
                 gold=example.label,
                 draw=draw,
                 scores=list(answer.choice_logprobs),
-                predicted=LABELS[int(place)],
-                uncalibrated=answer.text,
+                predicted=answer.text,
+                calibrated=LABELS[int(place)],
             )
     return [rows[example.id] for example in test]
 
@@ -74,23 +74,18 @@ def main(role: str) -> None:
     metrics, arrays = {}, []
     for task, rows in predictions.items():
         gold, predicted = [row.gold for row in rows], [row.predicted for row in rows]
-        plain = label_scores(gold, [row.uncalibrated for row in rows], LABELS)
         metrics[task] = {
             "records": len(rows),
             **label_scores(gold, predicted, LABELS),
-            "macro_f1_uncalibrated": plain["macro_f1"],
+            "macro_f1_calibrated": label_scores(gold, [row.calibrated for row in rows], LABELS)["macro_f1"],
         }
         arrays.append((np.array([place[x] for x in gold]), [np.array([place[x] for x in predicted])]))
     low, high = interval(bootstrap_macro_f1(arrays, len(LABELS), section.bootstrap_samples, section.seed)[:, 0])
     mean = {
-        "macro_f1": round(float(np.mean([metrics[task]["macro_f1"] for task in predictions])), 2),
-        "macro_f1_low": low,
-        "macro_f1_high": high,
-        "accuracy": round(float(np.mean([metrics[task]["accuracy"] for task in predictions])), 2),
-        "macro_f1_uncalibrated": round(
-            float(np.mean([metrics[task]["macro_f1_uncalibrated"] for task in predictions])), 2
-        ),
+        key: round(float(np.mean([metrics[task][key] for task in predictions])), 2)
+        for key in ("macro_f1", "accuracy", "macro_f1_calibrated")
     }
+    mean |= {"macro_f1_low": low, "macro_f1_high": high}
     records.write_jsonl(f"data/predictions/{role}.jsonl", [row for rows in predictions.values() for row in rows])
     stage.finish(f"evaluate/{role}", {"split": section.split, "mean": mean, **metrics})
 

@@ -22,9 +22,9 @@ def main() -> None:
     prompts, origin = {}, {}
     for cluster in records.read_jsonl("data/clusters.jsonl", Cluster):
         names = [attribute.name for attribute in cluster.attributes]
-        for attribute in cluster.attributes[: section.attributes_per_cluster]:
+        for rank, attribute in enumerate(cluster.attributes[: section.attributes_per_cluster]):
             related = [name for name in names if name != attribute.name][:4]
-            key = f"{cluster.id:04d} {attribute.name}"
+            key = f"{cluster.id:04d} {rank:04d}"
             prompts[key] = template.prompt(name=attribute.name, description=attribute.description, related=related)
             origin[key] = (cluster.id, attribute)
 

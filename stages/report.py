@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from sentidistill import config, records, stage
-from sentidistill.benchmark.metrics import bootstrap_macro_f1, interval
+from sentidistill.benchmark.metrics import bootstrap_macro_f1, interval, label_scores
 from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.tasks import LABELS
 from sentidistill.clustering import Cluster
@@ -29,24 +29,31 @@ EXAMPLES = 10
 
 
 def gains(
-    predictions: dict[str, list[Prediction]], tasks: list[str], samples: int, seed: int
+    predictions: dict[str, list[Prediction]], tasks: list[str], column: str, samples: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Student minus base in points of macro-F1 for each task and, under "mean", their mean; paired bootstrap."""
+    """Student minus base in points of macro-F1 for each task and, under "mean", their mean; paired bootstrap.
+
+    `column` is the field of the predictions that is scored: "predicted" or "calibrated".
+    """
     place = {label: number for number, label in enumerate(LABELS)}
-    arrays = {}
+    arrays, differences = {}, {}
     for task in tasks:
-        columns = []
-        for model in ("student_base", "student"):
-            rows = sorted((row for row in predictions[model] if row.task == task), key=lambda row: row.id)
-            columns.append(([row.id for row in rows], rows))
-        assert columns[0][0] == columns[1][0], "both models are tested on the same records"
-        gold = np.array([place[row.gold] for row in columns[0][1]])
-        arrays[task] = (gold, [np.array([place[row.predicted] for row in rows]) for _, rows in columns])
+        base, student = (
+            sorted((row for row in predictions[model] if row.task == task), key=lambda row: row.id)
+            for model in ("student_base", "student")
+        )
+        assert [row.id for row in base] == [row.id for row in student], "both models are tested on the same records"
+        gold = [row.gold for row in base]
+        labels = [[getattr(row, column) for row in rows] for rows in (base, student)]
+        before, after = (label_scores(gold, one, LABELS)["macro_f1"] for one in labels)
+        differences[task] = after - before
+        arrays[task] = (np.array([place[x] for x in gold]), [np.array([place[x] for x in one]) for one in labels])
+    differences["mean"] = float(np.mean(list(differences.values())))
     result = {}
     for name, chosen in [*((task, [arrays[task]]) for task in tasks), ("mean", list(arrays.values()))]:
         values = bootstrap_macro_f1(chosen, len(LABELS), samples, seed)
         low, high = interval(values[:, 1] - values[:, 0])
-        result[name] = {"low": low, "high": high}
+        result[name] = {"mean": round(differences[name], 2), "low": low, "high": high}
     return result
 
 
@@ -76,10 +83,10 @@ def main() -> None:
     roles = ("student_base", "student", "teacher")
     scores = {role: records.read_json(f"metrics/evaluate/{role}.json") for role in roles}
     predictions = {role: records.read_jsonl(f"data/predictions/{role}.jsonl", Prediction) for role in roles}
-    gained = gains(predictions, tasks, params.evaluate.bootstrap_samples, seed)
-    for name in (*tasks, "mean"):
-        change = scores["student"][name]["macro_f1"] - scores["student_base"][name]["macro_f1"]
-        gained[name]["mean"] = round(change, 2)
+    gained, calibrated = (
+        gains(predictions, tasks, column, params.evaluate.bootstrap_samples, seed)
+        for column in ("predicted", "calibrated")
+    )
     ratio = scores["student"]["mean"]["macro_f1"] / scores["teacher"]["mean"]["macro_f1"]
 
     plots = Path("plots")
@@ -108,6 +115,7 @@ def main() -> None:
         teacher=scores["teacher"],
         gain=gained["mean"],
         gains=gained,
+        calibrated=calibrated["mean"],
         ratio=ratio,
         shots=params.evaluate.shots_per_label,
         draws=params.evaluate.demonstration_draws,
@@ -129,7 +137,8 @@ def main() -> None:
         "metrics/report.json",
         {
             "macro_f1": {role: scores[role]["mean"]["macro_f1"] for role in roles},
-            "gain": {key: gained["mean"][key] for key in ("mean", "low", "high")},
+            "gain": gained["mean"],
+            "gain_calibrated": calibrated["mean"],
             "student_to_teacher": round(ratio, 4),
         },
     )

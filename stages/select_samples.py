@@ -1,7 +1,7 @@
 """scores -> data/train.jsonl: the samples that the student is trained on; and plots/difficulty.csv.
 
-A row: {"id": "c3d1...", "stratum": "77c0...", "family": "scoring", "instruction": "Rate ...", "text": "...",
-"demonstrations": [], "answer": "3"}
+A row: {"id": "c3d1...", "stratum": "77c0...", "family": "scoring", "instruction": "Rate ...", "cue": "Urgency",
+"text": "...", "demonstrations": [], "answer": "3"}
 """
 
 import numpy as np
@@ -46,6 +46,7 @@ def main() -> None:
             stratum=row.stratum,
             family=row.family,
             instruction=row.instruction,
+            cue=row.cue,
             text=row.text,
             demonstrations=row.demonstrations[: row.student_shots],
             answer=answers[row.id],

@@ -1,8 +1,9 @@
 """definitions + real texts -> data/demonstrations.jsonl: labelled texts in the style of real ones.
 
-The definition's own examples are among them; where labels are closed, only what the teacher confirms is.
+The definition's own examples are among them. Where labels are closed, the teacher is asked for the label of every
+text again, and the texts with the surest answers are kept for each label.
 
-A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "agreed": true}
+A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "agreed": true, "margin": 1.2}
 """
 
 import itertools
@@ -15,7 +16,7 @@ from sentidistill import calls, config, records, stage
 from sentidistill.calibration import calibrate
 from sentidistill.corpus import Text
 from sentidistill.instructions import Demonstration, TaskDefinition, check_answer, copied
-from sentidistill.parsing import parse_pairs
+from sentidistill.parsing import parse_pairs, strip_thinking, unquote
 from sentidistill.prompts import Prompt, Template
 from sentidistill.samples import prompt
 from sentidistill.teacher.base import Request
@@ -24,59 +25,70 @@ from sentidistill.teacher.local import open_model
 
 
 def build_prompts(
-    tasks: list[TaskDefinition], styles: list[Text], template: Template, per_task: int, seed: int
-) -> dict[str, Prompt]:
-    """Prompts by key "task number"; wanted labels in turn, two style texts and one example for each."""
-    prompts = {}
+    tasks: list[TaskDefinition], styles: list[Text], template: Template, per_closed: int, per_open: int, seed: int
+) -> tuple[dict[str, Prompt], dict[str, str]]:
+    """Prompts by key "task number", and the label that is wanted, "" for tasks without labels.
+
+    Labels are wanted in turn. Each prompt holds two style texts, and an example where the answer is open.
+    """
+    prompts, wanted = {}, {}
     for task in tasks:
         random = np.random.default_rng([seed, int(task.id, 16)])
-        labels = itertools.cycle(random.permutation(task.labels).tolist())
-        for number in range(per_task):
-            outputs = [next(labels), next(labels)] if task.labels else []
+        labels = itertools.cycle(random.permutation(task.labels).tolist() or [""])
+        for number in range(per_closed if task.labels else per_open):
+            key = f"{task.id} {number:02d}"
             chosen = random.choice(len(styles), 2, replace=False)
-            prompts[f"{task.id} {number:02d}"] = template.prompt(
+            wanted[key] = next(labels)
+            prompts[key] = template.prompt(
                 same="family",
                 family=task.family,
                 instruction=task.instruction,
-                outputs=outputs,
+                answer=wanted[key],
                 format=task.format,
                 example=task.examples[int(random.integers(len(task.examples)))],
                 styles=[styles[int(i)].text for i in chosen],
             )
-    return prompts
+    return prompts, wanted
 
 
-def confirm(
-    teacher: CachedTeacher, tasks: dict[str, TaskDefinition], pairs: dict[str, list[tuple[str, str]]]
+def label_again(
+    teacher: CachedTeacher, tasks: dict[str, TaskDefinition], texts: dict[str, dict[str, str]]
 ) -> list[Demonstration]:
-    """Demonstrations of `pairs` by task; where labels are closed, with the teacher's agreement.
+    """Texts (by task, with the label that each was written for) with the label that the teacher gives them.
 
-    The teacher is asked without demonstrations, and the mean score of the task's inputs is taken off.
+    The teacher sees the instruction and no demonstrations; the mean score of the task's texts is taken
+    off. A small model tells what a text says more surely than it writes a text to order.
     """
-    rows: list[Demonstration] = []
-    closed = [(key, text, output) for key in sorted(pairs) for text, output in pairs[key] if tasks[key].labels]
+    asked = [(key, text, meant) for key in sorted(texts) for text, meant in texts[key].items()]
     requests = [
-        Request(prompt=prompt(tasks[key].family, tasks[key].text(), text, []), choices=tuple(tasks[key].labels))
-        for key, text, _ in closed
+        Request(prompt(tasks[key].text(), tasks[key].cue(), text, []), choices=tuple(tasks[key].labels))
+        for key, text, _ in asked
     ]
-    answers = teacher.generate(requests, "write_demonstrations, confirming labels")
+    answers = teacher.generate(requests, "write_demonstrations, labels")
     by_task: dict[str, list[tuple[str, str, tuple[float, ...]]]] = defaultdict(list)
-    for (key, text, output), answer in zip(closed, answers):
+    for (key, text, meant), answer in zip(asked, answers):
         if answer.error is None:
-            by_task[key].append((text, output, answer.choice_logprobs))
+            by_task[key].append((text, meant, answer.choice_logprobs))
+    rows = []
     for key, group in by_task.items():
-        best = calibrate(np.array([scores for _, _, scores in group])).argmax(axis=1)
-        rows += [
-            Demonstration(task=key, input=text, output=output, agreed=tasks[key].labels[int(place)] == output)
-            for (text, output, _), place in zip(group, best)
-        ]
-    rows += [
-        Demonstration(task=key, input=text, output=output, agreed=None)
-        for key in sorted(pairs)
-        for text, output in pairs[key]
-        if not tasks[key].labels
-    ]
+        scores = calibrate(np.array([logprobs for _, _, logprobs in group]))
+        for (text, meant, _), row in zip(group, scores):
+            second, first = np.argsort(row)[-2:]
+            label = tasks[key].labels[int(first)]
+            margin = round(float(row[first] - row[second]), 4)
+            rows.append(Demonstration(task=key, input=text, output=label, agreed=label == meant, margin=margin))
     return rows
+
+
+def surest(rows: list[Demonstration], per_label: int) -> list[Demonstration]:
+    """Of each task and label the `per_label` rows with the largest margin, in the order of tasks and margins."""
+    kept = []
+    seen: Counter[tuple[str, str]] = Counter()
+    for row in sorted(rows, key=lambda row: (row.task, -row.margin, row.input)):
+        seen[row.task, row.output] += 1
+        if seen[row.task, row.output] <= per_label:
+            kept.append(row)
+    return kept
 
 
 def main() -> None:
@@ -85,21 +97,33 @@ def main() -> None:
     template = Template("write_demonstrations", exemplars=teacher.exemplars)
     tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
     styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "style"]
-    prompts = build_prompts(list(tasks.values()), styles, template, section.prompts_per_task, section.seed)
+    prompts, wanted = build_prompts(
+        list(tasks.values()),
+        styles,
+        template,
+        section.prompts_per_closed_task,
+        section.prompts_per_open_task,
+        section.seed,
+    )
     given = [text for text, _ in template.demonstrations] + [output for _, output in template.demonstrations]
     reasons = Counter()
 
-    def read_answer(key: str, raw: str) -> tuple[list[tuple[str, str]] | None, bool]:
-        task = tasks[key.split()[0]]
-        found = parse_pairs(raw)[:2]
-        kept = []
-        for text, output in found:
-            pair, reason = check_answer(task, text, output)
-            if pair and copied(text, [prompts[key].input, *given], section.max_copied_share):
-                pair, reason = None, "copied"
-            reasons[reason] += bool(reason)
-            kept += [pair] if pair else []
-        return kept or None, len(kept) < 2
+    def read_answer(key: str, raw: str) -> tuple[tuple[str, str] | None, bool]:
+        if wanted[key]:
+            text = unquote(strip_thinking(raw).split("\n")[0])
+            found = [(text, wanted[key])] if text else []
+        else:
+            found = parse_pairs(strip_thinking(raw))[:1]
+        if not found:
+            reasons["unreadable"] += 1
+            return None, False
+        pair, reason = check_answer(tasks[key.split()[0]], *found[0])
+        if pair and len(pair[0].split()) < section.min_words:
+            pair, reason = None, "short"
+        if pair and copied(pair[0], [prompts[key].input, *given], section.max_copied_share):
+            pair, reason = None, "copied"
+        reasons[reason] += bool(reason)
+        return pair, False
 
     with open_model(
         Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
@@ -108,24 +132,22 @@ def main() -> None:
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
         pairs: dict[str, dict[str, str]] = {task.id: dict(task.examples) for task in tasks.values()}
         for key in sorted(answers):
-            for text, output in answers[key]:
-                pairs[key.split()[0]].setdefault(text, output)
-        rows = confirm(model, tasks, {key: list(found.items()) for key, found in pairs.items()})
-    kept = [row for row in rows if row.agreed is not False]
-    by_task: dict[str, list[Demonstration]] = defaultdict(list)
-    for row in kept:
-        by_task[row.task].append(row)
-    kept = [row for key in sorted(by_task) for row in by_task[key][: section.max_per_task]]
+            pairs[key.split()[0]].setdefault(*answers[key])
+        labelled = label_again(model, tasks, {key: found for key, found in pairs.items() if tasks[key].labels})
+    kept = surest(labelled, section.max_per_label)
+    for key in sorted(pairs):
+        if not tasks[key].labels:
+            chosen = list(pairs[key].items())[: 3 * section.max_per_label]
+            kept += [Demonstration(task=key, input=t, output=o, agreed=None, margin=None) for t, o in chosen]
     records.write_jsonl("data/calls/write_demonstrations.jsonl", asked)
     records.write_jsonl("data/demonstrations.jsonl", kept)
-    judged = [row.agreed for row in rows if row.agreed is not None]
     stage.finish(
         "write_demonstrations",
         {
             **calls.summary(asked),
             "demonstrations": len(kept),
-            "tasks_with_demonstrations": len(by_task),
-            "share_of_labels_agreed": round(sum(judged) / len(judged), 4) if judged else None,
+            "tasks_with_demonstrations": len({row.task for row in kept}),
+            "share_of_labels_agreed": round(sum(row.agreed for row in labelled) / max(len(labelled), 1), 4),
             **{f"dropped_{reason}": number for reason, number in sorted(reasons.items()) if reason},
         },
     )

@@ -1,5 +1,6 @@
 """dvc.yaml says what the code really reads, and the README says what dvc.yaml says."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def test_params_exist_and_leave_the_machine_out(name):
 def test_every_params_section_the_stage_reads_is_declared(name):
     """Sections are read as `params.SECTION`, or straight off `config.load()`."""
     text = (ROOT / "stages" / f"{name}.py").read_text()
-    read = {s for s in config.Params.model_fields if f"params.{s}" in text or f"config.load().{s}" in text}
+    sections = "|".join(config.Params.model_fields)
+    read = set(re.findall(rf"\b(?:params|config\.load\(\))\.({sections})\b", text))
     declared = {key.split(".")[0] for key in body(name)["params"]}
     assert read - {"runtime"} <= declared
 

@@ -114,6 +114,7 @@ def task(number: int, family: str, cluster: int, text: str) -> TaskDefinition:
     return TaskDefinition(
         id=str(number),
         cluster=cluster,
+        attribute="joy",
         mentions=1,
         name="n",
         family=family,
@@ -133,6 +134,7 @@ def test_repeated_tasks_are_merged_and_a_limit_keeps_the_balance():
     different = distinct_tasks(tasks, 0.9)
     assert sum(one.family == "extraction" for one in different) == 1
     everything = [task(i, "classification", i % 2, f"Task {'x' * i}") for i in range(6)] + [tasks[6]]
-    chosen = balanced(everything, 3)
-    assert [one.family for one in chosen].count("extraction") == 1
-    assert {one.cluster for one in chosen if one.family == "classification"} == {0, 1}
+    chosen = balanced(everything, {"classification": 3, "extraction": 2, "scoring": 2})
+    assert [one.id for one in chosen] == ["0", "1", "2", "10"]
+    everything = [task(i, "classification", i // 4, f"Task {'x' * i}") for i in range(6)]
+    assert [one.id for one in balanced(everything, {"classification": 4})] == ["0", "1", "4", "5"]

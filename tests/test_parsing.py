@@ -31,9 +31,9 @@ I hope this helps!"""
 def test_attributes_in_the_styles_of_large_teachers():
     found = [(a.name, a.description, a.value) for a in parse_attributes(ANSWER)]
     assert found == [
-        ("overall sentiment", "The general tone (e.g. warm).", "POSITIVE"),
-        ("emotion", "How angry the author is.", "High"),
-        ("trust", "Whether one relies on others.", "low"),
+        ("overall sentiment", "The general tone (e.g. warm)", "POSITIVE"),
+        ("emotion", "How angry the author is", "High"),
+        ("trust", "Whether one relies on others", "low"),
     ]
 
 
@@ -56,7 +56,7 @@ def test_attributes_in_other_list_styles(text, names):
 def test_an_item_without_description_does_not_swallow_the_next():
     first, second = parse_attributes("1. **Joy**\n2. **Fear** Attribute Description: how afraid. Attribute Value: no")
     assert (first.name, first.description, first.value) == ("joy", "", "")
-    assert (second.description, second.value) == ("how afraid.", "no")
+    assert (second.description, second.value) == ("how afraid", "no")
 
 
 @settings(max_examples=300, deadline=None)

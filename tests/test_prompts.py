@@ -24,7 +24,7 @@ CASES = {
     "write_demonstrations": {
         "family": "classification",
         "instruction": "Decide whether the author is happy.",
-        "outputs": ["happy", "not happy"],
+        "answer": "not happy",
         "format": "",
         "example": ["I love it.", "happy"],
         "styles": ["so tired of this", "pros: small size"],
@@ -102,6 +102,7 @@ def test_training_and_evaluation_put_a_row_in_the_same_ids(tiny_student, prompt_
         stratum="s",
         family="classification",
         instruction=task_prompt("tweet", "", []).instruction,
+        cue="Sentiment",
         text="What a day!",
         demonstrations=[(one.text, one.label) for one in shown],
         answer="positive",

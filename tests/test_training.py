@@ -23,6 +23,7 @@ def rows(n: int = 8, shots: int = 2) -> list[TrainRow]:
             stratum="s",
             family="classification",
             instruction="Decide how courteous the author is.",
+            cue="Politeness",
             text=f"Text number {i}, thank you!",
             demonstrations=[("Go away!", "rude"), ("Please come in.", "polite")][:shots],
             answer="polite",

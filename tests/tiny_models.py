@@ -113,7 +113,7 @@ def embedder(texts: list[str], folder: Path) -> None:
     """A random sentence-transformers model of the usual layout."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers import models as modules
+    from sentence_transformers.sentence_transformer import modules
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sentidistill.benchmark.tasks import INSTRUCTIONS, LABELS, Example
+from sentidistill.benchmark.tasks import CUE, INSTRUCTIONS, LABELS, Example
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt
 
@@ -26,4 +26,4 @@ def draw_sets(train: Sequence[Example], per_label: int, draws: int, task: str, s
 
 
 def task_prompt(task: str, text: str, demonstrations: Sequence[Example]) -> Prompt:
-    return prompt("classification", INSTRUCTIONS[task], text, [(one.text, one.label) for one in demonstrations])
+    return prompt(INSTRUCTIONS[task], CUE, text, [(one.text, one.label) for one in demonstrations])

@@ -7,6 +7,7 @@ from sentidistill.records import Record
 
 LABELS = ("negative", "neutral", "positive")
 
+CUE = "Sentiment"
 INSTRUCTIONS = {
     "tweet": "What is the sentiment of the tweet: negative, neutral or positive?",
     "amazon": "What is the sentiment of this sentence from a product review: negative, neutral or positive?",
