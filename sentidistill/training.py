@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentidistill.config import PromptFormat, TrainStudent
+from sentidistill.progress import track
 from sentidistill.prompts import render
 from sentidistill.samples import TrainRow
 
@@ -63,9 +64,26 @@ def train(
     With `save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last
     one found there, and the folder is removed at the end.
     """
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
+    from transformers import PrinterCallback, TrainerCallback
     from transformers.trainer_utils import get_last_checkpoint
     from trl import SFTConfig, SFTTrainer
+
+    class Progress(TrainerCallback):
+        """Our progress display in place of the library's."""
+
+        def on_train_begin(self, args, state, control, **_):
+            self.shown = track("train_student, steps", state.max_steps)
+            self.tracker = self.shown.__enter__()
+            self.tracker.advance(state.global_step, hits=state.global_step)
+
+        def on_step_end(self, args, state, control, **_):
+            self.tracker.advance()
+
+        def on_train_end(self, args, state, control, **_):
+            self.shown.__exit__(None, None, None)
+
+    disable_progress_bars()
 
     on_cpu = model.device.type == "cpu"
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -94,11 +112,14 @@ def train(
         seed=params.seed,
         data_seed=params.seed,
         report_to="none",
-        disable_tqdm=None,
+        disable_tqdm=True,
     )
     dataset = Dataset.from_dict({"input_ids": data.input_ids, "completion_mask": data.completion_mask})
     model.train()
-    trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer)
+    trainer = SFTTrainer(
+        model=model, args=config, train_dataset=dataset, processing_class=tokenizer, callbacks=[Progress()]
+    )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
     model.eval()
     shutil.rmtree(checkpoints)

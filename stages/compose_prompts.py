@@ -54,7 +54,7 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
         random = np.random.default_rng([params.seed, int(instruction.id, 16)])
         number = numbers[instruction.id]
         sets = draw_demonstrations(instruction, params.teacher_shots, params.demonstration_draws, random)
-        for place, index in enumerate(random.choice(len(texts), number, replace=False)):
+        for place, index in enumerate(random.permutation(len(texts))[:number]):
             demonstrations = sets[place % len(sets)]
             shots = params.student_shots[place // len(sets) % len(params.student_shots)]
             rows.append(

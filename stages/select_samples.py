@@ -64,8 +64,8 @@ def main() -> None:
             "samples": len(scores),
             "kept": len(rows),
             "strata": int(scores["stratum"].nunique()),
-            f"mean_{section.metric}_all": round(float(scores[section.metric].mean()), 4),
-            f"mean_{section.metric}_kept": round(float(scores.loc[kept, section.metric].mean()), 4),
+            f"pool_mean_{section.metric}": round(float(scores[section.metric].mean()), 4),
+            f"kept_mean_{section.metric}": round(float(scores.loc[kept, section.metric].mean()), 4),
             **{f"kept_share_{family}": float(share) for family, share in shares.items()},
         },
     )
