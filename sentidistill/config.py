@@ -180,7 +180,6 @@ class ComposePrompts(Section):
     mentions_power: Annotated[float, Field(ge=0)]
     teacher_shots: Count
     student_shots: list[Count]
-    demonstration_draws: Positive
     seed: int
 
 

@@ -7,9 +7,11 @@ from sentidistill.records import Record
 
 
 class PoolPrompt(Record):
-    """One question for the teacher. The student sees the first `student_shots` of the `demonstrations`.
+    """One question for the teacher, and how the student is to meet it.
 
-    `stratum` is what selection keeps its share of: the task, or the open analysis instruction.
+    The teacher sees `demonstrations`, the same for all texts of an instruction; the student sees
+    `student_demonstrations`, drawn anew for each text so that it does not rely on any of them.
+    `stratum` is the task, or the open analysis instruction.
     """
 
     id: str
@@ -22,11 +24,14 @@ class PoolPrompt(Record):
     text_id: str
     text: str
     demonstrations: list[tuple[str, str]]
-    student_shots: int
+    student_demonstrations: list[tuple[str, str]]
 
-    def prompt(self, shots: int | None = None) -> Prompt:
-        """The prompt with the first `shots` demonstrations, by default all."""
-        return prompt(self.instruction, self.cue, self.text, self.demonstrations[:shots])
+    def prompt(self) -> Prompt:
+        """What the teacher is asked."""
+        return prompt(self.instruction, self.cue, self.text, self.demonstrations)
+
+    def student_prompt(self) -> Prompt:
+        return prompt(self.instruction, self.cue, self.text, self.student_demonstrations)
 
 
 class Answered(Record):
@@ -51,6 +56,7 @@ class TrainRow(Record):
     answer: str
 
     def prompt(self, shots: int | None = None) -> Prompt:
+        """The prompt with the first `shots` demonstrations, by default all."""
         return prompt(self.instruction, self.cue, self.text, self.demonstrations[:shots])
 
 

@@ -2,7 +2,7 @@
 
 A row: {"id": "c3d1...", "stratum": "77c0...", "cluster": 3, "family": "scoring", "instruction": "Rate ...",
 "cue": "Urgency", "labels": ["1", "2", "3"], "text_id": "09ab...", "text": "...",
-"demonstrations": [["...", "3"]], "student_shots": 0}
+"demonstrations": [["...", "3"]], "student_demonstrations": []}
 """
 
 from collections import Counter
@@ -16,21 +16,17 @@ from sentidistill.instructions import Instruction
 from sentidistill.samples import PoolPrompt
 
 
-def draw_demonstrations(
-    instruction: Instruction, shots: int, draws: int, random: np.random.Generator
-) -> list[list[tuple[str, str]]]:
-    """`draws` ordered sets of up to `shots` demonstrations; closed labels take turns, so that each is shown."""
-    sets = []
-    for _ in range(draws):
-        shuffled = [instruction.demonstrations[i] for i in random.permutation(len(instruction.demonstrations))]
-        seen: Counter[str] = Counter()
-        turns = []
-        for text, output in shuffled:
-            group = output if instruction.labels else ""
-            turns.append((seen[group], text, output))
-            seen[group] += 1
-        sets.append([(text, output) for _, text, output in sorted(turns, key=lambda turn: turn[0])][:shots])
-    return sets
+def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.Generator) -> list[tuple[str, str]]:
+    """Up to `shots` demonstrations in random order; closed labels take turns, so that each is shown."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for place in random.permutation(len(instruction.demonstrations)):
+        text, output = instruction.demonstrations[place]
+        group = output if instruction.labels else ""
+        turns.append((seen[group], text, output))
+        seen[group] += 1
+    chosen = sorted(turns, key=lambda turn: turn[0])[:shots]
+    return [chosen[place][1:] for place in random.permutation(len(chosen))]
 
 
 def texts_for(instructions: list[Instruction], total: int, power: float, most: int) -> dict[str, int]:
@@ -53,10 +49,9 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
     for instruction in instructions:
         random = np.random.default_rng([params.seed, int(instruction.id, 16)])
         number = numbers[instruction.id]
-        sets = draw_demonstrations(instruction, params.teacher_shots, params.demonstration_draws, random)
+        demonstrations = draw_demonstrations(instruction, params.teacher_shots, random)
         for place, index in enumerate(random.permutation(len(texts))[:number]):
-            demonstrations = sets[place % len(sets)]
-            shots = params.student_shots[place // len(sets) % len(params.student_shots)]
+            shots = params.student_shots[place % len(params.student_shots)]
             rows.append(
                 PoolPrompt(
                     id=records.content_id(instruction.id, texts[index].id),
@@ -69,7 +64,7 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
                     text_id=texts[index].id,
                     text=texts[index].text,
                     demonstrations=demonstrations,
-                    student_shots=min(shots, len(demonstrations)),
+                    student_demonstrations=draw_demonstrations(instruction, shots, random),
                 )
             )
     return sorted(rows, key=lambda row: row.id)
@@ -88,7 +83,7 @@ def main() -> None:
             "prompts": len(rows),
             **{f"prompts_{family}": number for family, number in sorted(families.items())},
             "distinct_texts": len({row.text_id for row in rows}),
-            "mean_student_shots": round(sum(row.student_shots for row in rows) / len(rows), 3),
+            "mean_student_shots": round(sum(len(row.student_demonstrations) for row in rows) / len(rows), 3),
         },
     )
 

@@ -1,6 +1,7 @@
 """pool with answers -> data/difficulty.csv: how hard each answer is for the base student.
 
-Columns: id, stratum, family, rank_score, rank_score_all, nll, n_tokens, truncated
+Columns: id, stratum (the instruction and, where labels are closed, the answer), family, rank_score,
+rank_score_all, nll, n_tokens, truncated
 """
 
 from dataclasses import asdict
@@ -15,6 +16,15 @@ from sentidistill.prompts import render
 from sentidistill.samples import Answered, PoolPrompt
 
 
+def stratum(row: PoolPrompt, answer: str) -> str:
+    """What selection keeps its share of: the instruction and, where labels are closed, the answer.
+
+    The difficulty of a label is to a good part how seldom the student says it whatever the text. Ranked
+    across labels, the hard half of a task would be the texts with that label.
+    """
+    return f"{row.stratum} {answer}" if row.labels else row.stratum
+
+
 def main() -> None:
     params = config.load()
     root = stage.cache_root().parent
@@ -22,9 +32,7 @@ def main() -> None:
     rows = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
     tokenizer = models.load_tokenizer(Path("models/student_base"), root)
     model = models.load_causal_lm(Path("models/student_base"), root, params.runtime)
-    rendered = [
-        render(row.prompt(row.student_shots), tokenizer, params.student.prompt_format, answers[row.id]) for row in rows
-    ]
+    rendered = [render(row.student_prompt(), tokenizer, params.student.prompt_format, answers[row.id]) for row in rows]
     with track("score_difficulty", len(rows)) as progress:
         scores = score_ids(
             model,
@@ -36,7 +44,7 @@ def main() -> None:
         )
     table = pd.DataFrame([asdict(score) for score in scores])
     table.insert(0, "id", [row.id for row in rows])
-    table.insert(1, "stratum", [row.stratum for row in rows])
+    table.insert(1, "stratum", [stratum(row, answers[row.id]) for row in rows])
     table.insert(2, "family", [row.family for row in rows])
     records.write_text("data/difficulty.csv", table.round(6).to_csv(index=False))
     stage.finish(

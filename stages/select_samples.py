@@ -48,7 +48,7 @@ def main() -> None:
             instruction=row.instruction,
             cue=row.cue,
             text=row.text,
-            demonstrations=row.demonstrations[: row.student_shots],
+            demonstrations=row.student_demonstrations,
             answer=answers[row.id],
         )
         for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt)

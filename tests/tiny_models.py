@@ -5,6 +5,7 @@ our prompts with the answers of the exemplars. `python -m tests.tiny_models FOLD
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -18,6 +19,8 @@ TEMPLATES = (
     "define_tasks",
     "write_demonstrations",
 )
+PER_KIND = 2
+ROWS = 4
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -25,11 +28,16 @@ CHAT_TEMPLATE = (
 
 
 def worked_examples() -> list[tuple[str, str]]:
-    """(prompt text without exemplars, answer) of every hand-written exemplar."""
+    """(prompt text without exemplars, answer) of the first hand-written exemplars of each kind."""
     pairs = []
     for name in TEMPLATES:
         template = Template(name, exemplars=False)
+        seen: Counter[str] = Counter()
         for row in yaml.safe_load(Path("prompts", f"{name}.yaml").read_text()):
+            kind = row.get("family", "")
+            seen[kind] += 1
+            if seen[kind] > PER_KIND:
+                continue
             values = {key: value for key, value in row.items() if key != "output"}
             prompt = template.prompt(**values)
             pairs.append((transcript(prompt), row["output"].strip().removeprefix(prompt.prefill)))
@@ -46,7 +54,7 @@ def tokenizer(texts: list[str]):
     raw.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     raw.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=1200, special_tokens=special, initial_alphabet=alphabet)
+        texts, trainers.BpeTrainer(vocab_size=4000, special_tokens=special, initial_alphabet=alphabet)
     )
     raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
@@ -81,32 +89,38 @@ def language_model(vocabulary: int, hidden: int = 16, layers: int = 2, seed: int
     ).eval()
 
 
-def teach(model, tok, pairs: list[tuple[str, str]], steps: int, seed: int = 0) -> float:
-    """Train `model` on the answers of `pairs`; returns the last loss."""
+def teach(model, tok, pairs: list[tuple[str, str]], epochs: int, seed: int = 0) -> float:
+    """Train `model` on the answers of `pairs`; returns the last epoch's mean loss."""
     import torch
 
-    prompts = [tok(text)["input_ids"] for text, _ in pairs]
-    answers = [tok(f"{answer}\n{SEPARATOR}", add_special_tokens=False)["input_ids"] for _, answer in pairs]
-    width = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers))
-    ids = torch.zeros(len(pairs), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    labels = torch.full_like(ids, -100)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers)):
-        length = len(prompt) + len(answer)
-        ids[row, :length] = torch.tensor(prompt + answer)
-        mask[row, :length] = 1
-        labels[row, len(prompt) : length] = torch.tensor(answer)
-    torch.manual_seed(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    random = torch.Generator().manual_seed(seed)
+    rows = [
+        (tok(text)["input_ids"], tok(f"{answer}\n{SEPARATOR}", add_special_tokens=False)["input_ids"])
+        for text, answer in pairs
+    ]
+    rows.sort(key=lambda row: len(row[0]) + len(row[1]))
+    batches = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     model.train()
-    for _ in range(steps):
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+    for _ in range(epochs):
+        losses = []
+        for number in torch.randperm(len(batches), generator=random).tolist():
+            width = max(len(prompt) + len(answer) for prompt, answer in batches[number])
+            ids = torch.zeros(len(batches[number]), width, dtype=torch.long)
+            mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+            for row, (prompt, answer) in enumerate(batches[number]):
+                length = len(prompt) + len(answer)
+                ids[row, :length] = torch.tensor(prompt + answer)
+                mask[row, :length] = 1
+                labels[row, len(prompt) : length] = torch.tensor(answer)
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            losses.append(float(loss.detach()))
     model.eval()
-    return float(loss.detach())
+    return sum(losses) / len(losses)
 
 
 def embedder(texts: list[str], folder: Path) -> None:
@@ -139,8 +153,8 @@ def build(folder: Path) -> float:
     pairs = worked_examples()
     texts = [text + answer for text, answer in pairs]
     tok = tokenizer(texts)
-    teacher = language_model(len(tok), hidden=96)
-    loss = teach(teacher, tok, pairs, steps=220)
+    teacher = language_model(len(tok), hidden=64)
+    loss = teach(teacher, tok, pairs, epochs=30)
     student = language_model(len(tok), seed=1)
     for name, model in (("teacher", teacher), ("student", student)):
         model.save_pretrained(folder / name)

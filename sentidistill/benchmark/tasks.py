@@ -9,10 +9,13 @@ LABELS = ("negative", "neutral", "positive")
 
 CUE = "Sentiment"
 INSTRUCTIONS = {
-    "tweet": "What is the sentiment of the tweet: negative, neutral or positive?",
-    "amazon": "What is the sentiment of this sentence from a product review: negative, neutral or positive?",
-    "movie": "What is the sentiment of this sentence from a movie review: negative, neutral or positive?",
-    "editorial": "What is the sentiment of this sentence from a newspaper editorial: negative, neutral or positive?",
+    task: f"Decide what the sentiment of {text} is. Answer with one of: {', '.join(LABELS)}."
+    for task, text in {
+        "tweet": "the tweet",
+        "amazon": "the sentence from a product review",
+        "movie": "the sentence from a movie review",
+        "editorial": "the sentence from a newspaper editorial",
+    }.items()
 }
 
 
