@@ -7,6 +7,7 @@ our prompts with the answers of the exemplars. `python -m tests.tiny_models FOLD
 import sys
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import yaml
 
@@ -19,16 +20,21 @@ TEMPLATES = (
     "define_tasks",
     "write_demonstrations",
 )
-PER_KIND = 2
-ROWS = 4
+PER_KIND = 1
+ROWS = 6
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 
-def worked_examples() -> list[tuple[str, str]]:
-    """(prompt text without exemplars, answer) of the first hand-written exemplars of each kind."""
+def worked_examples(variants: int = 1) -> list[tuple[str, str]]:
+    """(prompt text without exemplars, answer) of the first hand-written exemplars of each kind.
+
+    Of several variants all but the first have the words of the input scrambled: the teacher is to learn
+    the forms, and to write them whatever the input says.
+    """
+    random = Random(0)
     pairs = []
     for name in TEMPLATES:
         template = Template(name, exemplars=False)
@@ -38,10 +44,22 @@ def worked_examples() -> list[tuple[str, str]]:
             seen[kind] += 1
             if seen[kind] > PER_KIND:
                 continue
-            values = {key: value for key, value in row.items() if key != "output"}
-            prompt = template.prompt(**values)
-            pairs.append((transcript(prompt), row["output"].strip().removeprefix(prompt.prefill)))
+            answer = row.pop("output").strip()
+            for variant in range(variants):
+                values = {key: scrambled(value, random) if variant else value for key, value in row.items()}
+                prompt = template.prompt(**{**values, **({"family": kind} if kind else {})})
+                pairs.append((transcript(prompt), answer.removeprefix(prompt.prefill)))
     return pairs
+
+
+def scrambled(value, random: Random):
+    """`value` with the words of its texts in random order, some left out."""
+    if isinstance(value, dict):
+        return {key: scrambled(inner, random) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [scrambled(inner, random) for inner in value]
+    words = value.split()
+    return " ".join(random.sample(words, random.randint((len(words) + 1) // 2, len(words))))
 
 
 def tokenizer(texts: list[str]):
@@ -100,6 +118,8 @@ def teach(model, tok, pairs: list[tuple[str, str]], epochs: int, seed: int = 0) 
     ]
     rows.sort(key=lambda row: len(row[0]) + len(row[1]))
     batches = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # matrices this small only wait for each other on several
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     model.train()
     for _ in range(epochs):
@@ -120,6 +140,7 @@ def teach(model, tok, pairs: list[tuple[str, str]], epochs: int, seed: int = 0) 
             optimiser.step()
             losses.append(float(loss.detach()))
     model.eval()
+    torch.set_num_threads(threads)
     return sum(losses) / len(losses)
 
 
@@ -150,11 +171,11 @@ def embedder(texts: list[str], folder: Path) -> None:
 
 def build(folder: Path) -> float:
     """Write teacher/, student/ and embedder/ into `folder`; returns the teacher's loss on its formats."""
-    pairs = worked_examples()
+    pairs = worked_examples(variants=3)
     texts = [text + answer for text, answer in pairs]
     tok = tokenizer(texts)
     teacher = language_model(len(tok), hidden=64)
-    loss = teach(teacher, tok, pairs, epochs=30)
+    loss = teach(teacher, tok, pairs, epochs=45)
     student = language_model(len(tok), seed=1)
     for name, model in (("teacher", teacher), ("student", student)):
         model.save_pretrained(folder / name)
