@@ -41,10 +41,16 @@ def ask(
     """Ask every prompt; ask again, up to `params.retries` times, where the answer cannot be parsed.
 
     `parse` takes the key and the raw answer and returns (value or None, whether it was repaired).
+    Equal prompts under different keys get different random numbers, and so different answers.
     Returns the values by key, failures left out, and one `Call` for each prompt, in key order.
     """
     values: dict[str, T] = {}
     calls: dict[str, Call] = {}
+    first_attempt: dict[str, int] = {}
+    repeats: Counter[Prompt] = Counter()
+    for key in sorted(prompts):
+        first_attempt[key] = repeats[prompts[key]] * (params.retries + 1)
+        repeats[prompts[key]] += 1
     for attempt in range(params.retries + 1):
         keys = [key for key in sorted(prompts) if key not in values]
         if not keys:
@@ -55,7 +61,7 @@ def ask(
                 **sampling.model_dump(),
                 stop=stop_strings(params.prompt_format),
                 seed=params.seed,
-                attempt=attempt,
+                attempt=first_attempt[key] + attempt,
             )
             for key in keys
         ]

@@ -152,6 +152,7 @@ class ProposeTasks(Section):
 
 
 class DefineTasks(Section):
+    mentions_per_wording: Positive
     max_labels: Annotated[int, Field(ge=2)]
     max_label_words: Positive
     max_examples: Positive

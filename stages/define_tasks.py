@@ -15,14 +15,25 @@ from sentidistill.prompts import Template
 from sentidistill.teacher.local import open_model
 
 
+def wordings(proposal: TaskProposal, mentions_per_wording: int) -> int:
+    """How many definitions are asked for: one, and one more for every so many texts that mention the attribute.
+
+    A student that meets a common attribute in one wording alone learns the wording, not the attribute.
+    """
+    return 1 + proposal.mentions // mentions_per_wording
+
+
 def main() -> None:
     params = config.load()
     section, teacher = params.define_tasks, params.teacher
     template = Template("define_tasks", exemplars=teacher.exemplars)
     proposals = {row.id: row for row in records.read_jsonl("data/task_proposals.jsonl", TaskProposal)}
     prompts = {
-        key: template.prompt(same="family", name=row.name, family=row.family, description=row.description)
+        f"{key} {number:02d}": template.prompt(
+            same="family", name=row.name, family=row.family, description=row.description
+        )
         for key, row in proposals.items()
+        for number in range(wordings(row, section.mentions_per_wording))
     }
     reasons = Counter()
 
@@ -31,9 +42,8 @@ def main() -> None:
         if definition is None:
             reasons["no_instruction"] += 1
             return None, False
-        task, reason = define(
-            proposals[key], definition, section.max_labels, section.max_label_words, section.max_examples
-        )
+        proposal = proposals[key.split()[0]]
+        task, reason = define(proposal, definition, section.max_labels, section.max_label_words, section.max_examples)
         reasons[reason] += bool(reason)
         return task, task is not None and len(task.examples) < min(len(definition.examples), section.max_examples)
 
@@ -42,7 +52,17 @@ def main() -> None:
     ) as model:
         tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks")
     calls.check_failures(asked, teacher.max_failure_rate, "define_tasks")
-    defined = [tasks[key] for key in proposals if key in tasks]
+    defined = [
+        tasks[key].model_copy(
+            update={
+                "id": proposal if key.endswith(" 00") else records.content_id(key),
+                "mentions": max(1, row.mentions // wordings(row, section.mentions_per_wording)),
+            }
+        )
+        for proposal, row in proposals.items()
+        for key in sorted(tasks)
+        if key.startswith(proposal)
+    ]
     different = distinct_tasks(defined, section.max_similarity)
     rows = balanced(different, section.max_tasks)
     records.write_jsonl("data/calls/define_tasks.jsonl", asked)

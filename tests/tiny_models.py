@@ -175,7 +175,7 @@ def build(folder: Path) -> float:
     texts = [text + answer for text, answer in pairs]
     tok = tokenizer(texts)
     teacher = language_model(len(tok), hidden=64)
-    loss = teach(teacher, tok, pairs, epochs=45)
+    loss = teach(teacher, tok, pairs, epochs=110)
     student = language_model(len(tok), seed=1)
     for name, model in (("teacher", teacher), ("student", student)):
         model.save_pretrained(folder / name)
