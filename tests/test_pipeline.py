@@ -214,11 +214,11 @@ def test_a_missing_package_ends_a_stage(project):
 
 
 def test_a_teacher_that_answers_nonsense_ends_a_stage(project):
-    """The untrained student in the teacher's place: nothing that it writes can be parsed."""
+    """The untrained student in the teacher's place: it writes no definition that could be used."""
     folder = project.folder / "models/teacher"
     kept = (folder / "origin.json").read_text()
     (folder / "origin.json").write_text((project.folder / "models/student_base/origin.json").read_text())
     try:
-        expect_failure(project, lambda values: None, "propose_tasks", "max_failure_rate", "data/task_proposals.jsonl")
+        expect_failure(project, lambda values: None, "define_tasks", "max_failure_rate", "data/task_definitions.jsonl")
     finally:
         (folder / "origin.json").write_text(kept)
