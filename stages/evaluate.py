@@ -2,7 +2,7 @@
 
 Run as `python -m stages.evaluate MODEL`, MODEL being student_base, student or teacher. A row:
 {"id": "5f1c...", "task": "tweet", "gold": "positive", "draw": 0, "scores": [-3.1, -2.0, -0.9],
-"predicted": "positive", "uncalibrated": "positive"}
+"predicted": "positive", "calibrated": "neutral"}
 """
 
 import sys
@@ -56,8 +56,8 @@ def predict(model: CachedTeacher, task: str, params: Evaluate) -> list[Predictio
                 gold=example.label,
                 draw=draw,
                 scores=list(answer.choice_logprobs),
-                predicted=LABELS[int(place)],
-                uncalibrated=answer.text,
+                predicted=answer.text,
+                calibrated=LABELS[int(place)],
             )
     return [rows[example.id] for example in test]
 
@@ -77,13 +77,13 @@ def main(role: str) -> None:
         metrics[task] = {
             "records": len(rows),
             **label_scores(gold, predicted, LABELS),
-            "macro_f1_uncalibrated": label_scores(gold, [row.uncalibrated for row in rows], LABELS)["macro_f1"],
+            "macro_f1_calibrated": label_scores(gold, [row.calibrated for row in rows], LABELS)["macro_f1"],
         }
         arrays.append((np.array([place[x] for x in gold]), [np.array([place[x] for x in predicted])]))
     low, high = interval(bootstrap_macro_f1(arrays, len(LABELS), section.bootstrap_samples, section.seed)[:, 0])
     mean = {
         key: round(float(np.mean([metrics[task][key] for task in predictions])), 2)
-        for key in ("macro_f1", "accuracy", "macro_f1_uncalibrated")
+        for key in ("macro_f1", "accuracy", "macro_f1_calibrated")
     }
     mean |= {"macro_f1_low": low, "macro_f1_high": high}
     records.write_jsonl(f"data/predictions/{role}.jsonl", [row for rows in predictions.values() for row in rows])

@@ -33,7 +33,7 @@ def gains(
 ) -> dict[str, dict[str, float]]:
     """Student minus base in points of macro-F1 for each task and, under "mean", their mean; paired bootstrap.
 
-    `column` is the field of the predictions that is scored: "predicted" or "uncalibrated".
+    `column` is the field of the predictions that is scored: "predicted" or "calibrated".
     """
     place = {label: number for number, label in enumerate(LABELS)}
     arrays, differences = {}, {}
@@ -83,9 +83,9 @@ def main() -> None:
     roles = ("student_base", "student", "teacher")
     scores = {role: records.read_json(f"metrics/evaluate/{role}.json") for role in roles}
     predictions = {role: records.read_jsonl(f"data/predictions/{role}.jsonl", Prediction) for role in roles}
-    gained, uncalibrated = (
+    gained, calibrated = (
         gains(predictions, tasks, column, params.evaluate.bootstrap_samples, seed)
-        for column in ("predicted", "uncalibrated")
+        for column in ("predicted", "calibrated")
     )
     ratio = scores["student"]["mean"]["macro_f1"] / scores["teacher"]["mean"]["macro_f1"]
 
@@ -115,7 +115,7 @@ def main() -> None:
         teacher=scores["teacher"],
         gain=gained["mean"],
         gains=gained,
-        uncalibrated=uncalibrated["mean"],
+        calibrated=calibrated["mean"],
         ratio=ratio,
         shots=params.evaluate.shots_per_label,
         draws=params.evaluate.demonstration_draws,
@@ -138,7 +138,7 @@ def main() -> None:
         {
             "macro_f1": {role: scores[role]["mean"]["macro_f1"] for role in roles},
             "gain": gained["mean"],
-            "gain_uncalibrated": uncalibrated["mean"],
+            "gain_calibrated": calibrated["mean"],
             "student_to_teacher": round(ratio, 4),
         },
     )

@@ -6,8 +6,8 @@ from sentidistill.records import Record
 class Prediction(Record):
     """One test record's outcome. `scores` are log-probabilities in the order of the task's labels.
 
-    `draw` is the number of the set of demonstrations. `predicted` is the likeliest label after the mean
-    scores of unlabelled training texts are taken off, `uncalibrated` the likeliest before.
+    `draw` is the number of the set of demonstrations. `predicted` is the likeliest label, `calibrated`
+    the likeliest after the mean scores of unlabelled training texts are taken off.
     """
 
     id: str
@@ -16,4 +16,4 @@ class Prediction(Record):
     draw: int
     scores: list[float]
     predicted: str
-    uncalibrated: str
+    calibrated: str
