@@ -21,7 +21,7 @@ TEMPLATES = (
     "write_demonstrations",
 )
 PER_KIND = 1
-ROWS = 6
+ROWS = 8
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -31,10 +31,11 @@ CHAT_TEMPLATE = (
 def worked_examples(variants: int = 1) -> list[tuple[str, str]]:
     """(prompt text without exemplars, answer) of the first hand-written exemplars of each kind.
 
-    Of several variants all but the first have the words of the input scrambled: the teacher is to learn
-    the forms, and to write them whatever the input says.
+    Of several variants all but the first have random words for their input: the teacher is to learn the
+    forms, and to write them whatever the input says.
     """
     random = Random(0)
+    words = [word for name in TEMPLATES for word in Path("prompts", f"{name}.yaml").read_text().split()]
     pairs = []
     for name in TEMPLATES:
         template = Template(name, exemplars=False)
@@ -46,20 +47,19 @@ def worked_examples(variants: int = 1) -> list[tuple[str, str]]:
                 continue
             answer = row.pop("output").strip()
             for variant in range(variants):
-                values = {key: scrambled(value, random) if variant else value for key, value in row.items()}
+                values = {key: scrambled(value, words, random) if variant else value for key, value in row.items()}
                 prompt = template.prompt(**{**values, **({"family": kind} if kind else {})})
                 pairs.append((transcript(prompt), answer.removeprefix(prompt.prefill)))
     return pairs
 
 
-def scrambled(value, random: Random):
-    """`value` with the words of its texts in random order, some left out."""
+def scrambled(value, words: list[str], random: Random):
+    """`value` with every text replaced by as many random words."""
     if isinstance(value, dict):
-        return {key: scrambled(inner, random) for key, inner in value.items()}
+        return {key: scrambled(inner, words, random) for key, inner in value.items()}
     if isinstance(value, list):
-        return [scrambled(inner, random) for inner in value]
-    words = value.split()
-    return " ".join(random.sample(words, random.randint((len(words) + 1) // 2, len(words))))
+        return [scrambled(inner, words, random) for inner in value]
+    return " ".join(random.choices(words, k=random.randint(1, 2 * len(value.split())))) if value else value
 
 
 def tokenizer(texts: list[str]):
@@ -171,11 +171,11 @@ def embedder(texts: list[str], folder: Path) -> None:
 
 def build(folder: Path) -> float:
     """Write teacher/, student/ and embedder/ into `folder`; returns the teacher's loss on its formats."""
-    pairs = worked_examples(variants=3)
+    pairs = worked_examples(variants=20)
     texts = [text + answer for text, answer in pairs]
     tok = tokenizer(texts)
     teacher = language_model(len(tok), hidden=64)
-    loss = teach(teacher, tok, pairs, epochs=110)
+    loss = teach(teacher, tok, pairs, epochs=22)
     student = language_model(len(tok), seed=1)
     for name, model in (("teacher", teacher), ("student", student)):
         model.save_pretrained(folder / name)
