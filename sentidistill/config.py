@@ -172,7 +172,6 @@ class WriteDemonstrations(Section):
 
 
 class BuildInstructions(Section):
-    source: Literal["attributes"] = "attributes"
     min_demonstrations: Count
 
 

@@ -160,16 +160,18 @@ def _token_scores(
     """(rank score, negative log-likelihood) of each target under the float32 `logits` (tokens x vocabulary)."""
     import torch
 
-    logprobs = logits.log_softmax(-1)
-    target = logprobs.gather(-1, targets[:, None])
-    rank = (logprobs > target).sum(-1)
-    nucleus = _nucleus_size(logprobs.topk(min(TOP, logprobs.shape[-1]), dim=-1).values, top_p)
+    # Logits are compared as they are, and their sum is taken in float64: rounded log-probabilities make
+    # ties, and shift the end of the nucleus where a model is nearly uniform.
+    target = logits.gather(-1, targets[:, None])
+    total = logits.double().logsumexp(-1, keepdim=True)
+    rank = (logits > target).sum(-1)
+    nucleus = _nucleus_size(logits.topk(min(TOP, logits.shape[-1]), dim=-1).values, total, top_p)
     flat = nucleus > TOP  # the mass lies outside the top: sort these few rows whole
     if flat.any():
-        nucleus[flat] = _nucleus_size(logprobs[flat].sort(-1, descending=True).values, top_p)
-    return torch.where(rank < nucleus, rank / nucleus, 1.0).double(), -target[:, 0].double()
+        nucleus[flat] = _nucleus_size(logits[flat].sort(-1, descending=True).values, total[flat], top_p)
+    return torch.where(rank < nucleus, rank.double() / nucleus, 1.0), (total - target)[:, 0]
 
 
-def _nucleus_size(ordered: "torch.Tensor", top_p: float) -> "torch.Tensor":
-    """Smallest number of leading tokens whose mass reaches `top_p`, from descending log-probabilities."""
-    return (ordered.double().exp().cumsum(-1) < top_p).sum(-1) + 1
+def _nucleus_size(ordered: "torch.Tensor", total: "torch.Tensor", top_p: float) -> "torch.Tensor":
+    """Smallest number of leading tokens whose mass reaches `top_p`, from descending logits and their log-sum."""
+    return ((ordered.double() - total).exp().cumsum(-1) < top_p).sum(-1) + 1

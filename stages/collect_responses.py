@@ -5,7 +5,6 @@ Where the labels are a closed set, the answer is the likeliest label; otherwise 
 """
 
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 
@@ -77,9 +76,7 @@ def main() -> None:
         reasons[reason] += bool(reason)
         return answer, answer is not None and answer != raw.strip()
 
-    with open_model(
-        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
-    ) as model:
+    with open_model("teacher", params, stage.cache_root()) as model:
         labelled, asked = choose_labels(model, closed, section.calibrate)
         free, asked_free = calls.ask(model, prompts, section.sampling, teacher, read_answer, "collect_responses")
     asked += asked_free

@@ -6,7 +6,6 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "urgency", "mentions": 12, "
 """
 
 from collections import Counter
-from pathlib import Path
 
 from sentidistill import calls, config, records, stage
 from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define, distinct_tasks
@@ -47,9 +46,7 @@ def main() -> None:
         reasons[reason] += bool(reason)
         return task, task is not None and len(task.examples) < min(len(definition.examples), section.max_examples)
 
-    with open_model(
-        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
-    ) as model:
+    with open_model("teacher", params, stage.cache_root()) as model:
         tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks")
     calls.check_failures(asked, teacher.max_failure_rate, "define_tasks")
     defined = [

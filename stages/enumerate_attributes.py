@@ -3,8 +3,6 @@
 A row: {"text_id": "09ab...", "name": "frustration", "description": "How annoyed ...", "value": "high"}
 """
 
-from pathlib import Path
-
 from sentidistill import calls, config, records, stage
 from sentidistill.attributes import Mention
 from sentidistill.corpus import Text
@@ -34,9 +32,7 @@ def main() -> None:
     copied = {f"{a.name}|{a.value}".lower() for a in exemplar_attributes}
     texts = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
     prompts = {text.id: template.prompt(text=text.text) for text in texts}
-    with open_model(
-        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
-    ) as model:
+    with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(
             model, prompts, section.sampling, teacher, lambda _, raw: read_answer(raw, copied), "enumerate_attributes"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import config, records, stage
-from sentidistill.benchmark.metrics import bootstrap_macro_f1, interval, label_scores
+from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval, label_scores
 from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.prompting import draw_sets, task_prompt
 from sentidistill.benchmark.tasks import LABELS, Example
@@ -65,12 +65,8 @@ def predict(model: CachedTeacher, task: str, params: Evaluate) -> list[Predictio
 def main(role: str) -> None:
     params = config.load()
     section = params.evaluate
-    prompt_format = params.teacher.prompt_format if role == "teacher" else params.student.prompt_format
-    with open_model(
-        Path("models", role), stage.cache_root(), params.runtime, prompt_format, params.teacher.max_prompt_tokens
-    ) as model:
+    with open_model(role, params, stage.cache_root()) as model:
         predictions = {task: predict(model, task, section) for task in section.tasks}
-    place = {label: number for number, label in enumerate(LABELS)}
     metrics, arrays = {}, []
     for task, rows in predictions.items():
         gold, predicted = [row.gold for row in rows], [row.predicted for row in rows]
@@ -79,7 +75,7 @@ def main(role: str) -> None:
             **label_scores(gold, predicted, LABELS),
             "macro_f1_calibrated": label_scores(gold, [row.calibrated for row in rows], LABELS)["macro_f1"],
         }
-        arrays.append((np.array([place[x] for x in gold]), [np.array([place[x] for x in predicted])]))
+        arrays.append((indices(gold, LABELS), [indices(predicted, LABELS)]))
     low, high = interval(bootstrap_macro_f1(arrays, len(LABELS), section.bootstrap_samples, section.seed)[:, 0])
     mean = {
         key: round(float(np.mean([metrics[task][key] for task in predictions])), 2)

@@ -5,7 +5,6 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12
 """
 
 from collections import Counter
-from pathlib import Path
 
 from sentidistill import calls, config, records, stage
 from sentidistill.clustering import Cluster
@@ -38,9 +37,7 @@ def main() -> None:
         dropped["repeated"] += len(one_text) - len(kept)
         return kept[: section.max_per_attribute] or None, len(kept) < len(proposals)
 
-    with open_model(
-        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
-    ) as model:
+    with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "propose_tasks")
     calls.check_failures(asked, teacher.max_failure_rate, "propose_tasks")
     rows = [

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from sentidistill import config, records, stage
-from sentidistill.benchmark.metrics import bootstrap_macro_f1, interval, label_scores
+from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval, label_scores
 from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.tasks import LABELS
 from sentidistill.clustering import Cluster
@@ -35,7 +35,6 @@ def gains(
 
     `column` is the field of the predictions that is scored: "predicted" or "calibrated".
     """
-    place = {label: number for number, label in enumerate(LABELS)}
     arrays, differences = {}, {}
     for task in tasks:
         base, student = (
@@ -47,7 +46,7 @@ def gains(
         labels = [[getattr(row, column) for row in rows] for rows in (base, student)]
         before, after = (label_scores(gold, one, LABELS)["macro_f1"] for one in labels)
         differences[task] = after - before
-        arrays[task] = (np.array([place[x] for x in gold]), [np.array([place[x] for x in one]) for one in labels])
+        arrays[task] = (indices(gold, LABELS), [indices(one, LABELS) for one in labels])
     differences["mean"] = float(np.mean(list(differences.values())))
     result = {}
     for name, chosen in [*((task, [arrays[task]]) for task in tasks), ("mean", list(arrays.values()))]:

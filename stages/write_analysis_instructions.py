@@ -3,8 +3,6 @@
 A row: {"cluster": 3, "text": "How does the author of the text treat other people?"}
 """
 
-from pathlib import Path
-
 from sentidistill import calls, config, records, stage
 from sentidistill.clustering import Cluster
 from sentidistill.instructions import AnalysisInstruction, usable_analysis
@@ -31,9 +29,7 @@ def main() -> None:
         kept = usable_analysis(items, section.max_per_cluster)
         return kept or None, len(kept) < min(len(items), section.max_per_cluster)
 
-    with open_model(
-        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
-    ) as model:
+    with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(
             model, prompts, section.sampling, teacher, read_answer, "write_analysis_instructions"
         )

@@ -8,7 +8,6 @@ A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frus
 
 import itertools
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 
@@ -125,9 +124,7 @@ def main() -> None:
         reasons[reason] += bool(reason)
         return pair, False
 
-    with open_model(
-        Path("models/teacher"), stage.cache_root(), params.runtime, teacher.prompt_format, teacher.max_prompt_tokens
-    ) as model:
+    with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
         pairs: dict[str, dict[str, str]] = {task.id: dict(task.examples) for task in tasks.values()}

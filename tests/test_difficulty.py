@@ -1,7 +1,5 @@
 """Scores against an independent computation, token by token, as the paper defines them."""
 
-import copy
-
 import pytest
 
 from sentidistill.difficulty import score_ids, score_samples
@@ -12,17 +10,6 @@ SAMPLES = [
     ("Rate it.\n", " 5"),
     ("Input: The parcel is at the front desk.\nOutput:", " the exact words of the text, or none at all"),
 ]
-
-
-@pytest.fixture(scope="module")
-def sharp(tiny_student):
-    """The random model with larger logits: in its nearly uniform distribution, ranks hang on the last bit."""
-    import torch
-
-    model, tokenizer = copy.deepcopy(tiny_student[0]), tiny_student[1]
-    with torch.no_grad():
-        model.lm_head.weight *= 40
-    return model, tokenizer
 
 
 def token_by_token(model, prompt: list[int], completion: list[int], top_p: float) -> tuple[list[float], float]:
@@ -46,8 +33,8 @@ def token_by_token(model, prompt: list[int], completion: list[int], top_p: float
 
 @pytest.mark.parametrize("batch_tokens", [1, 64, 100_000])
 @pytest.mark.parametrize("top_p", [0.5, 0.95])
-def test_scores_equal_a_token_by_token_computation(sharp, batch_tokens, top_p):
-    model, tokenizer = sharp
+def test_scores_equal_a_token_by_token_computation(tiny_student, batch_tokens, top_p):
+    model, tokenizer = tiny_student
     results = score_samples(model, tokenizer, SAMPLES, top_p=top_p, batch_tokens=batch_tokens)
     for (prompt, completion), result in zip(SAMPLES, results):
         prompt_ids = tokenizer(prompt)["input_ids"]

@@ -5,6 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 
+def indices(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Place of each of `names` in `labels`. Raises `ValueError` for a name that is not among them."""
+    place = {label: number for number, label in enumerate(labels)}
+    if unknown := set(names) - set(place):
+        raise ValueError(f"labels {sorted(unknown)} are not among {list(labels)}")
+    return np.array([place[name] for name in names])
+
+
 def confusion(gold: np.ndarray, predicted: np.ndarray, n_labels: int) -> np.ndarray:
     """Counts (n_labels x n_labels): rows are gold classes, columns predictions; both are given as indices."""
     return np.bincount(gold * n_labels + predicted, minlength=n_labels**2).reshape(n_labels, n_labels)
@@ -20,12 +28,9 @@ def f1_by_class(counts: np.ndarray) -> np.ndarray:
 def label_scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict:
     """Macro-F1 over `labels`, accuracy and the F1 of each class, in percent.
 
-    Raises `ValueError` for a label outside `labels`; a prediction outside is not possible with scored labels.
+    Raises `ValueError` for a label or prediction outside `labels`.
     """
-    place = {label: number for number, label in enumerate(labels)}
-    if unknown := (set(gold) | set(predicted)) - set(place):
-        raise ValueError(f"labels {sorted(unknown)} are not among {list(labels)}")
-    counts = confusion(np.array([place[x] for x in gold]), np.array([place[x] for x in predicted]), len(labels))
+    counts = confusion(indices(gold, labels), indices(predicted, labels), len(labels))
     f1 = f1_by_class(counts)
     return {
         "macro_f1": round(100 * float(f1.mean()), 2),
