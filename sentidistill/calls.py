@@ -1,8 +1,8 @@
 """Asking the teacher: prompts in, parsed answers and a full record of every call out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 from sentidistill.config import Sampling
 from sentidistill.config import Teacher as TeacherParams
@@ -10,8 +10,17 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import Prompt, given_prefix, stop_strings
 from sentidistill.records import Record, content_id
 from sentidistill.teacher.base import Request
-from sentidistill.teacher.cache import CachedTeacher
+from sentidistill.teacher.cached import CachedTeacher
 
+# Stages that ask the teacher, `evaluate` aside, in the order of the pipeline.
+CALLING_STAGES = (
+    "enumerate_attributes",
+    "write_analysis_instructions",
+    "propose_tasks",
+    "define_tasks",
+    "write_demonstrations",
+    "collect_responses",
+)
 Status = Literal["parsed", "repaired", "failed"]
 T = TypeVar("T")
 
@@ -37,13 +46,16 @@ def ask(
     params: TeacherParams,
     parse: Callable[[str, str], tuple[T | None, bool]],
     label: str,
+    schemas: Mapping[str, dict[str, Any]] | None = None,
 ) -> tuple[dict[str, T], list[Call]]:
     """Ask every prompt; ask again, up to `params.retries` times, where the answer cannot be parsed.
 
     `parse` takes the key and the raw answer and returns (value or None, whether it was repaired).
-    Equal prompts under different keys get different random numbers, and so different answers.
+    `schemas` holds the JSON schema that the answer to a key has to obey, if any. Equal prompts under
+    different keys get different random numbers, and so different answers.
     Returns the values by key, failures left out, and one `Call` for each prompt, in key order.
     """
+    schemas = schemas or {}
     values: dict[str, T] = {}
     calls: dict[str, Call] = {}
     first_attempt: dict[str, int] = {}
@@ -52,14 +64,16 @@ def ask(
         first_attempt[key] = repeats[prompts[key]] * (params.retries + 1)
         repeats[prompts[key]] += 1
     for attempt in range(params.retries + 1):
-        keys = [key for key in sorted(prompts) if key not in values]
+        # An error will not go away by asking again: the engine has done so where that makes sense.
+        keys = [key for key in sorted(prompts) if key not in values and (attempt == 0 or calls[key].error is None)]
         if not keys:
             break
         requests = [
             Request(
                 prompt=prompts[key],
                 **sampling.model_dump(),
-                stop=stop_strings(params.prompt_format),
+                json_schema=schemas.get(key),
+                stop=() if key in schemas else stop_strings(params.prompt_format),
                 seed=params.seed,
                 attempt=first_attempt[key] + attempt,
             )

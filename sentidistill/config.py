@@ -37,6 +37,7 @@ class HubModel(Section):
     source: Literal["hub"]
     repo: str
     revision: str = "main"
+    weights: bool = True
 
 
 class PathModel(Section):
@@ -44,11 +45,17 @@ class PathModel(Section):
     path: str
 
 
+class ServerModel(Section):
+    source: Literal["server"]
+    model: str
+
+
 ModelSource = Annotated[PypiModel | HubModel | PathModel, Field(discriminator="source")]
+TeacherSource = Annotated[PypiModel | HubModel | PathModel | ServerModel, Field(discriminator="source")]
 
 
 class PrepareModels(Section):
-    teacher: ModelSource
+    teacher: TeacherSource
     student_base: ModelSource
     embedder: ModelSource
 
@@ -104,6 +111,8 @@ class Teacher(Section):
     max_prompt_tokens: Positive
     retries: Count
     max_failure_rate: Share
+    api: Literal["completions", "chat"]
+    extra_body: dict[str, Any]
     seed: int
 
 
@@ -222,13 +231,46 @@ class Evaluate(Section):
     seed: int
 
 
+class Engines(Section):
+    teacher: Literal["transformers", "vllm", "openai"]
+    student: Literal["transformers", "vllm"]
+
+
+class Server(Section):
+    base_url: str
+    model: str
+    key_variable: str
+    requests_per_minute: Count
+    timeout: Annotated[float, Field(gt=0)]
+    attempts: Positive
+    first_wait: Annotated[float, Field(gt=0)]
+    max_wait: Annotated[float, Field(gt=0)]
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"]
+
+
+class Ray(Section):
+    actors: Count
+    cpus_per_actor: Annotated[float, Field(ge=0)]
+    gpus_per_actor: Annotated[float, Field(ge=0)]
+
+
+class Prices(Section):
+    prompt: Annotated[float, Field(ge=0)]
+    completion: Annotated[float, Field(ge=0)]
+
+
 class Runtime(Section):
+    engine: Engines
     device: str
     dtype: Literal["float32", "bfloat16", "float16"]
     threads: Count
-    rows_per_batch: Positive
+    concurrency: Positive
     batch_tokens: Positive
-    chunk: Positive
+    cache: Literal["read-write", "read", "refresh"]
+    vllm: dict[str, Any]
+    server: Server
+    ray: Ray
+    prices: Prices
     train_rows_per_step: Positive
     save_steps: Count
 
@@ -264,6 +306,25 @@ class Params(Section):
             raise ValueError("prepare_benchmark.negative_below lies above positive_above")
         if self.train_student.batch_size % self.runtime.train_rows_per_step:
             raise ValueError("runtime.train_rows_per_step must divide train_student.batch_size")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> "Params":
+        by_server = self.runtime.engine.teacher == "openai"
+        if self.prepare_models.teacher.source == "server" and not (by_server and self.teacher.api == "chat"):
+            raise ValueError(
+                "prepare_models.teacher.source 'server' needs runtime.engine.teacher 'openai' and teacher.api 'chat'"
+            )
+        if by_server and not self.runtime.server.base_url:
+            raise ValueError("runtime.engine.teacher 'openai' needs runtime.server.base_url")
+        if by_server and self.teacher.api == "chat":
+            if self.teacher.prompt_format != "chat":
+                raise ValueError("teacher.api 'chat' needs teacher.prompt_format 'chat'")
+            if self.collect_responses.calibrate:
+                raise ValueError(
+                    "teacher.api 'chat' gives no scores of labels to calibrate; set collect_responses.calibrate to "
+                    "false, or teacher.api to 'completions' if the server is vLLM's"
+                )
         return self
 
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from rapidfuzz import fuzz
 
@@ -177,6 +178,19 @@ def check_output(family: str, labels: Sequence[str], form: str, text: str, outpu
             return None, "json"
         return (json.dumps(value, ensure_ascii=False), "") if set(value) == set(_keys(form)) else (None, "keys")
     return output, ""
+
+
+def answer_schema(form: str) -> dict[str, Any]:
+    """JSON schema of an object with the keys that `form` names; values are short texts, lists of them, or numbers."""
+    text = {"type": "string", "maxLength": 80}
+    value = {"anyOf": [text, {"type": "number"}, {"type": "array", "items": text, "maxItems": 5}]}
+    keys = list(dict.fromkeys(_keys(form)))
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(keys, value),
+        "required": keys,
+        "additionalProperties": False,
+    }
 
 
 def _keys(form: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentidistill import packages, records
-from sentidistill.config import HubModel, ModelSource, PathModel, PypiModel, Runtime
+from sentidistill.config import HubModel, PathModel, PypiModel, Runtime, TeacherSource
 from sentidistill.errors import SentiDistillError
 
 if TYPE_CHECKING:
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ORIGIN = "origin.json"
+WEIGHTS = ["*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "original/*"]
 
 
-def prepare(source: ModelSource, out: Path, downloads: Path, root: Path) -> dict:
+def prepare(source: TeacherSource, out: Path, downloads: Path, root: Path) -> dict:
     """Make the model folder `out` from `source` and return its origin, which is stored in it too.
 
     A package's files are written into `out`, GGUF weights as float32 safetensors. A hub repository
     or a local folder is left where it is; `out` then holds only `origin.json`, which says where,
-    at which commit or with which file hashes. Relative paths are relative to `root`.
+    at which commit or with which file hashes. Of a model at a server only its name is known. Relative
+    paths are relative to `root`.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -31,8 +33,10 @@ def prepare(source: ModelSource, out: Path, downloads: Path, root: Path) -> dict
             origin = _from_packages(source, out, downloads)
         elif isinstance(source, HubModel):
             origin = _from_hub(source)
-        else:
+        elif isinstance(source, PathModel):
             origin = _from_path(source, root)
+        else:
+            origin = {"source": "server", "model": source.model}
     except BaseException:
         shutil.rmtree(out)
         raise
@@ -103,7 +107,8 @@ def _from_hub(source: HubModel) -> dict:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(source.repo, revision=source.revision)
+        skipped = None if source.weights else WEIGHTS
+        folder = snapshot_download(source.repo, revision=source.revision, ignore_patterns=skipped)
     except Exception as error:  # the hub client raises a dozen unrelated classes
         raise SentiDistillError(f"hub model {source.repo}@{source.revision}: {error}") from error
     return {"source": "hub", "repo": source.repo, "revision": Path(folder).name}
@@ -118,16 +123,28 @@ def _from_path(source: PathModel, root: Path) -> dict:
     return {"source": "path", "path": source.path, "files": hashes}
 
 
-def locate(folder: Path, root: Path) -> Path:
-    """Folder with the files of the model that `folder` stands for."""
+def has_files(folder: Path) -> bool:
+    """Whether more is known of the model that `folder` stands for than its name at a server."""
+    return records.read_json(folder / ORIGIN)["source"] != "server"
+
+
+def locate(folder: Path, root: Path, *, weights: bool = True) -> Path:
+    """Folder with the files of the model that `folder` stands for; without `weights`, those may be missing."""
     if (folder / "config.json").is_file():
         return folder
     origin = records.read_json(folder / ORIGIN)
     if origin["source"] == "hub":
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(origin["repo"], revision=origin["revision"]))
+        skipped = None if weights else WEIGHTS
+        return Path(snapshot_download(origin["repo"], revision=origin["revision"], ignore_patterns=skipped))
     return root / origin["path"]
+
+
+def name(folder: Path) -> str:
+    """What a server is likely to call the model that `folder` stands for."""
+    origin = records.read_json(folder / ORIGIN)
+    return origin.get("model") or origin.get("repo") or origin.get("path") or str(folder)
 
 
 def identity(folder: Path) -> str:
@@ -138,7 +155,7 @@ def identity(folder: Path) -> str:
 def load_tokenizer(folder: Path, root: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(locate(folder, root))
+    tokenizer = AutoTokenizer.from_pretrained(locate(folder, root, weights=False))
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.pad_token = _spare_token(tokenizer)
     return tokenizer

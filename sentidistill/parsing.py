@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import json_repair
+from rapidfuzz import fuzz
 
 from sentidistill.records import Record
 
@@ -48,6 +49,25 @@ class Definition(Record):
 def strip_thinking(text: str) -> str:
     """`text` without the reasoning that some chat models put before their answer."""
     return _THINKING.sub("", text).strip()
+
+
+def until_repetition(text: str) -> str:
+    """`text` up to the first sentence that all but repeats an earlier one, without an unfinished last sentence.
+
+    Small models go round in circles until their limit of tokens. A text of one unfinished sentence is kept.
+    """
+    starts = [0, *(found.end() for found in re.finditer(r"[.!?][\"'”’)]*\s+|\n+", text))]
+    seen: list[str] = []
+    end = len(text)
+    for start, following in zip(starts, [*starts[1:], len(text)]):
+        sentence = re.sub(r"^\W*(?:\w+:)?\s*", "", text[start:following]).casefold().strip()
+        if len(sentence) > 3 and any(fuzz.ratio(sentence, other) > 85 for other in seen):
+            end = start
+            break
+        seen.append(sentence)
+    kept = text[:end].strip()
+    whole = re.match(r".*[^\s\d][.!?][\"'”’)]*(?=\s|\Z)", kept, re.DOTALL)
+    return whole[0] if whole else kept
 
 
 def list_items(text: str) -> list[str]:

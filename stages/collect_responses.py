@@ -10,12 +10,12 @@ import numpy as np
 
 from sentidistill import calls, config, records, stage
 from sentidistill.calibration import calibrate
-from sentidistill.instructions import check_output
-from sentidistill.parsing import strip_thinking
+from sentidistill.instructions import answer_schema, check_output
+from sentidistill.parsing import strip_thinking, until_repetition
 from sentidistill.samples import Answered, PoolPrompt
 from sentidistill.teacher.base import Request
-from sentidistill.teacher.cache import CachedTeacher
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def choose_labels(
@@ -44,26 +44,29 @@ def choose_labels(
         )
     answered = []
     for group in scored.values():
-        scores = np.array([response.choice_logprobs for _, response in group])
-        best = (calibrate(scores) if calibrated else scores).argmax(axis=1)
+        chosen = [response.text for _, response in group]
+        if calibrated:
+            best = calibrate(np.array([response.choice_logprobs for _, response in group])).argmax(axis=1)
+            chosen = [row.labels[int(place)] for (row, _), place in zip(group, best)]
         answered += [
             Answered(
                 id=row.id,
-                answer=row.labels[int(place)],
+                answer=label,
                 label_scores=list(response.choice_logprobs),
                 uncalibrated=response.text,
             )
-            for (row, response), place in zip(group, best)
+            for (row, response), label in zip(group, chosen)
         ]
     return answered, asked
 
 
-def main() -> None:
+def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.collect_responses, params.teacher
     rows = {row.id: row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt)}
     closed = [row for row in rows.values() if row.labels]
     prompts = {row.id: row.prompt() for row in rows.values() if not row.labels}
+    schemas = {key: answer_schema(rows[key].instruction) for key in prompts if rows[key].family == "structured"}
     reasons = Counter()
 
     def read_answer(key: str, raw: str) -> tuple[str | None, bool]:
@@ -72,13 +75,17 @@ def main() -> None:
         first = text if row.family == "structured" else text.split("\n\n")[0].strip()
         if row.family == "extraction":
             first = first.split("\n")[0]
+        if row.family == "analysis":
+            first = until_repetition(text)
         answer, reason = check_output(row.family, [], row.instruction, row.text, first)
         reasons[reason] += bool(reason)
         return answer, answer is not None and answer != raw.strip()
 
     with open_model("teacher", params, stage.cache_root()) as model:
         labelled, asked = choose_labels(model, closed, section.calibrate)
-        free, asked_free = calls.ask(model, prompts, section.sampling, teacher, read_answer, "collect_responses")
+        free, asked_free = calls.ask(
+            model, prompts, section.sampling, teacher, read_answer, "collect_responses", schemas
+        )
     asked += asked_free
     calls.check_failures(asked, teacher.max_failure_rate, "collect_responses")
     answered = labelled + [

@@ -11,7 +11,7 @@ from sentidistill import calls, config, records, stage
 from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define, distinct_tasks
 from sentidistill.parsing import FAMILIES, parse_definition
 from sentidistill.prompts import Template
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def wordings(proposal: TaskProposal, mentions_per_wording: int) -> int:
@@ -22,7 +22,7 @@ def wordings(proposal: TaskProposal, mentions_per_wording: int) -> int:
     return 1 + proposal.mentions // mentions_per_wording
 
 
-def main() -> None:
+def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.define_tasks, params.teacher
     template = Template("define_tasks", exemplars=teacher.exemplars)

@@ -8,7 +8,7 @@ from sentidistill.attributes import Mention
 from sentidistill.corpus import Text
 from sentidistill.parsing import Attribute, parse_attributes
 from sentidistill.prompts import Template
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, bool]:
@@ -24,7 +24,7 @@ def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, boo
     return [once[name] for name in dict.fromkeys(a.name for a in attributes)], len(once) < len(attributes)
 
 
-def main() -> None:
+def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.enumerate_attributes, params.teacher
     template = Template("enumerate_attributes", exemplars=teacher.exemplars)

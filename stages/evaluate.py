@@ -6,7 +6,10 @@ Run as `python -m stages.evaluate MODEL`, MODEL being student_base, student or t
 """
 
 import sys
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,57 +21,84 @@ from sentidistill.benchmark.tasks import LABELS, Example
 from sentidistill.calibration import calibrate
 from sentidistill.config import Evaluate
 from sentidistill.errors import SentiDistillError
-from sentidistill.teacher.base import Request
-from sentidistill.teacher.cache import CachedTeacher
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.base import Request, Response
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
-def predict(model: CachedTeacher, task: str, params: Evaluate) -> list[Prediction]:
-    """Predictions for the records of `task`, by label log-likelihood, in the order of the file."""
+@dataclass(frozen=True)
+class Asked:
+    """A request, and the text of the benchmark that it is about. `draw` is the number of the demonstrations."""
+
+    task: str
+    draw: int
+    kind: Literal["reference", "test"]
+    example: Example
+    request: Request
+
+
+def prompts(task: str, params: Evaluate) -> list[Asked]:
+    """What is asked for `task`: calibration texts and test records under each set of demonstrations."""
     folder = Path("data/benchmark", task)
     test = records.read_jsonl(folder / f"{params.split}.jsonl", Example)
     train = records.read_jsonl(folder / "train.jsonl", Example)
     sets = draw_sets(train, params.shots_per_label, params.demonstration_draws, task, params.seed)
-    requests, places = [], []
+    asked = []
     for draw, demonstrations in enumerate(sets):
         shown = {one.id for one in demonstrations}
         unseen = [one for one in train if one.id not in shown]
         for kind, examples in (("reference", unseen[: params.calibration_texts]), ("test", test[draw :: len(sets)])):
-            for example in examples:
-                requests.append(Request(task_prompt(task, example.text, demonstrations), choices=LABELS))
-                places.append((draw, kind, example))
-    answers = model.generate(requests, f"evaluate {task}")
-    if failed := [answer.error for answer in answers if answer.error]:
-        raise SentiDistillError(f"evaluate {task}: {len(failed)} of {len(answers)} prompts failed: {failed[0]}")
-    rows = {}
-    for draw in range(len(sets)):
-        of_draw = [
-            (kind, example, answer) for (number, kind, example), answer in zip(places, answers) if number == draw
-        ]
-        reference = np.array([a.choice_logprobs for kind, _, a in of_draw if kind == "reference"])
-        tested = [(example, answer) for kind, example, answer in of_draw if kind == "test"]
+            asked += [
+                Asked(task, draw, kind, one, Request(task_prompt(task, one.text, demonstrations), choices=LABELS))
+                for one in examples
+            ]
+    return asked
+
+
+def predictions(answers: list[tuple[Asked, Response]]) -> list[Prediction]:
+    """Predictions for the test records of one task under one set of demonstrations, by label log-likelihood.
+
+    Where a server gives no scores, there is nothing to calibrate, and the calibrated label is the plain one.
+    """
+    tested = [(asked.example, answer) for asked, answer in answers if asked.kind == "test"]
+    calibrated = [answer.text for _, answer in tested]
+    if all(answer.choice_logprobs for _, answer in answers):
+        reference = np.array([answer.choice_logprobs for asked, answer in answers if asked.kind == "reference"])
         scores = np.array([answer.choice_logprobs for _, answer in tested])
-        best = calibrate(scores, reference).argmax(axis=1)
-        for (example, answer), place in zip(tested, best):
-            rows[example.id] = Prediction(
-                id=example.id,
-                task=task,
-                gold=example.label,
-                draw=draw,
-                scores=list(answer.choice_logprobs),
-                predicted=answer.text,
-                calibrated=LABELS[int(place)],
-            )
-    return [rows[example.id] for example in test]
+        calibrated = [LABELS[int(place)] for place in calibrate(scores, reference).argmax(axis=1)]
+    return [
+        Prediction(
+            id=example.id,
+            task=answers[0][0].task,
+            gold=example.label,
+            draw=answers[0][0].draw,
+            scores=list(answer.choice_logprobs),
+            predicted=answer.text,
+            calibrated=label,
+        )
+        for (example, answer), label in zip(tested, calibrated)
+    ]
 
 
-def main(role: str) -> None:
+def main(role: str, open_model: OpenModel = open_model) -> None:
     params = config.load()
     section = params.evaluate
+    asked = [one for task in section.tasks for one in prompts(task, section)]
     with open_model(role, params, stage.cache_root()) as model:
-        predictions = {task: predict(model, task, section) for task in section.tasks}
+        answers = model.generate([one.request for one in asked], f"evaluate {role}")
+    if failed := [answer.error for answer in answers if answer.error]:
+        raise SentiDistillError(f"evaluate {role}: {len(failed)} of {len(answers)} prompts failed: {failed[0]}")
+    groups = defaultdict(list)
+    for one, answer in zip(asked, answers):
+        groups[one.task, one.draw].append((one, answer))
+    predicted_of = {
+        task: sorted(
+            (row for (of, _), group in groups.items() if of == task for row in predictions(group)),
+            key=lambda row: row.id,
+        )
+        for task in section.tasks
+    }
     metrics, arrays = {}, []
-    for task, rows in predictions.items():
+    for task, rows in predicted_of.items():
         gold, predicted = [row.gold for row in rows], [row.predicted for row in rows]
         metrics[task] = {
             "records": len(rows),
@@ -78,11 +108,11 @@ def main(role: str) -> None:
         arrays.append((indices(gold, LABELS), [indices(predicted, LABELS)]))
     low, high = interval(bootstrap_macro_f1(arrays, len(LABELS), section.bootstrap_samples, section.seed)[:, 0])
     mean = {
-        key: round(float(np.mean([metrics[task][key] for task in predictions])), 2)
+        key: round(float(np.mean([metrics[task][key] for task in predicted_of])), 2)
         for key in ("macro_f1", "accuracy", "macro_f1_calibrated")
     }
     mean |= {"macro_f1_low": low, "macro_f1_high": high}
-    records.write_jsonl(f"data/predictions/{role}.jsonl", [row for rows in predictions.values() for row in rows])
+    records.write_jsonl(f"data/predictions/{role}.jsonl", [row for rows in predicted_of.values() for row in rows])
     stage.finish(f"evaluate/{role}", {"split": section.split, "mean": mean, **metrics})
 
 

@@ -11,10 +11,10 @@ from sentidistill.clustering import Cluster
 from sentidistill.instructions import TaskProposal, needs_two_texts
 from sentidistill.parsing import FAMILIES, Proposal, parse_proposals
 from sentidistill.prompts import Template
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
-def main() -> None:
+def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.propose_tasks, params.teacher
     template = Template("propose_tasks", exemplars=teacher.exemplars)

@@ -12,19 +12,12 @@ from sentidistill import config, records, stage
 from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval, label_scores
 from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.tasks import LABELS
+from sentidistill.calls import CALLING_STAGES
 from sentidistill.clustering import Cluster
 from sentidistill.instructions import Instruction
 from sentidistill.report import figures
 from sentidistill.samples import Answered, PoolPrompt
 
-CALLING_STAGES = (
-    "enumerate_attributes",
-    "write_analysis_instructions",
-    "propose_tasks",
-    "define_tasks",
-    "write_demonstrations",
-    "collect_responses",
-)
 EXAMPLES = 10
 
 

@@ -12,8 +12,8 @@ from sentidistill import config, models, packages, records, stage
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import TrainRow
-from sentidistill.teacher.base import Request
-from sentidistill.teacher.transformers import TransformersTeacher
+from sentidistill.teacher.base import Reader, Request, answer
+from sentidistill.teacher.transformers import TransformersEngine
 from sentidistill.training import tokenise, train
 
 PROBES = 16
@@ -52,17 +52,11 @@ def main() -> None:
     weights = {file.name: packages.sha256(file) for file in sorted(out.glob("*.safetensors"))}
     records.write_json(out / models.ORIGIN, {"source": "trained", "weights": weights})
     records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
-    ending = TransformersTeacher(
-        model,
-        tokenizer,
-        identity="",
-        prompt_format=student.prompt_format,
-        max_prompt_tokens=student.max_length,
-        rows_per_batch=PROBES,
-        batch_tokens=runtime.batch_tokens,
-    ).generate(
-        [Request(row.prompt(), max_new_tokens=96, stop=stop_strings(student.prompt_format)) for row in rows[:PROBES]]
-    )
+    probes = [
+        Request(row.prompt(), max_new_tokens=96, stop=stop_strings(student.prompt_format)) for row in rows[:PROBES]
+    ]
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
+    ending = answer(engine, Reader("", student.prompt_format, student.max_length, tokenizer), probes)
     supervised = sum(map(sum, data.completion_mask))
     stage.finish(
         "train_student",

@@ -8,10 +8,10 @@ from sentidistill.clustering import Cluster
 from sentidistill.instructions import AnalysisInstruction, usable_analysis
 from sentidistill.parsing import parse_instructions
 from sentidistill.prompts import Template
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
-def main() -> None:
+def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_analysis_instructions, params.teacher
     template = Template("write_analysis_instructions", exemplars=teacher.exemplars)

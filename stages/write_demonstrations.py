@@ -19,8 +19,8 @@ from sentidistill.parsing import parse_pairs, strip_thinking, unquote
 from sentidistill.prompts import Prompt, Template
 from sentidistill.samples import prompt
 from sentidistill.teacher.base import Request
-from sentidistill.teacher.cache import CachedTeacher
-from sentidistill.teacher.local import open_model
+from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def build_prompts(
@@ -56,7 +56,8 @@ def label_again(
     """Texts (by task, with the label that each was written for) with the label that the teacher gives them.
 
     The teacher sees the instruction and no demonstrations; the mean score of the task's texts is taken
-    off. A small model tells what a text says more surely than it writes a text to order.
+    off. A small model tells what a text says more surely than it writes a text to order. A teacher that
+    gives no scores gives its label alone.
     """
     asked = [(key, text, meant) for key in sorted(texts) for text, meant in texts[key].items()]
     requests = [
@@ -64,14 +65,20 @@ def label_again(
         for key, text, _ in asked
     ]
     answers = teacher.generate(requests, "write_demonstrations, labels")
-    by_task: dict[str, list[tuple[str, str, tuple[float, ...]]]] = defaultdict(list)
+    by_task: dict[str, list[tuple[str, str, tuple[float, ...], str]]] = defaultdict(list)
     for (key, text, meant), answer in zip(asked, answers):
         if answer.error is None:
-            by_task[key].append((text, meant, answer.choice_logprobs))
+            by_task[key].append((text, meant, answer.choice_logprobs, answer.text))
     rows = []
     for key, group in by_task.items():
-        scores = calibrate(np.array([logprobs for _, _, logprobs in group]))
-        for (text, meant, _), row in zip(group, scores):
+        if not all(logprobs for _, _, logprobs, _ in group):
+            rows += [
+                Demonstration(task=key, input=text, output=label, agreed=label == meant, margin=None)
+                for text, meant, _, label in group
+            ]
+            continue
+        scores = calibrate(np.array([logprobs for _, _, logprobs, _ in group]))
+        for (text, meant, _, _), row in zip(group, scores):
             second, first = np.argsort(row)[-2:]
             label = tasks[key].labels[int(first)]
             margin = round(float(row[first] - row[second]), 4)
@@ -80,17 +87,20 @@ def label_again(
 
 
 def surest(rows: list[Demonstration], per_label: int) -> list[Demonstration]:
-    """Of each task and label the `per_label` rows with the largest margin, in the order of tasks and margins."""
+    """Of each task and label the `per_label` rows with the largest margin, in the order of tasks and margins.
+
+    Rows without margins: those whose label is the one that the text was written for come first.
+    """
     kept = []
     seen: Counter[tuple[str, str]] = Counter()
-    for row in sorted(rows, key=lambda row: (row.task, -row.margin, row.input)):
+    for row in sorted(rows, key=lambda row: (row.task, -(row.margin or row.agreed), row.input)):
         seen[row.task, row.output] += 1
         if seen[row.task, row.output] <= per_label:
             kept.append(row)
     return kept
 
 
-def main() -> None:
+def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_demonstrations, params.teacher
     template = Template("write_demonstrations", exemplars=teacher.exemplars)

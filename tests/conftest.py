@@ -1,5 +1,6 @@
 """Fixtures that several modules share: tiny models, made once per session."""
 
+import importlib.util
 import os
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+# These have an environment and a target of their own: `make test-vllm`.
+collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,14 @@ def tiny_student(tiny_models):
 
     folder = tiny_models / "student"
     return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, tiny_models):
+    """The pipeline after one `dvc repro`; a test that changes something puts it back."""
+    from tests.project import Project
+
+    made = Project(tmp_path_factory.mktemp("project"), tiny_models)
+    made.ran = made.repro()
+    made.commit()
+    return made

@@ -13,6 +13,7 @@ from sentidistill.parsing import (
     parse_labels,
     parse_pairs,
     parse_proposals,
+    until_repetition,
 )
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"
@@ -130,3 +131,24 @@ def test_json_is_taken_strictly_first_then_repaired():
     assert parse_json("Sure: {'a': 'b'") == ({"a": "b"}, True)
     assert parse_json("none") == (None, False)
     assert parse_json("3") == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("He is glad. He says so twice. He is glad. He is", "He is glad. He says so twice."),
+        ("He is glad, she said.\nAnalysis: he is glad, she said.\nAnalysis:", "He is glad, she said."),
+        ("He is glad that it works. He is glad that it worked. And on", "He is glad that it works."),
+        ("Glad. And then he went to", "Glad."),
+        ("No end to this one", "No end to this one"),
+        (
+            '1. It is warm.\n2. It is "kind."\n\nIn short: friendly.',
+            '1. It is warm.\n2. It is "kind."\n\nIn short: friendly.',
+        ),
+        ("1. It is warm.\n2. It is kind.\n3. It is warm.", "1. It is warm.\n2. It is kind."),
+        ("It costs 3.50 and he hates it.", "It costs 3.50 and he hates it."),
+        ("", ""),
+    ],
+)
+def test_an_analysis_ends_where_it_begins_to_repeat_itself(text, expected):
+    assert until_repetition(text) == expected

@@ -1,69 +1,11 @@
 """The whole pipeline with params/smoke.yaml, by DVC, in a temporary clone: what reruns, and what never does."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
-
-
-class Project:
-    """A copy of the repository's files as they are now, in a git repository of its own."""
-
-    def __init__(self, folder: Path, models: Path):
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-        )
-        for name in listed.stdout.splitlines():
-            skipped = name.startswith(("metrics/", "plots/")) and not name.endswith("README.md")
-            if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
-        shutil.copytree(models, folder / ".cache/smoke")
-        downloads = ROOT / ".cache/downloads"
-        if downloads.exists():  # spares the registry; a machine without them fetches them
-            shutil.copytree(downloads, folder / ".cache/downloads")
-        self.run("git", "init", "-q")
-        self.commit()
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-        environment |= {
-            f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-        }
-        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
-        assert not check or result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
-        return result
-
-    def commit(self) -> None:
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "state")
-
-    def repro(self, *arguments: str) -> list[str]:
-        """Stages that `dvc repro` ran, in order."""
-        output = self.run("dvc", "repro", *arguments).stdout
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-    def json(self, path: str):
-        return json.loads((self.folder / path).read_text())
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, tiny_models):
-    folder = tmp_path_factory.mktemp("project")
-    made = Project(folder, tiny_models)
-    made.ran = made.repro()
-    made.commit()
-    return made
+from tests.project import ROOT
 
 
 def stage_names() -> set[str]:
@@ -124,7 +66,9 @@ def test_metrics_plots_and_status_are_readable(project):
 def test_machine_settings_rerun_nothing(project):
     path = project.folder / "params.yaml"
     before = path.read_text()
-    path.write_text(before.replace("rows_per_batch: 48", "rows_per_batch: 5"))
+    path.write_text(
+        before.replace("concurrency: 48", "concurrency: 5").replace("teacher: transformers", "teacher: vllm")
+    )
     try:
         assert "up to date" in project.run("dvc", "status").stdout
     finally:

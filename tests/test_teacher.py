@@ -1,12 +1,13 @@
-"""The transformers engine against plain forwards, and the cache against crashes."""
+"""The transformers engine against plain forwards, and what answers are stored under."""
+
+import json
 
 import numpy as np
 import pytest
 
 from sentidistill.prompts import Prompt, render
-from sentidistill.teacher.base import Request, Response
-from sentidistill.teacher.cache import Cache, CachedTeacher
-from sentidistill.teacher.transformers import TransformersTeacher
+from sentidistill.teacher.base import Reader, Request, Response, answer
+from sentidistill.teacher.transformers import TransformersEngine
 
 LONG = "Decide how courteous the author of the text is towards others. Answer with one of: polite, neutral, rude."
 TEXTS = ["Thank you!", "Get out of my way, you useless clown.", "The parcel is at the front desk of the hotel.", "ok"]
@@ -17,15 +18,13 @@ def prompts(instruction: str = LONG) -> list[Prompt]:
     return [Prompt(instruction, f"Input: {text}", DEMONSTRATIONS) for text in TEXTS]
 
 
-def engine(model, tokenizer, **change) -> TransformersTeacher:
-    settings = {
-        "identity": "tiny",
-        "prompt_format": "transcript",
-        "max_prompt_tokens": 400,
-        "rows_per_batch": 8,
-        "batch_tokens": 100_000,
-    }
-    return TransformersTeacher(model, tokenizer, **{**settings, **change})
+def reader(tokenizer, prompt_format="transcript", identity="tiny") -> Reader:
+    return Reader(identity, prompt_format, max_prompt_tokens=400, tokenizer=tokenizer)
+
+
+def generate(model, tokenizer, requests, rows_per_batch=8, batch_tokens=100_000) -> list[Response]:
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=rows_per_batch, batch_tokens=batch_tokens)
+    return answer(engine, reader(tokenizer), requests)
 
 
 def plain_choice_scores(model, tokenizer, prompt: Prompt, choices: tuple[str, ...]) -> list[float]:
@@ -47,12 +46,12 @@ def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch)
     model, tokenizer = tiny_student
     choices = ("polite", "neutral", "very rude indeed")
     requests = [Request(prompt, choices=choices) for prompt in [*prompts(), *prompts("Short.")[:1]]]
-    answers = engine(model, tokenizer, rows_per_batch=rows_per_batch).generate(requests)
-    for request, answer in zip(requests, answers):
+    answers = generate(model, tokenizer, requests, rows_per_batch)
+    for request, given in zip(requests, answers):
         expected = plain_choice_scores(model, tokenizer, request.prompt, choices)
-        assert answer.choice_logprobs == pytest.approx(expected, abs=1e-3)
-        assert answer.text == choices[int(np.argmax(expected))]
-        assert answer.finish_reason == "choice"
+        assert given.choice_logprobs == pytest.approx(expected, abs=1e-3)
+        assert given.text == choices[int(np.argmax(expected))]
+        assert given.finish_reason == "choice"
 
 
 @pytest.mark.parametrize(
@@ -86,10 +85,10 @@ def test_models_with_sliding_windows_get_the_same_scores(window, texts):
         )
     ).eval()
     requests = [Request(Prompt(LONG, text, DEMONSTRATIONS), choices=("polite", "rude")) for text in texts]
-    answers = engine(model, tokenizer).generate(requests)
-    for request, answer in zip(requests, answers):
+    answers = generate(model, tokenizer, requests)
+    for request, given in zip(requests, answers):
         expected = plain_choice_scores(model, tokenizer, request.prompt, request.choices)
-        assert answer.choice_logprobs == pytest.approx(expected, abs=1e-3)
+        assert given.choice_logprobs == pytest.approx(expected, abs=1e-3)
 
 
 def test_greedy_answers_equal_the_librarys(tiny_models):
@@ -100,22 +99,21 @@ def test_greedy_answers_equal_the_librarys(tiny_models):
     tokenizer = AutoTokenizer.from_pretrained(tiny_models / "teacher")
     model = AutoModelForCausalLM.from_pretrained(tiny_models / "teacher").eval()
     requests = [Request(prompt, max_new_tokens=20) for prompt in prompts()]
-    answers = engine(model, tokenizer).generate(requests)
-    for request, answer in zip(requests, answers):
+    answers = generate(model, tokenizer, requests)
+    for request, given in zip(requests, answers):
         ids = torch.tensor([render(request.prompt, tokenizer, "transcript").prompt_ids])
         expected = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False)
-        assert answer.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)
+        assert given.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)
 
 
 def test_a_sampled_answer_depends_on_its_request_and_not_on_its_neighbours(tiny_student):
     model, tokenizer = tiny_student
-    teacher = engine(model, tokenizer)
     requests = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=8, seed=3) for p in prompts()]
-    together = teacher.generate(requests)
-    alone = [teacher.generate([request])[0] for request in requests]
+    together = generate(model, tokenizer, requests)
+    alone = [generate(model, tokenizer, [request])[0] for request in requests]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     again = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=8, seed=3, attempt=1) for p in prompts()]
-    assert [a.text for a in teacher.generate(again)] != [a.text for a in together]
+    assert [a.text for a in generate(model, tokenizer, again)] != [a.text for a in together]
 
 
 def test_samples_follow_the_nucleus(tiny_student):
@@ -134,7 +132,7 @@ def test_samples_follow_the_nucleus(tiny_student):
     requests = [
         Request(prompt, temperature=0.05, top_p=0.8, top_k=1000, max_new_tokens=1, seed=seed) for seed in range(600)
     ]
-    answers = engine(model, tokenizer, rows_per_batch=600, batch_tokens=10**7).generate(requests)
+    answers = generate(model, tokenizer, requests, rows_per_batch=600, batch_tokens=10**7)
     texts = [answer.text for answer in answers]
     names = [tokenizer.decode([token], skip_special_tokens=True) for token in nucleus.tolist()]
     assert set(texts) <= set(names)
@@ -147,7 +145,7 @@ def test_a_frequency_penalty_stops_repetition(tiny_student):
     repeats = []
     for penalty in (0.0, 5.0):
         request = Request(prompts()[0], max_new_tokens=30, frequency_penalty=penalty)
-        ids = tokenizer(engine(model, tokenizer).generate([request])[0].text, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(generate(model, tokenizer, [request])[0].text, add_special_tokens=False)["input_ids"]
         repeats.append(len(ids) - len(set(ids)))
     assert repeats[1] < repeats[0]
 
@@ -162,7 +160,7 @@ def test_stop_strings_end_an_answer_and_are_not_part_of_it(tiny_models):
     text, answer = worked_examples()[0]
     instruction, _, query = text.partition("\n\n")
     prompt = Prompt(instruction, query.rpartition("\n")[0], cue="Attributes:", prefill="1. **")
-    (response,) = engine(model, tokenizer).generate([Request(prompt, max_new_tokens=300, stop=("###",))])
+    (response,) = generate(model, tokenizer, [Request(prompt, max_new_tokens=300, stop=("###",))])
     assert response.finish_reason == "stop"
     assert "###" not in response.text
     assert response.text.strip() == answer.strip()
@@ -171,80 +169,88 @@ def test_stop_strings_end_an_answer_and_are_not_part_of_it(tiny_models):
 def test_an_over_long_prompt_is_an_error_and_its_neighbours_are_answered(tiny_student):
     model, tokenizer = tiny_student
     requests = [Request(p, max_new_tokens=2) for p in [Prompt("word " * 500, "x"), *prompts()]]
-    bad, *good = engine(model, tokenizer).generate(requests)
+    bad, *good = generate(model, tokenizer, requests)
     assert bad.finish_reason == "error"
     assert "max_prompt_tokens" in bad.error
     assert all(answer.error is None for answer in good)
 
 
-class CountingTeacher:
-    """Answers with the prompt's input, dies when told to, and counts what it was paid for."""
-
-    def __init__(self, die_at: int | None = None):
-        self.paid, self.die_at = [], die_at
-
-    def cache_key(self, request: Request) -> str:
-        return f"{request.prompt.input} {request.attempt}"
-
-    def generate(self, requests):
-        if self.die_at is not None and len(self.paid) >= self.die_at:
-            raise KeyboardInterrupt
-        self.paid += [request.prompt.input for request in requests]
-        return [Response(request.prompt.input.upper(), "stop", 1, 1) for request in requests]
-
-
-def numbered(n: int) -> list[Request]:
-    return [Request(Prompt("Do.", f"text {i:03d}")) for i in range(n)]
-
-
-def test_a_killed_run_loses_one_chunk_at_most_and_ends_with_the_same_answers(tmp_path):
-    requests = numbered(25)
-    dying = CountingTeacher(die_at=12)
-    cache = Cache(tmp_path / "responses.sqlite")
-    with pytest.raises(KeyboardInterrupt):
-        CachedTeacher(dying, cache, chunk=4).generate(requests)
-    cache.close()
-    second = CountingTeacher()
-    answers = CachedTeacher(second, Cache(tmp_path / "responses.sqlite"), chunk=4).generate(requests)
-    assert [answer.text for answer in answers] == [request.prompt.input.upper() for request in requests]
-    assert len(dying.paid) == 12
-    assert sorted(dying.paid + second.paid) == [request.prompt.input for request in requests]
-
-
-def test_equal_requests_are_paid_for_once_and_answered_each(tmp_path):
-    teacher = CountingTeacher()
-    cached = CachedTeacher(teacher, Cache(tmp_path / "responses.sqlite"), chunk=4)
-    answers = cached.generate(numbered(3) * 2)
-    assert len(answers) == 6
-    assert len(teacher.paid) == 3
-    assert cached.generate(numbered(3)) == answers[:3]
-    assert len(teacher.paid) == 3
-
-
 def test_the_cache_key_holds_all_that_the_answer_depends_on(tiny_student):
-    model, tokenizer = tiny_student
-    teacher = engine(model, tokenizer)
+    _, tokenizer = tiny_student
+    keys = reader(tokenizer)
     first = prompts()[0]
     different = [
-        teacher.cache_key(Request(first)),
-        teacher.cache_key(Request(prompts()[1])),
-        teacher.cache_key(Request(first, seed=1)),
-        teacher.cache_key(Request(first, attempt=1)),
-        teacher.cache_key(Request(first, temperature=0.5)),
-        teacher.cache_key(Request(first, max_new_tokens=5)),
-        teacher.cache_key(Request(first, stop=("x",))),
-        teacher.cache_key(Request(first, choices=("a", "b"))),
-        teacher.cache_key(Request(first, choices=("b", "a"))),
-        engine(model, tokenizer, identity="other").cache_key(Request(first)),
-        engine(model, tokenizer, prompt_format="chat").cache_key(Request(first)),
+        keys.cache_key(Request(first)),
+        keys.cache_key(Request(prompts()[1])),
+        keys.cache_key(Request(first, seed=1)),
+        keys.cache_key(Request(first, attempt=1)),
+        keys.cache_key(Request(first, temperature=0.5)),
+        keys.cache_key(Request(first, max_new_tokens=5)),
+        keys.cache_key(Request(first, stop=("x",))),
+        keys.cache_key(Request(first, choices=("a", "b"))),
+        keys.cache_key(Request(first, choices=("b", "a"))),
+        keys.cache_key(Request(first, json_schema={"type": "object"})),
+        reader(tokenizer, identity="other").cache_key(Request(first)),
+        reader(tokenizer, prompt_format="chat").cache_key(Request(first)),
+        Reader("tiny", "chat", 400).cache_key(Request(first)),
+        Reader("tiny", "transcript", 400, tokenizer, {"top_k": 3}).cache_key(Request(first)),
     ]
     assert len(set(different)) == len(different)
 
 
-def test_a_file_that_is_no_cache_is_named(tmp_path):
-    from sentidistill.errors import SentiDistillError
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "mood": {"type": "string", "enum": ["glad", "sad"]},
+        "strength": {"type": "integer", "minimum": 1, "maximum": 5},
+        "words": {"type": "array", "items": {"type": "string", "maxLength": 8}, "maxItems": 3},
+    },
+    "required": ["mood", "strength", "words"],
+    "additionalProperties": False,
+}
 
-    path = tmp_path / "responses.sqlite"
-    path.write_text("not a database, but long enough to be looked at" * 10)
-    with pytest.raises(SentiDistillError, match=r"responses\.sqlite"):
-        Cache(path)
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_answers_obey_a_json_schema_even_of_a_model_that_knows_nothing(tiny_student, temperature):
+    model, tokenizer = tiny_student
+    asked = [
+        Request(prompt, json_schema=SCHEMA, temperature=temperature, max_new_tokens=200, seed=seed)
+        for prompt in prompts()
+        for seed in range(3)
+    ]
+    free = [Request(prompt, max_new_tokens=5) for prompt in prompts()]
+    answers = generate(model, tokenizer, asked + free)
+    for one in answers[: len(asked)]:
+        assert one.finish_reason == "stop"
+        value = json.loads(one.text)
+        assert set(value) == {"mood", "strength", "words"}
+        assert value["mood"] in ("glad", "sad")
+        assert 1 <= value["strength"] <= 5
+        assert all(len(word) <= 8 for word in value["words"])
+    assert [one.text for one in answers[len(asked) :]] == [one.text for one in generate(model, tokenizer, free)]
+
+
+def test_a_schema_that_cannot_be_followed_is_an_error_of_its_request_alone(tiny_student):
+    model, tokenizer = tiny_student
+    bad, good = generate(
+        model,
+        tokenizer,
+        [
+            Request(prompts()[0], json_schema={"type": "no such type"}),
+            Request(prompts()[1], json_schema=SCHEMA, max_new_tokens=200),
+        ],
+    )
+    assert bad.finish_reason == "error"
+    assert "json_schema" in bad.error
+    assert json.loads(good.text)["mood"] in ("glad", "sad")
+
+
+def test_tokens_of_choices_add_up_to_whole_choices():
+    """Engines that score single tokens ask for each beginning once."""
+    from sentidistill.teacher.choices import branches, summed
+
+    choices = [[5], [7, 1], [7, 2, 3]]
+    asked = branches(choices)
+    assert asked == {(): [5, 7], (7,): [1, 2], (7, 2): [3]}
+    logprobs = {(): {5: -1.0, 7: -0.5}, (7,): {1: -2.0, 2: -0.25}, (7, 2): {3: -0.125}}
+    assert summed(choices, logprobs) == (-1.0, -2.5, -0.875)

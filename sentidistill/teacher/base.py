@@ -1,23 +1,29 @@
-"""What a teacher is asked and what it answers, whatever engine runs it."""
+"""What a model is asked and what it answers, whatever engine runs it."""
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from sentidistill.prompts import Prompt
+from sentidistill.config import PromptFormat
+from sentidistill.prompts import Prompt, completion_text, messages, prompt_text, render
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call. With `choices`, each is scored as the answer; otherwise an answer is sampled.
+    """One call: with `choices`, the likeliest of them is chosen; otherwise an answer is sampled.
 
+    With `json_schema`, the answer is JSON that obeys it (unless `max_new_tokens` cuts it off).
     `attempt` tells repeated calls with the same prompt apart: each gets its own random numbers.
     """
 
     prompt: Prompt
     choices: tuple[str, ...] = ()
+    json_schema: dict[str, Any] | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 64
@@ -27,9 +33,20 @@ class Request:
     seed: int = 0
     attempt: int = 0
 
+    def __post_init__(self):
+        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "stop", tuple(self.stop))
+
+    def settings(self) -> dict[str, Any]:
+        """All but the prompt. What is not set is left out, so that a new kind of setting changes no old answer."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "prompt"}
+        if self.json_schema is None:
+            del values["json_schema"]
+        return values
+
     def random_seed(self) -> int:
-        """A seed of this request's own, so that its answer does not depend on its neighbours."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        """A 64-bit seed of this request's own, so that its answer does not depend on its neighbours."""
+        text = json.dumps({"prompt": asdict(self.prompt), **self.settings()}, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
@@ -38,8 +55,8 @@ class Response:
     """The answer to one request.
 
     `choice_logprobs` are summed natural log-probabilities, one per choice, and `text` is then the
-    likeliest choice. `finish_reason` is "stop" (end token or stop string), "length", "choice" or
-    "error"; an error says why in `error` and has no text.
+    likeliest choice; they are empty where a server does not give them. `finish_reason` is "stop" (end
+    token or stop string), "length", "choice" or "error"; an error says why in `error` and has no text.
     """
 
     text: str
@@ -49,10 +66,90 @@ class Response:
     choice_logprobs: tuple[float, ...] = ()
     error: str | None = None
 
+    @classmethod
+    def failed(cls, reason: str, prompt_tokens: int = 0) -> "Response":
+        return cls("", "error", prompt_tokens, 0, error=reason)
 
-class Teacher(Protocol):
+
+@dataclass(frozen=True)
+class Job:
+    """A request with its token ids; they are empty for a server that tokenises by itself."""
+
+    request: Request
+    prompt_ids: list[int]
+    choice_ids: list[list[int]]
+
+
+class Engine(Protocol):
+    """What runs a model: transformers, vLLM, a server, or actors that hold one of these."""
+
+    def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
+        """(place in `jobs`, response), one for each job, in lists as they are finished.
+
+        A request that cannot be answered gets a response with an error. An exception means that no
+        more can be answered at all; it is raised after what was finished has been yielded.
+        """
+
+
+class Reader:
+    """How requests become text, keys and token ids for one model.
+
+    `identity` tells the model from any other. Without a tokenizer, prompts are chat messages that a
+    server turns into text, and their length is not known.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        prompt_format: PromptFormat,
+        max_prompt_tokens: int,
+        tokenizer: "PreTrainedTokenizerBase | None" = None,
+        extra_body: dict[str, Any] | None = None,
+    ):
+        self.identity, self._format, self._max_prompt_tokens = identity, prompt_format, max_prompt_tokens
+        self._tokenizer, self._extra_body = tokenizer, extra_body
+
     def cache_key(self, request: Request) -> str:
         """Text that holds everything the answer to `request` depends on."""
+        prompt = request.prompt
+        if self._tokenizer is None:
+            rendered: Any = messages(prompt)
+        else:
+            rendered = prompt_text(prompt, self._tokenizer, self._format)
+        choices = [completion_text(prompt, choice, self._format) for choice in request.choices]
+        settings = {key: value for key, value in request.settings().items() if key != "choices"}
+        parts = [rendered, self.identity, choices, {} if choices else settings]
+        return json.dumps([*parts, self._extra_body] if self._extra_body else parts, sort_keys=True)
 
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """One response for each request, in order; a bad request gets an error, never an exception."""
+    def job(self, request: Request) -> Job:
+        if self._tokenizer is None:
+            return Job(request, [], [])
+        prompt, tokenizer = request.prompt, self._tokenizer
+        choices = [render(prompt, tokenizer, self._format, choice).completion_ids for choice in request.choices]
+        return Job(request, render(prompt, tokenizer, self._format).prompt_ids, choices)
+
+    def refusal(self, job: Job) -> Response | None:
+        """The answer to a prompt that is too long to be sent."""
+        tokens = len(job.prompt_ids)
+        if tokens <= self._max_prompt_tokens:
+            return None
+        return Response.failed(
+            f"the prompt has {tokens} tokens, teacher.max_prompt_tokens is {self._max_prompt_tokens}", tokens
+        )
+
+
+def stream(engine: Engine, reader: Reader, requests: Sequence[Request]) -> Iterator[list[tuple[int, Response]]]:
+    """(place in `requests`, response) as they are finished; prompts that do not fit come first and are not sent."""
+    jobs = [reader.job(request) for request in requests]
+    refusals = [reader.refusal(job) for job in jobs]
+    if refused := [(place, response) for place, response in enumerate(refusals) if response is not None]:
+        yield refused
+    sent = [place for place, response in enumerate(refusals) if response is None]
+    for finished in engine.stream([jobs[place] for place in sent]):
+        yield [(sent[index], response) for index, response in finished]
+
+
+def answer(engine: Engine, reader: Reader, requests: Sequence[Request]) -> list[Response]:
+    """One response for each request, in order."""
+    answers = dict(pair for finished in stream(engine, reader, requests) for pair in finished)
+    return [answers[place] for place in range(len(requests))]

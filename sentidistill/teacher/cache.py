@@ -1,71 +1,160 @@
-"""Teacher answers that are paid for once: a content-addressed store, and a teacher that looks there first."""
+"""Answers that are paid for once: a content-addressed store in one SQLite file.
+
+SQLite's transactions make it safe against a killed process, several writers and a full disk. It
+needs a file system with working locks, as every local disk has.
+"""
 
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.progress import track
-from sentidistill.teacher.base import Request, Response, Teacher
+from sentidistill.teacher.base import Response
+
+WAIT_SECONDS = 120
+FILE = "responses.sqlite"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS answers
+    (key TEXT PRIMARY KEY, model TEXT NOT NULL, failed INTEGER NOT NULL, response TEXT NOT NULL, digest TEXT NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rates
+    (model TEXT NOT NULL, work TEXT NOT NULL, requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+     completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (model, work));
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored answer. `model` is the identity of the model; `digest` guards key, model and response."""
+
+    key: str
+    model: str
+    response: str
+    digest: str
+
+    @classmethod
+    def of(cls, key: str, model: str, response: Response) -> "Entry":
+        text = json.dumps(asdict(response), ensure_ascii=False, sort_keys=True)
+        return cls(key, model, text, _digest(key, model, text))
+
+    def parsed(self) -> Response:
+        """Raises `ValueError` where the entry is not what was stored."""
+        if self.digest != _digest(self.key, self.model, self.response):
+            raise ValueError("the digest does not match")
+        try:
+            values = json.loads(self.response)
+            return Response(**{**values, "choice_logprobs": tuple(values["choice_logprobs"])})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a response ({error})") from error
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the last uncached piece of work of a kind took."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 class Cache:
-    """Responses by key in one SQLite file, written in transactions, safe for several processes."""
+    """Answers by key in the SQLite file at `path`; `Path(":memory:")` keeps them in memory."""
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=WAIT_SECONDS)
+            with self._database:
+                self._database.executescript(_TABLES)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            self._database = sqlite3.connect(path, timeout=60)
-            self._database.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, response TEXT)")
+            yield
+        except OSError as error:
+            raise SentiDistillError(f"{self.path}: {error.strerror}") from error
+        except sqlite3.OperationalError as error:
+            raise SentiDistillError(
+                f"{self.path}: {error}; what was stored before is safe. Make room or wait for the other writer, "
+                "then run the same command again"
+            ) from error
         except sqlite3.DatabaseError as error:
-            raise SentiDistillError(f"{path}: not a usable cache ({error}); move it away and rerun") from error
+            raise SentiDistillError(
+                f"{self.path}: not a usable cache ({error}); restore it from a copy or an export, or move it away"
+            ) from error
 
     def get(self, key: str) -> Response | None:
-        row = self._database.execute("SELECT response FROM responses WHERE key = ?", (key,)).fetchone()
+        with self._explained():
+            query = "SELECT key, model, response, digest FROM answers WHERE key = ?"
+            row = self._database.execute(query, (key,)).fetchone()
         if row is None:
             return None
-        values = json.loads(row[0])
-        return Response(**{**values, "choice_logprobs": tuple(values["choice_logprobs"])})
+        try:
+            return Entry(*row).parsed()
+        except ValueError as error:
+            raise SentiDistillError(
+                f"{self.path}: answer {key} is damaged ({error}); `python -m sentidistill.cache verify --drop` "
+                "removes what is damaged, so that it is asked again"
+            ) from error
 
-    def put(self, responses: dict[str, Response]) -> None:
-        """Store all of `responses` or, if the process dies, none; an answer already there is kept."""
-        rows = [(key, json.dumps(asdict(response))) for key, response in responses.items()]
-        with self._database:
-            self._database.executemany("INSERT OR IGNORE INTO responses VALUES (?, ?)", rows)
+    def put(self, model: str, responses: Mapping[str, Response], *, replace: bool = False) -> None:
+        """Store all of `responses` (by key) of `model` or, if the process dies or the disk is full, none.
+
+        An answer that is there already is kept, unless it is an error or `replace` is set.
+        """
+        self.add((Entry.of(key, model, response) for key, response in responses.items()), replace=replace)
+
+    def add(self, entries: Iterable[Entry], *, replace: bool = False) -> None:
+        """As `put`, for entries as `entries()` gives them."""
+        rows = [
+            (entry.key, entry.model, int(entry.parsed().error is not None), entry.response, entry.digest)
+            for entry in entries
+        ]
+        kept = "" if replace else "WHERE answers.failed"
+        with self._explained(), self._database:
+            self._database.executemany(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET model = excluded.model, "
+                f"failed = excluded.failed, response = excluded.response, digest = excluded.digest {kept}",
+                rows,
+            )
+
+    def remove(self, keys: Iterable[str]) -> None:
+        with self._explained(), self._database:
+            self._database.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in keys])
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything that is stored, in key order."""
+        with self._explained():
+            for row in self._database.execute("SELECT key, model, response, digest FROM answers ORDER BY key"):
+                yield Entry(*row)
+
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with the file; empty if nothing."""
+        with self._explained():
+            return [row[0] for row in self._database.execute("PRAGMA integrity_check") if row[0] != "ok"]
+
+    def set_rate(self, model: str, work: str, rate: Rate) -> None:
+        with self._explained(), self._database:
+            self._database.execute(
+                "INSERT OR REPLACE INTO rates VALUES (?, ?, ?, ?, ?, ?)", (model, work, *asdict(rate).values())
+            )
+
+    def rates(self, model: str) -> dict[str, Rate]:
+        """How fast `model` last was, by kind of work."""
+        query = "SELECT work, requests, prompt_tokens, completion_tokens, seconds FROM rates WHERE model = ?"
+        with self._explained():
+            return {row[0]: Rate(*row[1:]) for row in self._database.execute(query, (model,))}
 
     def close(self) -> None:
         self._database.close()
-
-
-class CachedTeacher:
-    """A teacher that answers from `cache` and stores new answers chunk by chunk.
-
-    A killed run loses at most the chunk in flight. Chunks hold neighbours in the order of the
-    prompts' text, so that the engine finds prefixes to share in each.
-    """
-
-    def __init__(self, teacher: Teacher, cache: Cache, chunk: int):
-        self._teacher, self._cache, self._chunk = teacher, cache, chunk
-
-    def generate(self, requests: Sequence[Request], label: str = "teacher") -> list[Response]:
-        texts = [self._teacher.cache_key(request) for request in requests]
-        keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        found = {key: response for key in set(keys) if (response := self._cache.get(key)) is not None}
-        missing = {key: (text, request) for key, text, request in zip(keys, texts, requests) if key not in found}
-        order = sorted(missing, key=lambda key: (missing[key][0], key))
-        hits = sum(key in found for key in keys)
-        with track(label, total=hits + len(order)) as progress:
-            if hits:
-                progress.advance(hits, hits=hits)
-            for start in range(0, len(order), self._chunk):
-                chunk = order[start : start + self._chunk]
-                answers = self._teacher.generate([missing[key][1] for key in chunk])
-                assert len(answers) == len(chunk), "a teacher gives one response for each request"
-                new = dict(zip(chunk, answers))
-                self._cache.put(new)
-                found |= new
-                progress.advance(len(chunk), failures=sum(answer.error is not None for answer in answers))
-        return [found[key] for key in keys]

@@ -1,16 +1,13 @@
-"""The teacher in this process, by transformers: prefixes shared by many prompts are computed once."""
+"""A model in this process, by transformers: prefixes shared by many prompts are computed once."""
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sentidistill.config import PromptFormat
-from sentidistill.prompts import completion_text, prompt_text, render
-from sentidistill.teacher.base import Request, Response
+from sentidistill.teacher.base import Job, Request, Response
+from sentidistill.teacher.grammar import Grammar
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +17,7 @@ MIN_SHARED_TOKENS = 32
 MIN_GROUP = 3
 
 
-class TransformersTeacher:
+class TransformersEngine:
     """Answers requests with a local causal language model.
 
     Prompts with the same instruction and demonstrations form a group whose common beginning goes
@@ -35,50 +32,45 @@ class TransformersTeacher:
         model: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerBase",
         *,
-        identity: str,
-        prompt_format: PromptFormat,
-        max_prompt_tokens: int,
         rows_per_batch: int,
         batch_tokens: int,
     ):
         self._model, self._tokenizer = model, tokenizer
-        self._identity, self._format = identity, prompt_format
-        self._max_prompt_tokens = max_prompt_tokens
         self._rows_per_batch, self._batch_tokens = rows_per_batch, batch_tokens
         self._end_ids = _end_ids(model, tokenizer)
+        self._grammar = Grammar(tokenizer, self._end_ids)
 
-    def cache_key(self, request: Request) -> str:
-        rendered = prompt_text(request.prompt, self._tokenizer, self._format)
-        choices = [completion_text(request.prompt, choice, self._format) for choice in request.choices]
-        settings = {key: value for key, value in asdict(request).items() if key not in ("prompt", "choices")}
-        return json.dumps([rendered, self._identity, choices, {} if choices else settings], sort_keys=True)
-
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
+    def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
         import torch
 
-        rendered = [render(request.prompt, self._tokenizer, self._format).prompt_ids for request in requests]
-        answers: list[Response | None] = [None] * len(requests)
         groups: dict[tuple, list[int]] = {}
-        for index, (request, ids) in enumerate(zip(requests, rendered)):
-            if len(ids) > self._max_prompt_tokens:
-                reason = f"the prompt has {len(ids)} tokens, teacher.max_prompt_tokens is {self._max_prompt_tokens}"
-                answers[index] = Response("", "error", len(ids), 0, error=reason)
+        for index, job in enumerate(jobs):
+            if reason := self._bad_schema(job):
+                yield [(index, Response.failed(reason, len(job.prompt_ids)))]
                 continue
-            prompt = request.prompt
-            groups.setdefault((prompt.instruction, prompt.demonstrations, request.choices), []).append(index)
-        with torch.inference_mode():
-            for group in _with_small_groups_joined(groups, rendered):
-                shared = _shared_length([rendered[index] for index in group])
-                if len(group) < MIN_GROUP or shared < MIN_SHARED_TOKENS:
-                    shared = 0
-                prefix = self._prefix(rendered[group[0]][:shared])
-                for batch in self._batches(group, rendered, shared, requests):
-                    ids = [rendered[index] for index in batch]
-                    asked = [requests[index] for index in batch]
-                    ask = self._score if asked[0].choices else self._sample
-                    for index, answer in zip(batch, ask(prefix, shared, ids, asked)):
-                        answers[index] = answer
-        return answers
+            prompt = job.request.prompt
+            groups.setdefault((prompt.instruction, prompt.demonstrations, job.request.choices), []).append(index)
+        for group in _with_small_groups_joined(groups, jobs):
+            shared = _shared_length([jobs[index].prompt_ids for index in group])
+            if len(group) < MIN_GROUP or shared < MIN_SHARED_TOKENS:
+                shared = 0
+            with torch.inference_mode():
+                prefix = self._prefix(jobs[group[0]].prompt_ids[:shared])
+            for batch in self._batches(group, jobs):
+                asked = [jobs[index] for index in batch]
+                ask = self._score if asked[0].choice_ids else self._sample
+                with torch.inference_mode():
+                    answers = ask(prefix, shared, asked)
+                yield list(zip(batch, answers))
+
+    def _bad_schema(self, job: Job) -> str:
+        """Why the schema of `job` cannot be followed; empty if it can, or there is none."""
+        if job.request.json_schema is not None:
+            try:
+                self._grammar.matcher(job.request.json_schema)
+            except ValueError as error:
+                return str(error)
+        return ""
 
     def _prefix(self, ids: list[int]) -> "Cache | None":
         import torch
@@ -88,14 +80,13 @@ class TransformersTeacher:
         tensor = torch.tensor([ids], device=self._model.device)
         return self._model(input_ids=tensor, use_cache=True, logits_to_keep=1).past_key_values
 
-    def _batches(
-        self, group: list[int], rendered: list[list[int]], shared: int, requests: Sequence[Request]
-    ) -> Iterator[list[int]]:
+    def _batches(self, group: list[int], jobs: Sequence[Job]) -> Iterator[list[int]]:
         """Rows of about the same length, within the limits of rows and of tokens (prefix included)."""
         batch: list[int] = []
-        for index in sorted(group, key=lambda index: (len(rendered[index]), rendered[index])):
-            rows = max(1, len(requests[index].choices))
-            width = len(rendered[index]) + (0 if requests[index].choices else requests[index].max_new_tokens)
+        for index in sorted(group, key=lambda index: (len(jobs[index].prompt_ids), jobs[index].prompt_ids)):
+            job = jobs[index]
+            rows = max(1, len(job.choice_ids))
+            width = len(job.prompt_ids) + (0 if job.choice_ids else job.request.max_new_tokens)
             if batch and (len(batch) >= self._rows_per_batch or (len(batch) + 1) * width * rows > self._batch_tokens):
                 yield batch
                 batch = []
@@ -130,16 +121,11 @@ class TransformersTeacher:
         )
         return output.logits[:, -1], output.past_key_values, mask, positions[:, -1:] + 1
 
-    def _score(
-        self, prefix: "Cache | None", shared: int, ids: list[list[int]], requests: Sequence[Request]
-    ) -> list[Response]:
+    def _score(self, prefix: "Cache | None", shared: int, jobs: Sequence[Job]) -> list[Response]:
         """Summed log-probability of every choice as the answer; the choices are the same in all rows."""
         import torch
 
-        choices = [
-            render(requests[0].prompt, self._tokenizer, self._format, choice).completion_ids
-            for choice in requests[0].choices
-        ]
+        ids, choices = [job.prompt_ids for job in jobs], jobs[0].choice_ids
         first, cache, mask, positions = self._start(prefix, shared, ids)
         logprobs = first.float().log_softmax(-1)
         scores = logprobs[:, [choice[0] for choice in choices]]
@@ -168,20 +154,20 @@ class TransformersTeacher:
             scores = scores + (picked * inside).sum(-1).view(rows, number)
         return [
             Response(
-                text=request.choices[int(row.argmax())],
+                text=job.request.choices[int(row.argmax())],
                 finish_reason="choice",
-                prompt_tokens=len(prompt),
+                prompt_tokens=len(job.prompt_ids),
                 completion_tokens=0,
                 choice_logprobs=tuple(round(value, 5) for value in row.tolist()),
             )
-            for request, prompt, row in zip(requests, ids, scores.cpu())
+            for job, row in zip(jobs, scores.cpu())
         ]
 
-    def _sample(
-        self, prefix: "Cache | None", shared: int, ids: list[list[int]], requests: Sequence[Request]
-    ) -> list[Response]:
+    def _sample(self, prefix: "Cache | None", shared: int, jobs: Sequence[Job]) -> list[Response]:
         import torch
 
+        ids, requests = [job.prompt_ids for job in jobs], [job.request for job in jobs]
+        matchers = [r.json_schema and self._grammar.matcher(r.json_schema) for r in requests]
         logits, cache, mask, positions = self._start(prefix, shared, ids)
         draws = [np.random.default_rng(request.random_seed()).random(request.max_new_tokens) for request in requests]
         tokens: list[list[int]] = [[] for _ in requests]
@@ -196,11 +182,16 @@ class TransformersTeacher:
                     used = torch.tensor(tokens[index], device=logits.device)
                     penalty = torch.full(used.shape, -request.frequency_penalty, device=logits.device)
                     logits[row].index_add_(0, used, penalty)
+                if matchers[index]:
+                    self._grammar.forbid(logits[row], matchers[index])
             chosen = _pick(logits, asked, uniform)
             for index, token in zip(active, chosen.tolist()):
-                if token not in self._end_ids:
-                    tokens[index].append(token)
                 ended = token in self._end_ids
+                if not ended:
+                    tokens[index].append(token)
+                    if matchers[index]:
+                        matchers[index].consume_token(token)
+                        ended = matchers[index].is_stopped()
                 answer = self._finish(requests[index], len(ids[index]), tokens[index], ended)
                 if answer is not None:
                     finished[index] = answer
@@ -271,11 +262,11 @@ def _shared_length(rows: list[list[int]]) -> int:
     )
 
 
-def _with_small_groups_joined(groups: dict[tuple, list[int]], rendered: list[list[int]]) -> list[list[int]]:
+def _with_small_groups_joined(groups: dict[tuple, list[int]], jobs: Sequence[Job]) -> list[list[int]]:
     """Groups worth a prefix of their own; the rest joined where they have the same choices."""
     large, small = [], {}
     for (_, _, choices), group in groups.items():
-        worth = len(group) >= MIN_GROUP and _shared_length([rendered[i] for i in group]) >= MIN_SHARED_TOKENS
+        worth = len(group) >= MIN_GROUP and _shared_length([jobs[i].prompt_ids for i in group]) >= MIN_SHARED_TOKENS
         if worth:
             large.append(group)
         else:

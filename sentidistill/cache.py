@@ -1,0 +1,133 @@
+"""The generation cache from the command line: python -m sentidistill.cache stats|verify|export|import
+
+An export is JSON Lines (gzipped where the name ends in .gz), one answer a line, in key order:
+{"digest": "9c1f...", "key": "03ab...", "model": "5f1c...", "response": "{\\"text\\": ...}"}
+Whoever imports it replays the run without the model: runtime.cache: read.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from sentidistill import models, stage
+from sentidistill.errors import SentiDistillError
+from sentidistill.teacher.cache import Cache, Entry
+from sentidistill.teacher.opening import cache_path
+
+
+def _opened(path: Path, mode: Literal["rt", "wt"], gzipped: bool) -> IO[str]:
+    return gzip.open(path, mode, encoding="utf-8") if gzipped else path.open(mode, encoding="utf-8")
+
+
+def stats(cache: Cache) -> None:
+    """A table of what is stored, by model."""
+    totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for entry in cache.entries():
+        response = entry.parsed()
+        of_model = totals[entry.model]
+        of_model["answers"] += 1
+        of_model["errors"] += response.error is not None
+        of_model["prompt tokens"] += response.prompt_tokens
+        of_model["completion tokens"] += response.completion_tokens
+    roles = {models.identity(folder): folder.name for folder in sorted(Path("models").glob("*")) if folder.is_dir()}
+    columns = ("answers", "errors", "prompt tokens", "completion tokens")
+    table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
+    for model, figures in sorted(totals.items()):
+        table.add_row(model, roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
+    Console().print(table)
+
+
+def verify(cache: Cache, drop: bool) -> None:
+    """Check the file and every answer in it; with `drop`, remove the damaged ones."""
+    if problems := cache.problems():
+        raise SentiDistillError(f"{cache.path}: {problems[0]}; restore the file from a copy or an export")
+    damaged, total = [], 0
+    for entry in cache.entries():
+        total += 1
+        try:
+            entry.parsed()
+        except ValueError as error:
+            damaged.append(entry.key)
+            print(f"{entry.key}: {error}")
+    if drop:
+        cache.remove(damaged)
+        print(f"{len(damaged)} damaged answers removed; they will be asked again")
+    elif damaged:
+        raise SentiDistillError(
+            f"{cache.path}: {len(damaged)} of {total} answers are damaged; `verify --drop` removes them"
+        )
+    print(f"{total - len(damaged)} answers are as they were stored")
+
+
+def export(cache: Cache, path: Path, model: str | None) -> None:
+    """Write all answers, or those of `model`, to `path`; an older file there is replaced at the end."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    number = 0
+    with _opened(temporary, "wt", path.suffix == ".gz") as file:
+        for entry in cache.entries():
+            if model in (None, entry.model):
+                file.write(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
+                number += 1
+    os.replace(temporary, path)
+    print(f"{number} answers written to {path}")
+
+
+def read_export(path: Path) -> Iterator[Entry]:
+    """Entries of an export. Raises `SentiDistillError` naming the line that is torn or damaged."""
+    whole = 0
+    try:
+        with _opened(path, "rt", path.suffix == ".gz") as file:
+            for line in file:
+                entry = Entry(**json.loads(line))
+                entry.parsed()
+                yield entry
+                whole += 1
+    except (OSError, EOFError, TypeError, ValueError) as error:
+        raise SentiDistillError(
+            f"{path}, line {whole + 1}: {error}; nothing was imported, get a whole copy of the file"
+        ) from error
+
+
+def import_(cache: Cache, path: Path) -> None:
+    """Add the answers of an export, all or none; answers that are there already are kept."""
+    entries = list(read_export(path))
+    cache.add(entries)
+    print(f"{len(entries)} answers read from {path}")
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(prog="python -m sentidistill.cache", description="The store of model answers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("stats", help="what is stored, by model")
+    checking = commands.add_parser("verify", help="check every stored answer")
+    checking.add_argument("--drop", action="store_true", help="remove damaged answers")
+    writing = commands.add_parser("export", help="write answers to a file that others can import")
+    writing.add_argument("file", type=Path, help="name of the file; gzipped if it ends in .gz")
+    writing.add_argument("--model", help="only of this model, by its name in `stats`")
+    reading = commands.add_parser("import", help="add the answers of an exported file")
+    reading.add_argument("file", type=Path)
+    options = parser.parse_args(arguments)
+    with closing(Cache(cache_path(stage.cache_root()))) as cache:
+        if options.command == "stats":
+            stats(cache)
+        elif options.command == "verify":
+            verify(cache, options.drop)
+        elif options.command == "export":
+            export(cache, options.file, options.model)
+        else:
+            import_(cache, options.file)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,84 @@
+"""The model of a role, ready to be asked."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from sentidistill import models
+from sentidistill.config import Params
+from sentidistill.teacher.base import Engine, Reader
+from sentidistill.teacher.cache import FILE, Cache
+from sentidistill.teacher.cached import CachedTeacher
+
+Role = Literal["teacher", "student_base", "student"]
+OpenModel = Callable[[Role, Params, Path], AbstractContextManager[CachedTeacher]]
+
+
+@contextmanager
+def open_model(role: Role, params: Params, cache_root: Path) -> Iterator[CachedTeacher]:
+    """The model in `models/{role}`, asked through the generation cache; it is loaded when first needed."""
+    reader = make_reader(role, params, cache_root.parent)
+    open_engine = partial(make_engine, role, params, cache_root.parent.resolve())
+    with closing(Cache(cache_path(cache_root))) as cache:
+        yield CachedTeacher(reader, open_engine, cache, params.runtime.cache)
+
+
+def cache_path(cache_root: Path) -> Path:
+    return cache_root / "generations" / FILE
+
+
+def make_reader(role: Role, params: Params, root: Path) -> Reader:
+    folder = Path("models", role)
+    of_teacher = role == "teacher"
+    return Reader(
+        models.identity(folder),
+        params.teacher.prompt_format if of_teacher else params.student.prompt_format,
+        params.teacher.max_prompt_tokens,
+        models.load_tokenizer(folder, root) if models.has_files(folder) else None,
+        params.teacher.extra_body if of_teacher else None,
+    )
+
+
+def make_engine(role: Role, params: Params, root: Path) -> Engine:
+    """The engine that `runtime.engine` names, or actors that each hold one."""
+    runtime = params.runtime
+    if not runtime.ray.actors:
+        return _single_engine(role, params, root, Path("models", role).resolve())
+    from sentidistill.teacher.ray import RayEngine
+
+    opener = partial(_single_engine, role, params, root, Path("models", role).resolve())
+    return RayEngine(opener, runtime.ray, rows=runtime.concurrency)
+
+
+def _single_engine(role: Role, params: Params, root: Path, folder: Path) -> Engine:
+    runtime = params.runtime
+    name = runtime.engine.teacher if role == "teacher" else runtime.engine.student
+    if name == "openai":
+        from sentidistill.teacher.openai import ServerEngine
+
+        return ServerEngine(
+            runtime.server,
+            runtime.server.model or models.name(folder),
+            api=params.teacher.api,
+            extra_body=params.teacher.extra_body,
+            concurrency=runtime.concurrency,
+        )
+    if name == "vllm":
+        from sentidistill.teacher.vllm import VLLMEngine
+
+        return VLLMEngine(
+            models.locate(folder, root),
+            dtype=runtime.dtype,
+            concurrency=runtime.concurrency,
+            options=runtime.vllm,
+        )
+    from sentidistill.teacher.transformers import TransformersEngine
+
+    return TransformersEngine(
+        models.load_causal_lm(folder, root, runtime),
+        models.load_tokenizer(folder, root),
+        rows_per_batch=runtime.concurrency,
+        batch_tokens=runtime.batch_tokens,
+    )

@@ -1,0 +1,86 @@
+"""Many engines at once: Ray Data actors on this machine or a cluster, each with a model of its own."""
+
+import logging
+import math
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from sentidistill.config import Ray
+from sentidistill.errors import SentiDistillError
+from sentidistill.teacher.base import Engine, Job, Response
+
+
+class _Actor:
+    """Lives in a process of its own and answers one shard of jobs after the other."""
+
+    def __init__(self, open_engine: Callable[[], Engine]):
+        self._engine = open_engine()
+
+    def __call__(self, row: dict) -> dict:
+        answers = [pair for finished in self._engine.stream(pickle.loads(row["jobs"])) for pair in finished]
+        return {"shard": row["shard"], "answers": pickle.dumps(answers)}
+
+
+class RayEngine:
+    """Spreads jobs, by the hash of their request, over actors that each hold what `open_engine` opens.
+
+    A shard of about `rows` jobs is answered, and can be stored, as a whole. An actor that dies is
+    started again, and asked its shard again. Joins the cluster that RAY_ADDRESS names, if set.
+    """
+
+    def __init__(self, open_engine: Callable[[], Engine], settings: Ray, *, rows: int):
+        self._open_engine, self._settings, self._rows = open_engine, settings, rows
+
+    def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
+        if not jobs:
+            return
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise SentiDistillError(
+                f"runtime.ray needs the ray package ({error}): `pip install -r requirements-ray.txt`"
+            ) from error
+        if not ray.is_initialized():
+            package = Path(__file__).resolve().parent.parent
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env={"py_modules": [str(package)]})
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        shards = _shards(jobs, max(self._settings.actors, math.ceil(len(jobs) / self._rows)))
+        rows = [
+            {"shard": number, "jobs": pickle.dumps([jobs[place] for place in shard])}
+            for number, shard in enumerate(shards)
+        ]
+        answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            _Actor,
+            fn_constructor_args=(self._open_engine,),
+            compute=ray.data.ActorPoolStrategy(size=self._settings.actors),
+            num_cpus=self._settings.cpus_per_actor,
+            num_gpus=self._settings.gpus_per_actor,
+        )
+        try:
+            for row in answered.iter_rows():
+                shard = shards[row["shard"]]
+                yield [(shard[index], response) for index, response in pickle.loads(row["answers"])]
+        except ray.exceptions.RayTaskError as error:
+            raise _fault_of_ours(error) or error from None
+
+
+def _shards(jobs: Sequence[Job], number: int) -> list[list[int]]:
+    """Places of `jobs` in at most `number` parts, by a hash that does not depend on the other jobs."""
+    shards: list[list[int]] = [[] for _ in range(number)]
+    for place, job in enumerate(jobs):
+        seed = job.request.random_seed()
+        shards[seed % number].append(place)
+    return [shard for shard in shards if shard]
+
+
+def _fault_of_ours(error: BaseException) -> SentiDistillError | None:
+    """The error with a message for the user that an actor ended with, if it was one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SentiDistillError):
+            return SentiDistillError(str(cause))
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return None

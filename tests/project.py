@@ -1,0 +1,67 @@
+"""The pipeline with params/smoke.yaml in a folder of its own, for tests of DVC and of whole stages."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command that finds this Python first and may commit."""
+    names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return {**os.environ, **names, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+class Project:
+    """A copy of the repository's files as they are now, in a git repository of its own."""
+
+    def __init__(self, folder: Path, models: Path):
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+        )
+        for name in listed.stdout.splitlines():
+            skipped = name.startswith(("metrics/", "plots/")) and not name.endswith("README.md")
+            if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
+        shutil.copytree(models, folder / ".cache/smoke")
+        downloads = ROOT / ".cache/downloads"
+        if downloads.exists():  # spares the registry; a machine without them fetches them
+            shutil.copytree(downloads, folder / ".cache/downloads")
+        self.run("git", "init", "-q")
+        self.commit()
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment())
+        assert not check or result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state")
+
+    def repro(self, *arguments: str) -> list[str]:
+        """Stages that `dvc repro` ran, in order."""
+        output = self.run("dvc", "repro", *arguments).stdout
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+    def json(self, path: str):
+        return json.loads((self.folder / path).read_text())
+
+    def copy_of_files(self, folder: Path, change: Callable[[dict], None]) -> None:
+        """Put the files, outputs of stages included, into `folder`, without repository and stored answers."""
+        skipped = shutil.ignore_patterns(".git", ".dvc", "generations", "downloads")
+        shutil.copytree(self.folder, folder, ignore=skipped, dirs_exist_ok=True)
+        values = yaml.safe_load((folder / "params.yaml").read_text())
+        change(values)
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))

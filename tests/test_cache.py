@@ -1,0 +1,259 @@
+"""The cache: what was answered is never lost and never asked twice, whatever happens to the process."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sentidistill.errors import SentiDistillError
+from sentidistill.prompts import Prompt
+from sentidistill.teacher.base import Reader, Request, Response
+from sentidistill.teacher.cache import Cache, Entry
+from sentidistill.teacher.cached import CachedTeacher
+
+ROOT = Path(__file__).resolve().parent.parent
+READER = Reader("model", "chat", max_prompt_tokens=100)
+
+
+class CountingEngine:
+    """Answers with the prompt's input, `size` at a time, dies when told to, and counts what it was paid for."""
+
+    def __init__(self, size: int = 4, die_at: int | None = None, bad: str = ""):
+        self.paid, self.size, self.die_at, self.bad = [], size, die_at, bad
+
+    def stream(self, jobs):
+        for start in range(0, len(jobs), self.size):
+            if self.die_at is not None and len(self.paid) >= self.die_at:
+                raise KeyboardInterrupt
+            batch = [job.request.prompt.input for job in jobs[start : start + self.size]]
+            self.paid += batch
+            yield [
+                (start + i, Response.failed("bad luck") if text == self.bad else Response(text.upper(), "stop", 1, 1))
+                for i, text in enumerate(batch)
+            ]
+
+
+def numbered(n: int) -> list[Request]:
+    return [Request(Prompt("Do.", f"text {i:03d}")) for i in range(n)]
+
+
+def teacher(engine, path: Path, mode="read-write") -> CachedTeacher:
+    return CachedTeacher(READER, lambda: engine, Cache(path), mode)
+
+
+def test_an_interrupted_run_keeps_what_was_answered_and_goes_on_there(tmp_path):
+    requests = numbered(25)
+    dying, second = CountingEngine(die_at=12), CountingEngine()
+    with pytest.raises(KeyboardInterrupt):
+        teacher(dying, tmp_path / "c").generate(requests)
+    answers = teacher(second, tmp_path / "c").generate(requests)
+    assert [answer.text for answer in answers] == [request.prompt.input.upper() for request in requests]
+    assert len(dying.paid) == 12
+    assert sorted(dying.paid + second.paid) == [request.prompt.input for request in requests]
+
+
+def test_equal_requests_are_paid_for_once_and_answered_each(tmp_path):
+    engine = CountingEngine()
+    cached = teacher(engine, tmp_path / "c")
+    answers = cached.generate(numbered(3) * 2)
+    assert len(answers) == 6
+    assert len(engine.paid) == 3
+    assert cached.generate(numbered(3)) == answers[:3]
+    assert len(engine.paid) == 3
+
+
+def test_a_run_with_all_answers_stored_opens_no_engine(tmp_path):
+    expected = teacher(CountingEngine(), tmp_path / "c").generate(numbered(3))
+
+    def open_engine():
+        raise AssertionError("the model was loaded for nothing")
+
+    for mode in ("read-write", "read"):
+        assert CachedTeacher(READER, open_engine, Cache(tmp_path / "c"), mode).generate(numbered(3)) == expected
+
+
+def test_errors_are_stored_with_their_reason_and_asked_again(tmp_path):
+    failed = teacher(CountingEngine(bad="text 001"), tmp_path / "c").generate(numbered(3))
+    assert [answer.error for answer in failed] == [None, "bad luck", None]
+    assert teacher(None, tmp_path / "c", "read").generate(numbered(3)) == failed
+    engine = CountingEngine()
+    assert [a.text for a in teacher(engine, tmp_path / "c").generate(numbered(3))][1] == "TEXT 001"
+    assert engine.paid == ["text 001"]
+    assert teacher(None, tmp_path / "c", "read").generate(numbered(3))[1].error is None
+
+
+def test_reading_only_ends_where_an_answer_is_missing(tmp_path):
+    teacher(CountingEngine(), tmp_path / "c").generate(numbered(3))
+    with pytest.raises(SentiDistillError, match="2 of 5 answers"):
+        teacher(None, tmp_path / "c", "read").generate(numbered(5))
+
+
+def test_refreshing_asks_everything_again_and_replaces_it(tmp_path):
+    class Later(CountingEngine):
+        def stream(self, jobs):
+            yield [(place, Response("later", "stop", 1, 1)) for place in range(len(jobs))]
+
+    teacher(CountingEngine(), tmp_path / "c").generate(numbered(3))
+    assert {a.text for a in teacher(Later(), tmp_path / "c", "refresh").generate(numbered(3))} == {"later"}
+    assert {a.text for a in teacher(None, tmp_path / "c", "read").generate(numbered(3))} == {"later"}
+
+
+def test_an_answer_that_is_there_is_not_overwritten(tmp_path):
+    """Two runs at once ask the same thing: both go on with the answer that was stored first."""
+    path = tmp_path / "c"
+
+    class Overtaken(CountingEngine):
+        def stream(self, jobs):
+            teacher(CountingEngine(), path).generate([job.request for job in jobs])
+            yield [(place, Response("second", "stop", 1, 1)) for place in range(len(jobs))]
+
+    assert [a.text for a in teacher(Overtaken(), path).generate(numbered(2))] == ["TEXT 000", "TEXT 001"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sentidistill.teacher.base import Response
+from sentidistill.teacher.cache import Cache
+cache = Cache(Path(sys.argv[1]))
+print("ready", flush=True)
+for number in range(int(sys.argv[3])):
+    cache.put("m", {f"{sys.argv[2]} {number} {i}": Response("x" * 500, "stop", 1, 1) for i in range(10)})
+    print(number, flush=True)
+"""
+
+
+def start_writer(path: Path, name: str, chunks: int) -> subprocess.Popen:
+    command = [sys.executable, "-c", WRITER, str(path), name, str(chunks)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_writer_killed_at_any_moment_loses_nothing_that_it_had_stored(tmp_path):
+    path, stored = tmp_path / "c", []
+    moments = random.Random(0)
+    for attempt in range(5):
+        writer = start_writer(path, f"w{attempt}", 10**6)
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(0.05, 0.4))
+        writer.send_signal(signal.SIGKILL)
+        done = [int(line) for line in writer.stdout.read().split("\n")[:-1] if line.isdigit()]
+        writer.wait()
+        stored += [f"w{attempt} {number} {i}" for number in done for i in range(10)]
+    cache = Cache(path)
+    assert cache.problems() == []
+    assert len(stored) > 100
+    assert all(cache.get(key).text == "x" * 500 for key in stored)
+    chunks = {}
+    for entry in cache.entries():
+        entry.parsed()
+        chunks.setdefault(entry.key.rsplit(" ", 1)[0], []).append(entry.key)
+    assert {len(keys) for keys in chunks.values()} == {10}, "a chunk is stored whole or not at all"
+
+
+def test_two_writers_at_once_both_store_everything(tmp_path):
+    writers = [start_writer(tmp_path / "c", name, 60) for name in ("a", "b")]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    assert len(list(Cache(tmp_path / "c").entries())) == 2 * 60 * 10
+
+
+def test_a_full_disk_ends_with_one_clear_error_and_what_was_stored_is_safe(tmp_path):
+    cache = Cache(tmp_path / "c")
+    cache.put("m", {"first": Response("kept", "stop", 1, 1)})
+    # SQLite's own limit raises what a full disk raises.
+    cache._database.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(SentiDistillError, match="full"):
+        cache.put("m", {f"key {i}": Response("x" * 1000, "stop", 1, 1) for i in range(200)})
+    assert [entry.key for entry in Cache(tmp_path / "c").entries()] == ["first"]
+    assert Cache(tmp_path / "c").get("first").text == "kept"
+
+
+def test_a_file_that_is_no_cache_is_named(tmp_path):
+    path = tmp_path / "responses.sqlite"
+    path.write_text("not a database, but long enough to be looked at" * 10)
+    with pytest.raises(SentiDistillError, match=r"responses\.sqlite"):
+        Cache(path)
+
+
+def command(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    result = subprocess.run(
+        [sys.executable, "-m", "sentidistill.cache", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DVC_ROOT": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture
+def filled(tmp_path) -> Path:
+    """A folder whose cache holds three answers, one of them an error."""
+    path = tmp_path / "a/.cache/generations/responses.sqlite"
+    teacher(CountingEngine(bad="text 001"), path).generate(numbered(3))
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "answers.jsonl.gz"])
+def test_exported_answers_replay_the_run_elsewhere(filled, tmp_path, name):
+    command(filled, "export", str(tmp_path / name))
+    command(tmp_path / "b", "import", str(tmp_path / name))
+    there = tmp_path / "b/.cache/generations/responses.sqlite"
+    here = filled / ".cache/generations/responses.sqlite"
+    assert teacher(None, there, "read").generate(numbered(3)) == teacher(None, here, "read").generate(numbered(3))
+    command(tmp_path / "b", "export", str(tmp_path / f"again-{name}"))
+    read = [json.loads(line) for line in _lines(tmp_path / name)]
+    assert read == [json.loads(line) for line in _lines(tmp_path / f"again-{name}")]
+
+
+def _lines(path: Path) -> list[str]:
+    import gzip
+
+    return (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode().splitlines()
+
+
+@pytest.mark.parametrize("damage", ["torn", "changed"])
+def test_a_damaged_export_is_refused_as_a_whole(filled, tmp_path, damage):
+    path = tmp_path / "answers.jsonl"
+    command(filled, "export", str(path))
+    text = path.read_text()
+    path.write_text(text[:-40] if damage == "torn" else text.replace("TEXT 002", "TEXT 999"))
+    result = command(tmp_path / "b", "import", str(path), check=False)
+    assert result.returncode == 1
+    assert "answers.jsonl, line " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(Cache(tmp_path / "b/.cache/generations/responses.sqlite").entries()) == []
+
+
+def test_stats_count_answers_errors_and_tokens(filled):
+    lines = command(filled, "stats").stdout.splitlines()
+    (row,) = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│ model ")]
+    assert row == ["model", "", "3", "1", "2", "2"]
+
+
+def test_verify_finds_a_changed_answer_and_drops_it_on_demand(filled):
+    path = filled / ".cache/generations/responses.sqlite"
+    assert "3 answers are as they were stored" in command(filled, "verify").stdout
+    cache = Cache(path)
+    first = next(cache.entries())
+    with cache._database:
+        cache._database.execute("UPDATE answers SET response = ? WHERE key = ?", ('{"text": "x"}', first.key))
+    with pytest.raises(SentiDistillError, match="verify --drop"):
+        cache.get(first.key)
+    found = command(filled, "verify", check=False)
+    assert found.returncode == 1
+    assert first.key in found.stdout
+    command(filled, "verify", "--drop")
+    assert cache.get(first.key) is None
+    assert len(list(cache.entries())) == 2
+
+
+def test_an_entry_survives_its_own_text():
+    response = Response('ünïcode \n \u2028 "quotes"', "choice", 5, 0, (-0.5, -1.25))
+    assert Entry.of("k", "m", response).parsed() == response

@@ -1,0 +1,88 @@
+"""`make plan`, and a replay of stored answers without the model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from sentidistill.calls import CALLING_STAGES
+from tests.project import environment
+
+
+def run(folder: Path, *command: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def plan(folder: Path) -> dict[str, dict]:
+    return {work["stage"]: work for work in json.loads(run(folder, "sentidistill.plan", "--json"))}
+
+
+def calls(folder: Path, stage: str) -> list[dict]:
+    return [json.loads(line) for line in (folder / f"data/calls/{stage}.jsonl").open()]
+
+
+def test_after_a_run_everything_is_cached_and_a_plan_writes_nothing(project):
+    before = project.run("dvc", "status", "--json").stdout, project.run("git", "status", "--short").stdout
+    works = plan(project.folder)
+    assert set(works) == {*CALLING_STAGES, "evaluate@student_base", "evaluate@student", "evaluate@teacher"}
+    assert all(work["cached"] == work["requests"] > 0 for work in works.values())
+    assert {(work["prompt_tokens"], work["hours"], work["money"]) for work in works.values()} == {(0, 0.0, 0.0)}
+    assert (project.run("dvc", "status", "--json").stdout, project.run("git", "status", "--short").stdout) == before
+
+
+def test_without_a_cache_the_requests_and_tokens_are_those_of_the_run(project, tmp_path):
+    def change(values):
+        values["runtime"]["prices"] = {"prompt": 2.0, "completion": 10.0}
+
+    project.copy_of_files(tmp_path, change)
+    works = plan(tmp_path)
+    for stage in ("enumerate_attributes", "define_tasks", "collect_responses"):
+        done, work = calls(project.folder, stage), works[stage]
+        assert (work["requests"], work["cached"], work["too_long"]) == (len(done), 0, 0)
+        assert work["prompt_tokens"] == sum(call["prompt_tokens"] for call in done)
+        assert work["money"] == (2.0 * work["prompt_tokens"] + 10.0 * work["max_new_tokens"]) / 1e6
+        assert work["hours"] is None, "nothing was measured yet"
+    assert works["enumerate_attributes"]["basis"] == "inputs"
+    assert works["enumerate_attributes"]["max_new_tokens"] == 24 * 200
+    assert works["define_tasks"]["basis"] == "old inputs"
+
+
+def test_what_does_not_exist_yet_is_estimated_from_the_params(project, tmp_path):
+    project.copy_of_files(tmp_path, lambda values: values["teacher"].update(max_prompt_tokens=100))
+    for path in tmp_path.glob("data/*.jsonl"):
+        if path.name != "corpus.jsonl":
+            path.unlink()
+    works = plan(tmp_path)
+    first = works["enumerate_attributes"]
+    assert first["basis"] == "inputs"
+    assert 0 < first["too_long"] <= first["requests"] == 24
+    assert {works[stage]["basis"] for stage in CALLING_STAGES[1:]} == {"params"}
+    assert works["collect_responses"]["requests"] == 30 + 12 + 8 + 8 + 6
+    assert works["evaluate@teacher"]["requests"] == 4 * (3 * 8 + 3 * 3)
+
+
+def test_the_hours_follow_from_what_the_last_run_took(project, tmp_path):
+    project.copy_of_files(tmp_path, lambda values: values["runtime"].update(cache="refresh"))
+    run(tmp_path, "stages.enumerate_attributes")
+    work = plan(tmp_path)["enumerate_attributes"]
+    assert work["cached"] == 0
+    assert 0 < work["hours"] < 0.1
+    lines = run(tmp_path, "sentidistill.plan").splitlines()
+    (row,) = [line for line in lines if "enumerate_attributes" in line]
+    assert f"{work['prompt_tokens']:,}" in row
+
+
+def test_an_exported_cache_replays_a_stage_without_the_models_weights(project, tmp_path):
+    run(project.folder, "sentidistill.cache", "export", str(tmp_path / "answers.jsonl.gz"))
+    project.copy_of_files(tmp_path / "there", lambda values: values["runtime"].update(cache="read"))
+    there = tmp_path / "there"
+    names = ["data/mentions.jsonl", "data/calls/enumerate_attributes.jsonl", "metrics/enumerate_attributes.json"]
+    for path in [*(there / ".cache/smoke/teacher").glob("*.safetensors"), *(there / name for name in names)]:
+        path.unlink()
+    run(there, "sentidistill.cache", "import", str(tmp_path / "answers.jsonl.gz"))
+    run(there, "stages.enumerate_attributes")
+    assert [(there / name).read_bytes() for name in names] == [(project.folder / n).read_bytes() for n in names]

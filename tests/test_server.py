@@ -1,0 +1,257 @@
+"""The openai engine against a server on loopback: what is sent, what comes back, and every way to fail."""
+
+import json
+import logging
+import math
+
+import pytest
+
+from sentidistill.config import Server
+from sentidistill.errors import SentiDistillError
+from sentidistill.prompts import Prompt, render
+from sentidistill.teacher.base import Reader, Request, answer
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.openai import ServerEngine
+from tests.local_server import running
+
+KEY = "sk-a-secret-that-must-not-be-seen"
+CHAT = Reader("served", "chat", max_prompt_tokens=10_000)
+SCHEMA = {"type": "object", "properties": {"mood": {"enum": ["glad", "sad"]}}, "required": ["mood"]}
+
+
+def engine(url: str, api="chat", concurrency=4, extra_body=None, **change) -> ServerEngine:
+    settings = {
+        "base_url": url,
+        "model": "",
+        "key_variable": "TEST_KEY",
+        "requests_per_minute": 0,
+        "timeout": 5,
+        "attempts": 4,
+        "first_wait": 0.01,
+        "max_wait": 0.05,
+        "max_tokens_field": "max_tokens",
+    }
+    served = Server(**{**settings, **change})
+    return ServerEngine(served, "local", api=api, extra_body=extra_body or {}, concurrency=concurrency)
+
+
+def requests(n: int, **change) -> list[Request]:
+    return [Request(Prompt("Do.", f"text {i:02d}"), max_new_tokens=9, **change) for i in range(n)]
+
+
+def is_about(body: dict, number: int) -> bool:
+    return f"text {number:02d}" in json.dumps(body)
+
+
+def test_answers_come_in_order_and_several_requests_are_under_way_at_once():
+    with running(seconds=0.05) as server:
+        answers = answer(engine(server.url), CHAT, requests(12))
+        assert 2 <= server.most_at_once <= 4
+        again = answer(engine(server.url, concurrency=1), CHAT, requests(12))
+    assert answers == again
+    assert len({one.text for one in answers}) == 12
+    assert {one.finish_reason for one in answers} == {"stop"}
+    assert {(one.prompt_tokens, one.completion_tokens) for one in answers} == {(7, 3)}
+
+
+def test_a_server_is_told_all_settings():
+    request = Request(
+        Prompt("Do.", "a text"),
+        temperature=0.5,
+        top_p=0.9,
+        frequency_penalty=0.2,
+        max_new_tokens=11,
+        stop=("###",),
+        seed=3,
+    )
+    with running() as server:
+        extra = {"chat_template_kwargs": {"enable_thinking": False}}
+        answer(engine(server.url, extra_body=extra, max_tokens_field="max_completion_tokens"), CHAT, [request])
+        path, body = json.loads(server.calls[0])
+    assert path.endswith("/chat/completions")
+    assert body["messages"] == [{"role": "user", "content": "Do.\n\na text\nOutput:"}]
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    sent = {key: body[key] for key in ("temperature", "top_p", "frequency_penalty", "max_completion_tokens", "stop")}
+    assert sent == {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "frequency_penalty": 0.2,
+        "max_completion_tokens": 11,
+        "stop": ["###"],
+    }
+    assert body["seed"] == request.random_seed() % 2**31
+
+
+def test_completions_are_asked_with_the_ids_that_a_local_model_would_read(tiny_student):
+    _, tokenizer = tiny_student
+    reader = Reader("served", "transcript", 400, tokenizer)
+    with running() as server:
+        (one,) = answer(engine(server.url, "completions"), reader, requests(1))
+        _, body = json.loads(server.calls[0])
+    assert body["prompt"] == render(requests(1)[0].prompt, tokenizer, "transcript").prompt_ids
+    assert one.text.startswith(" answer")
+    assert one.prompt_tokens == len(body["prompt"])
+
+
+def test_completions_score_whole_choices(tiny_student):
+    _, tokenizer = tiny_student
+    reader = Reader("served", "transcript", 400, tokenizer)
+    asked = requests(5, choices=("glad", "very glad", "sad"))
+    with running() as server:
+        answers = answer(engine(server.url, "completions"), reader, asked)
+    for request, one in zip(asked, answers):
+        assert one.finish_reason == "choice"
+        assert len(one.choice_logprobs) == 3
+        assert all(math.isfinite(score) and score <= 0 for score in one.choice_logprobs)
+        assert one.text == request.choices[one.choice_logprobs.index(max(one.choice_logprobs))]
+
+
+def test_chat_chooses_by_a_schema_and_says_nothing_of_log_probabilities():
+    with running() as server:
+        answers = answer(engine(server.url), CHAT, requests(8, choices=("glad", "sad")))
+    assert {one.text for one in answers} == {"glad", "sad"}
+    assert {one.choice_logprobs for one in answers} == {()}
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_json_schema_is_passed_on(api, tiny_student):
+    reader = CHAT if api == "chat" else Reader("served", "transcript", 400, tiny_student[1])
+    with running() as server:
+        (one,) = answer(engine(server.url, api), reader, requests(1, json_schema=SCHEMA))
+    assert json.loads(one.text)["mood"] in ("glad", "sad")
+
+
+def test_an_over_long_prompt_is_never_sent(tiny_student):
+    reader = Reader("served", "transcript", 60, tiny_student[1])
+    with running() as server:
+        long, short = answer(
+            engine(server.url, "completions"), reader, [Request(Prompt("word " * 99, "x")), *requests(1)]
+        )
+        assert len(server.calls) == 1
+    assert "max_prompt_tokens" in long.error
+    assert short.error is None
+
+
+JSON_TYPE = {"Content-Type": "application/json"}
+PASSING = {
+    "busy": (429, {"Retry-After": "0"}, b'{"error": {"message": "slow down"}}'),
+    "broken": (500, {}, b"Internal Server Error"),
+    "garbage": (200, {"Content-Type": "text/html"}, b"<html>a proxy's page</html>"),
+    "half a JSON": (200, JSON_TYPE, b'{"choices": [{"mess'),
+    "cut off": (200, {**JSON_TYPE, "Content-Length": "999"}, b'{"choices": ['),
+    "no choices": (200, JSON_TYPE, b'{"choices": []}'),
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_a_passing_fault_is_overcome_by_trying_again(kind):
+    def misbehave(body, before):
+        return PASSING[kind] if before < 2 and is_about(body, 3) else "answer"
+
+    with running(misbehave) as server:
+        answers = answer(engine(server.url), CHAT, requests(6))
+        assert len(server.calls) == 6 + 2
+    assert [one.error for one in answers] == [None] * 6
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_one_request_that_always_fails_is_an_error_and_its_neighbours_are_answered(kind):
+    with running(lambda body, before: PASSING[kind] if is_about(body, 3) else "answer") as server:
+        answers = answer(engine(server.url), CHAT, requests(6))
+    assert [one.error is None for one in answers] == [True, True, True, False, True, True]
+    assert "after 4 attempts" in answers[3].error
+
+
+def test_a_refused_request_is_an_error_at_once():
+    refusal = (400, JSON_TYPE, b'{"error": {"message": "too long for this model"}}')
+    with running(lambda body, before: refusal if is_about(body, 1) else "answer") as server:
+        answers = answer(engine(server.url), CHAT, requests(4))
+        assert len(server.calls) == 4
+    assert "too long for this model" in answers[1].error
+    assert [one.error is None for one in answers] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_a_server_that_fails_for_good_ends_the_run_with_one_error_and_what_was_answered_is_kept(kind, tmp_path):
+    def misbehave(body, before):
+        return "answer" if any(is_about(body, number) for number in range(8)) else PASSING[kind]
+
+    cache = Cache(tmp_path / "c")
+    with running(misbehave) as server:
+        teacher = CachedTeacher(CHAT, lambda: engine(server.url), cache)
+        with pytest.raises(SentiDistillError, match="does not answer, after 4 attempts"):
+            teacher.generate(requests(40))
+        asked = len(server.calls)
+    assert sum(entry.parsed().error is None for entry in cache.entries()) == 8
+    assert asked < 40 * 4, "it is not tried for every request in turn"
+
+
+def test_a_server_that_is_not_there_ends_the_run():
+    with running() as server:
+        url = server.url
+    with pytest.raises(SentiDistillError, match=url):
+        answer(engine(url), CHAT, requests(3))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_wrong_key_ends_the_run_at_once_and_is_shown_nowhere(status, tmp_path, monkeypatch, caplog, capfd):
+    monkeypatch.setenv("TEST_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    echo = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}}).encode()
+    with running(lambda body, before: (status, JSON_TYPE, echo)) as server:
+        teacher = CachedTeacher(CHAT, lambda: engine(server.url), Cache(tmp_path / "c"))
+        with pytest.raises(SentiDistillError, match="TEST_KEY") as raised:
+            teacher.generate(requests(20))
+        assert len(server.calls) <= 4
+        assert set(server.keys) == {f"Bearer {KEY}"}
+    seen = f"{raised.value} {caplog.text} {capfd.readouterr()} {(tmp_path / 'c').read_bytes()}"
+    assert KEY not in seen
+
+
+def test_a_key_that_a_server_repeats_in_an_error_is_not_stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", KEY)
+    echo = json.dumps({"error": {"message": f"bad request by {KEY}"}}).encode()
+    with running(lambda body, before: (400, JSON_TYPE, echo)) as server:
+        CachedTeacher(CHAT, lambda: engine(server.url), Cache(tmp_path / "c")).generate(requests(2))
+    stored = (tmp_path / "c").read_bytes()
+    assert b"bad request by" in stored
+    assert KEY.encode() not in stored
+
+
+def test_a_spent_quota_ends_the_run():
+    spent = (429, JSON_TYPE, b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}')
+    with running(lambda body, before: spent) as server:
+        with pytest.raises(SentiDistillError, match="exceeded your quota"):
+            answer(engine(server.url), CHAT, requests(9))
+        assert len(server.calls) <= 4
+
+
+def test_a_wait_that_the_server_asks_for_is_kept():
+    import time
+
+    times = []
+
+    def misbehave(body, before):
+        times.append(time.monotonic())
+        return (429, {"Retry-After": "1"}, b"{}") if before == 0 else "answer"
+
+    with running(misbehave) as server:
+        answer(engine(server.url), CHAT, requests(1))
+    assert times[1] - times[0] >= 1.0
+
+
+def test_no_more_requests_are_sent_than_the_limit_allows():
+    import time
+
+    with running() as server:
+        started = time.monotonic()
+        answer(engine(server.url, requests_per_minute=600), CHAT, requests(6))
+    assert time.monotonic() - started >= 0.4
+
+
+def test_an_unknown_model_ends_the_run_and_is_named():
+    missing = (404, JSON_TYPE, b'{"error": {"message": "The model does not exist"}}')
+    with running(lambda body, before: missing) as server, pytest.raises(SentiDistillError, match="'local'"):
+        answer(engine(server.url), CHAT, requests(3))
