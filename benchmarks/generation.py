@@ -1,0 +1,253 @@
+"""Our layer against the bare libraries, engine by engine, on the same prompts in one run.
+
+    python -m benchmarks.generation layer [ENGINE ...]     transformers vllm server; default: what is installed
+    python -m benchmarks.generation prefix                 the transformers engine with and without prefix reuse
+    python -m benchmarks.generation agreement              greedy choices of all engines for closed label sets
+
+Run after `make repro`; vllm and server need the environment that `make test-vllm` makes. "Ours" is
+what a stage does: rendering, cache look-up, engine, storing. The bare library gets token ids at once.
+"""
+
+import asyncio
+import importlib.util
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sentidistill import config, models, records
+from sentidistill.benchmark.prompting import draw_sets, task_prompt
+from sentidistill.benchmark.tasks import LABELS, Example
+from sentidistill.config import Params
+from sentidistill.corpus import Text
+from sentidistill.prompts import Prompt, Template, render
+from sentidistill.samples import prompt
+from sentidistill.teacher import transformers as transformers_engine
+from sentidistill.teacher.base import Engine, Reader, Request
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
+
+PROMPTS = 48
+NEW_TOKENS = 40
+ROUNDS = 3
+PORT = 8377
+VLLM_OPTIONS = {"max_model_len": 2048, "enforce_eager": True, "kv_cache_memory_bytes": 2**30}
+STUDENT = Path("models/student_base")
+
+
+def texts(number: int) -> list[str]:
+    return [text.text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "distillation"][:number]
+
+
+def questions() -> list[Prompt]:
+    return [
+        prompt("Say in one sentence what the author of the text feels, and why.", "Answer", t, [])
+        for t in texts(PROMPTS)
+    ]
+
+
+def ours(reader: Reader, engine: Engine, requests: list[Request]) -> int:
+    """Tokens that the engine wrote, asked as a stage asks it, with an empty cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = CachedTeacher(reader, lambda: engine, Cache(Path(folder, "cache")))
+        answers = teacher.generate(requests, "ours")
+    assert not [one.error for one in answers if one.error]
+    return sum(one.completion_tokens for one in answers)
+
+
+def compare(name: str, bare: Callable[[], int], layer: Callable[[], int]) -> None:
+    """Print tokens per second of both, in turn so that both meet the same machine, and their ratio."""
+    bare(), layer()
+    rates: dict[str, list[float]] = {"bare": [], "ours": []}
+    for _ in range(ROUNDS):
+        for kind, call in (("bare", bare), ("ours", layer)):
+            started = time.perf_counter()
+            tokens = call()
+            rates[kind].append(tokens / (time.perf_counter() - started))
+    ratios = sorted(a / b for a, b in zip(rates["ours"], rates["bare"]))
+    print(
+        f"{name:>12}: bare {statistics.median(rates['bare']):6.1f} tokens/s, ours "
+        f"{statistics.median(rates['ours']):6.1f}, ratio {statistics.median(ratios):.2f} "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
+
+
+def with_transformers(params: Params, reader: Reader, requests: list[Request]) -> None:
+    import torch
+
+    model, tokenizer = models.load_causal_lm(STUDENT, Path(), params.runtime), models.load_tokenizer(STUDENT, Path())
+    engine = transformers_engine.TransformersEngine(model, tokenizer, rows_per_batch=PROMPTS, batch_tokens=10**6)
+
+    def bare() -> int:
+        """`generate` on one batch, padded on the left."""
+        ids = [reader.job(request).prompt_ids for request in requests]
+        batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
+        with torch.inference_mode():
+            output = model.generate(**batch, max_new_tokens=NEW_TOKENS, do_sample=False)
+        new = output[:, batch["input_ids"].shape[1] :]
+        ended = (new == tokenizer.eos_token_id) | (new == tokenizer.pad_token_id)
+        return int((~ended).sum())
+
+    compare("transformers", bare, lambda: ours(reader, engine, requests))
+
+
+def with_vllm(params: Params, reader: Reader, requests: list[Request]) -> None:
+    from vllm import SamplingParams
+
+    from sentidistill.teacher.vllm import VLLMEngine
+
+    engine = VLLMEngine(STUDENT, dtype=params.runtime.dtype, concurrency=PROMPTS, options=VLLM_OPTIONS)
+    sampling = SamplingParams(temperature=0, max_tokens=NEW_TOKENS)
+
+    def bare() -> int:
+        engine._llm.reset_prefix_cache()
+        prompts = [{"prompt_token_ids": reader.job(request).prompt_ids} for request in requests]
+        return sum(len(one.outputs[0].token_ids) for one in engine._llm.generate(prompts, sampling, use_tqdm=False))
+
+    def layer() -> int:
+        engine._llm.reset_prefix_cache()
+        return ours(reader, engine, requests)
+
+    compare("vllm", bare, layer)
+
+
+def with_server(params: Params, reader: Reader, requests: list[Request]) -> None:
+    from openai import AsyncOpenAI
+
+    async def all_at_once(url: str) -> int:
+        async with AsyncOpenAI(base_url=url, api_key="none") as client:
+            answers = await asyncio.gather(
+                *(
+                    client.completions.create(
+                        model="student", prompt=reader.job(request).prompt_ids, max_tokens=NEW_TOKENS, temperature=0
+                    )
+                    for request in requests
+                )
+            )
+        return sum(answer.usage.completion_tokens for answer in answers)
+
+    with vllm_server() as url:
+        compare("server", lambda: asyncio.run(all_at_once(url)), lambda: ours(reader, server(params, url), requests))
+
+
+def server(params: Params, url: str) -> Engine:
+    from sentidistill.teacher.openai import ServerEngine
+
+    settings = params.runtime.server.model_copy(update={"base_url": url})
+    return ServerEngine(settings, "student", api="completions", extra_body={}, concurrency=PROMPTS)
+
+
+@contextmanager
+def vllm_server() -> Iterator[str]:
+    """`vllm serve` with the student, until the block ends."""
+    command = [sys.executable, "-m", "scripts.vllm_cpu", "serve", str(STUDENT), "--served-model-name", "student"]
+    command += ["--dtype", "float32", "--max-model-len", "2048", "--enforce-eager"]
+    command += ["--kv-cache-memory-bytes", str(2**30), "--host", "127.0.0.1", "--port", str(PORT)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None, "vllm serve has ended"
+                time.sleep(1)
+        yield f"http://127.0.0.1:{PORT}/v1"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def layer(params: Params, engines: list[str]) -> None:
+    tokenizer = models.load_tokenizer(STUDENT, Path())
+    reader = Reader("benchmark", "chat", 2048, tokenizer)
+    requests = [Request(one, max_new_tokens=NEW_TOKENS) for one in questions()]
+    print(f"{PROMPTS} chats, {NEW_TOKENS} new tokens at most, greedy, {STUDENT}, {ROUNDS} rounds")
+    run = {"transformers": with_transformers, "vllm": with_vllm, "server": with_server}
+    installed = ["transformers", *(["vllm", "server"] if importlib.util.find_spec("vllm") else [])]
+    for name in engines or installed:
+        run[name](params, reader, requests)
+
+
+def prefix(params: Params) -> None:
+    """Enumeration prompts of the default run through the default teacher: reading alone, one new token each."""
+    folder = Path("models/teacher")
+    model, tokenizer = models.load_causal_lm(folder, Path(), params.runtime), models.load_tokenizer(folder, Path())
+    template = Template("enumerate_attributes", exemplars=params.teacher.exemplars)
+    reader = Reader("benchmark", params.teacher.prompt_format, 4096, tokenizer)
+    requests = [Request(template.prompt(text=text), max_new_tokens=1) for text in texts(PROMPTS)]
+    tokens = sum(len(reader.job(request).prompt_ids) for request in requests)
+    engine = transformers_engine.TransformersEngine(
+        model, tokenizer, rows_per_batch=params.runtime.concurrency, batch_tokens=params.runtime.batch_tokens
+    )
+
+    def seconds(shared: int) -> float:
+        kept, transformers_engine.MIN_SHARED_TOKENS = transformers_engine.MIN_SHARED_TOKENS, shared
+        started = time.perf_counter()
+        ours(reader, engine, requests)
+        transformers_engine.MIN_SHARED_TOKENS = kept
+        return time.perf_counter() - started
+
+    seconds(1)
+    without, reused = [], []
+    for _ in range(ROUNDS):
+        without.append(seconds(10**9))
+        reused.append(seconds(1))
+    ratios = sorted(a / b for a, b in zip(without, reused))
+    print(
+        f"{PROMPTS} enumeration prompts, {tokens} tokens: {statistics.median(without):.1f} s without and "
+        f"{statistics.median(reused):.1f} s with prefix reuse, {statistics.median(ratios):.1f} times faster "
+        f"({ratios[0]:.1f} to {ratios[-1]:.1f})"
+    )
+
+
+def agreement(params: Params) -> None:
+    """The label of 100 benchmark prompts by every engine, and the prompts on which they differ."""
+    from sentidistill.teacher.base import answer
+    from sentidistill.teacher.vllm import VLLMEngine
+
+    requests, tokenizer = [], models.load_tokenizer(STUDENT, Path())
+    for task in params.evaluate.tasks:
+        train = records.read_jsonl(f"data/benchmark/{task}/train.jsonl", Example)
+        validation = records.read_jsonl(f"data/benchmark/{task}/validation.jsonl", Example)
+        (shown,) = draw_sets(train, 1, 1, task, 0)
+        requests += [Request(task_prompt(task, one.text, shown), choices=LABELS) for one in validation[:25]]
+    reader = Reader("benchmark", "transcript", 2048, tokenizer)
+    model = models.load_causal_lm(STUDENT, Path(), params.runtime)
+    engines: dict[str, Callable[[], Engine]] = {
+        "transformers": lambda: transformers_engine.TransformersEngine(
+            model, tokenizer, rows_per_batch=48, batch_tokens=32768
+        ),
+        "vllm": lambda: VLLMEngine(STUDENT, dtype="float32", concurrency=48, options=VLLM_OPTIONS),
+    }
+    answers = {name: answer(open_engine(), reader, requests) for name, open_engine in engines.items()}
+    with vllm_server() as url:
+        answers["vllm server"] = answer(server(params, url), reader, requests)
+    for name in ("vllm", "vllm server"):
+        pairs = list(zip(requests, answers["transformers"], answers[name]))
+        same = sum(one.text == other.text for _, one, other in pairs)
+        largest = max(abs(a - b) for _, one, other in pairs for a, b in zip(one.choice_logprobs, other.choice_logprobs))
+        print(
+            f"{name}: {same} of {len(pairs)} choices as transformers'; log-probabilities differ by up to {largest:.1e}"
+        )
+        for request, one, other in pairs:
+            if one.text != other.text:
+                print(f"  {render(request.prompt, tokenizer, 'transcript').text[-160:]!r}")
+                print(f"    transformers {one.choice_logprobs}, {name} {other.choice_logprobs}")
+
+
+def main(what: str = "layer", *engines: str) -> None:
+    params = config.load()
+    if what == "layer":
+        layer(params, list(engines))
+    else:
+        {"prefix": prefix, "agreement": agreement}[what](params)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
