@@ -1,0 +1,41 @@
+"""Damage done to teacher answers for tests: cuts, losses and stray marks, the same in every run."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+PIECES = (
+    "**",
+    "\n",
+    "\n\n",
+    "1. ",
+    "- ",
+    "|",
+    "{",
+    '"',
+    "}",
+    "]",
+    "Input:",
+    "Output:",
+    "Labels:",
+    "#",
+    ":",
+    "(",
+    "```",
+)
+
+
+def mutated(texts: Sequence[str], number: int, seed: int = 1) -> Iterator[str]:
+    """`number` texts, each one of `texts` with one to four changes."""
+    moments = random.Random(seed)
+    for _ in range(number):
+        text = moments.choice(texts)
+        for _ in range(moments.randint(1, 4)):
+            place = moments.randrange(len(text) + 1)
+            kind = moments.random()
+            if kind < 0.4:
+                text = text[:place] + text[place + moments.randint(1, 30) :]
+            elif kind < 0.8:
+                text = text[:place] + moments.choice(PIECES) + text[place:]
+            else:
+                text = text[:place]
+        yield text
