@@ -301,7 +301,7 @@ def _proposal(item: str, family_above: str) -> Proposal | None:
         family, rest = _family(first[1]), first[2]
     bold = re.match(r"\W*?\*\*(.+?)\*\*[:\s]*(?:[-–—:]\s*)?(.*)", rest, re.DOTALL)
     name, description = (bold[1], bold[2]) if bold else _at_mark(rest.split("\n")[0])[::2]
-    bracket = re.match(r"\W*[(\[]([^)\]\n]+)[)\]]\W*(.*)", description, re.DOTALL) or None
+    bracket = re.match(r"\W*[(\[]([^)\]\n]+)[)\]]\W*(.*)", description, re.DOTALL)
     in_name = re.fullmatch(r"(.+?)\s*[(\[]([^)\]]+)[)\]]:?", name.strip())
     if not family and in_name and _family(in_name[2]):
         family, name = _family(in_name[2]), in_name[1]
