@@ -1,6 +1,6 @@
 """Our layer against the bare libraries, engine by engine, on the same prompts in one run.
 
-    python -m benchmarks.generation layer [ENGINE ...]     transformers vllm server; default: what is installed
+    python -m benchmarks.generation layer [ENGINE ...]     transformers ray vllm server; default: what is installed
     python -m benchmarks.generation prefix                 the transformers engine with and without prefix reuse
     python -m benchmarks.generation agreement              greedy choices of all engines for closed label sets
 
@@ -10,6 +10,7 @@ what a stage does: rendering, cache look-up, engine, storing. The bare library g
 
 import asyncio
 import importlib.util
+import logging
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from sentidistill import config, models, records
 from sentidistill.benchmark.prompting import draw_sets, task_prompt
 from sentidistill.benchmark.tasks import LABELS, Example
-from sentidistill.config import Params
+from sentidistill.config import Params, Ray, Runtime
 from sentidistill.corpus import Text
 from sentidistill.prompts import Prompt, Template, render
 from sentidistill.samples import prompt
@@ -78,22 +79,65 @@ def compare(name: str, bare: Callable[[], int], layer: Callable[[], int]) -> Non
 
 
 def with_transformers(params: Params, reader: Reader, requests: list[Request]) -> None:
-    import torch
-
     model, tokenizer = models.load_causal_lm(STUDENT, Path(), params.runtime), models.load_tokenizer(STUDENT, Path())
     engine = transformers_engine.TransformersEngine(model, tokenizer, rows_per_batch=PROMPTS, batch_tokens=10**6)
 
     def bare() -> int:
-        """`generate` on one batch, padded on the left."""
-        ids = [reader.job(request).prompt_ids for request in requests]
-        batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-        with torch.inference_mode():
-            output = model.generate(**batch, max_new_tokens=NEW_TOKENS, do_sample=False)
-        new = output[:, batch["input_ids"].shape[1] :]
-        ended = (new == tokenizer.eos_token_id) | (new == tokenizer.pad_token_id)
-        return int((~ended).sum())
+        return generated(model, tokenizer, [reader.job(request).prompt_ids for request in requests])
 
     compare("transformers", bare, lambda: ours(reader, engine, requests))
+
+
+def generated(model, tokenizer, prompt_ids: list[list[int]]) -> int:
+    """Tokens that `generate` writes to one batch, padded on the left."""
+    import torch
+
+    batch = tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
+    with torch.inference_mode():
+        output = model.generate(**batch, max_new_tokens=NEW_TOKENS, do_sample=False)
+    new = output[:, batch["input_ids"].shape[1] :]
+    ended = (new == tokenizer.eos_token_id) | (new == tokenizer.pad_token_id)
+    return int((~ended).sum())
+
+
+class BareActor:
+    """What a user of Ray Data would write: a model, and `generate` on a batch."""
+
+    def __init__(self, folder: Path, runtime: Runtime):
+        self._model, self._tokenizer = (
+            models.load_causal_lm(folder, folder, runtime),
+            models.load_tokenizer(folder, folder),
+        )
+
+    def __call__(self, row: dict) -> dict:
+        return {"tokens": generated(self._model, self._tokenizer, [list(map(int, ids)) for ids in row["ids"]])}
+
+
+def with_ray(params: Params, reader: Reader, requests: list[Request]) -> None:
+    """One actor that holds transformers; starting it and loading the model are part of both."""
+    import ray
+    import ray.data
+
+    from sentidistill.teacher.ray import RayEngine
+
+    settings, folder = Ray(actors=1, cpus_per_actor=2, gpus_per_actor=0), STUDENT.resolve()
+
+    def open_engine() -> Engine:
+        model, tokenizer = models.load_causal_lm(folder, folder, params.runtime), models.load_tokenizer(folder, folder)
+        return transformers_engine.TransformersEngine(model, tokenizer, rows_per_batch=PROMPTS, batch_tokens=10**6)
+
+    def bare() -> int:
+        rows = ray.data.from_items([{"ids": [reader.job(request).prompt_ids for request in requests]}]).map(
+            BareActor,
+            fn_constructor_args=(folder, params.runtime),
+            compute=ray.data.ActorPoolStrategy(size=1),
+            num_cpus=2,
+        )
+        return sum(row["tokens"] for row in rows.iter_rows())
+
+    engine = RayEngine(open_engine, settings, rows=PROMPTS)
+    ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    compare("ray", bare, lambda: ours(reader, engine, requests))
 
 
 def with_vllm(params: Params, reader: Reader, requests: list[Request]) -> None:
@@ -168,8 +212,9 @@ def layer(params: Params, engines: list[str]) -> None:
     reader = Reader("benchmark", "chat", 2048, tokenizer)
     requests = [Request(one, max_new_tokens=NEW_TOKENS) for one in questions()]
     print(f"{PROMPTS} chats, {NEW_TOKENS} new tokens at most, greedy, {STUDENT}, {ROUNDS} rounds")
-    run = {"transformers": with_transformers, "vllm": with_vllm, "server": with_server}
-    installed = ["transformers", *(["vllm", "server"] if importlib.util.find_spec("vllm") else [])]
+    run = {"transformers": with_transformers, "ray": with_ray, "vllm": with_vllm, "server": with_server}
+    needs = {"transformers": "transformers", "ray": "ray", "vllm": "vllm", "server": "vllm"}
+    installed = [name for name, package in needs.items() if importlib.util.find_spec(package)]
     for name in engines or installed:
         run[name](params, reader, requests)
 

@@ -58,7 +58,8 @@ class _Planner(CachedTeacher):
 
     def __init__(self, reader: Reader, cache: Cache, mode: str):
         super().__init__(reader, _no_engine, cache, mode)
-        self.requests = self.cached = self.too_long = self.prompt_tokens = self.max_new_tokens = 0
+        self.requests = self.cached = self.too_long = self.max_new_tokens = 0
+        self.prompt_tokens: int | None = 0 if reader.counts_tokens else None
 
     def generate(self, requests: Sequence[Request], label: str = "teacher") -> list[Response]:
         keys, found, missing = self.look_up(requests)
@@ -69,7 +70,8 @@ class _Planner(CachedTeacher):
             if self._reader.refusal(job):
                 self.too_long += 1
             else:
-                self.prompt_tokens += len(job.prompt_ids)
+                if self.prompt_tokens is not None:
+                    self.prompt_tokens += len(job.prompt_ids)
                 self.max_new_tokens += 0 if request.choices else request.max_new_tokens
         return [found.get(key, Response.failed("not asked, only planned")) for key in keys]
 

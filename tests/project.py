@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,31 @@ def environment() -> dict[str, str]:
     """The environment of a command that finds this Python first and may commit."""
     names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     return {**os.environ, **names, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def start(folder: Path, stage: str) -> subprocess.Popen:
+    """The stage as a process group of its own, which can be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stored_answers(folder: Path) -> dict[str, str]:
+    """Responses in the cache by key, whatever state a killed process left it in."""
+    path = folder / ".cache/generations/responses.sqlite"
+    if not path.exists():
+        return {}
+    with sqlite3.connect(path) as database:
+        try:
+            return dict(database.execute("SELECT key, response FROM answers").fetchall())
+        except sqlite3.OperationalError:
+            return {}
 
 
 class Project:

@@ -65,6 +65,20 @@ def test_what_does_not_exist_yet_is_estimated_from_the_params(project, tmp_path)
     assert works["evaluate@teacher"]["requests"] == 4 * (3 * 8 + 3 * 3)
 
 
+def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(project, tmp_path):
+    def change(values):
+        values["prepare_models"]["teacher"] = {"source": "server", "model": "large"}
+        values["teacher"] |= {"prompt_format": "chat", "api": "chat"}
+        values["runtime"]["engine"]["teacher"] = "openai"
+        values["collect_responses"]["calibrate"] = False
+
+    project.copy_of_files(tmp_path, change)
+    (tmp_path / "models/teacher/origin.json").write_text('{"source": "server", "model": "large"}')
+    work = plan(tmp_path)["enumerate_attributes"]
+    assert work["requests"] == 24
+    assert (work["prompt_tokens"], work["money"]) == (None, None)
+
+
 def test_the_hours_follow_from_what_the_last_run_took(project, tmp_path):
     project.copy_of_files(tmp_path, lambda values: values["runtime"].update(cache="refresh"))
     run(tmp_path, "stages.enumerate_attributes")

@@ -3,9 +3,7 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,23 +12,11 @@ import psutil
 import pytest
 
 from tests.local_server import running
-from tests.project import environment
+from tests.project import start, stored_answers
 
 KILLS = 10
 CONCURRENCY = 4
 CHOICE_CALLS = 4  # at most so many beginnings have the labels of a smoke task
-
-
-def start(folder: Path, stage: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def finish(process: subprocess.Popen) -> None:
@@ -95,24 +81,13 @@ def test_an_actor_killed_in_the_middle_changes_no_byte(project, tmp_path):
     process = start(tmp_path, "enumerate_attributes")
     try:
         actor = next_actor(process, tmp_path)
-        stored = answers(tmp_path)
+        stored = len(stored_answers(tmp_path))
         os.kill(actor, signal.SIGKILL)
         finish(process)
     finally:
         end(process)
-    assert 0 < stored < answers(tmp_path), "the actor was killed in the middle"
+    assert 0 < stored < len(stored_answers(tmp_path)), "the actor was killed in the middle"
     assert outputs(tmp_path, *names) == outputs(project.folder, *names)
-
-
-def answers(folder: Path) -> int:
-    path = folder / ".cache/generations/responses.sqlite"
-    if not path.exists():
-        return 0
-    with sqlite3.connect(path) as database:
-        try:
-            return database.execute("SELECT count(*) FROM answers").fetchone()[0]
-        except sqlite3.OperationalError:
-            return 0
 
 
 def next_actor(process: subprocess.Popen, folder: Path) -> int:
@@ -120,7 +95,7 @@ def next_actor(process: subprocess.Popen, folder: Path) -> int:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
-        if answers(folder):
+        if stored_answers(folder):
             for child in psutil.Process(process.pid).children(recursive=True):
                 if "MapWorker" in " ".join(child.cmdline()):
                     return child.pid

@@ -41,6 +41,16 @@ def plain_choice_scores(model, tokenizer, prompt: Prompt, choices: tuple[str, ..
     return scores
 
 
+def test_what_a_chat_server_answers_is_not_taken_for_a_local_answer(tiny_student):
+    """A server gives no scores of choices, so its answers must not be found by an engine that gives them."""
+    _, tokenizer = tiny_student
+    local, served = (
+        Reader("m", "chat", max_prompt_tokens=400, tokenizer=tokenizer, messages_only=only) for only in (False, True)
+    )
+    request = Request(prompts()[0], choices=("polite", "rude"))
+    assert local.cache_key(request) != served.cache_key(request)
+
+
 @pytest.mark.parametrize("rows_per_batch", [1, 3, 8])
 def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch):
     model, tokenizer = tiny_student

@@ -94,8 +94,8 @@ class Engine(Protocol):
 class Reader:
     """How requests become text, keys and token ids for one model.
 
-    `identity` tells the model from any other. Without a tokenizer, prompts are chat messages that a
-    server turns into text, and their length is not known.
+    `identity` tells the model from any other. With `messages_only`, a server gets chat messages and turns
+    them into text by itself; without a tokenizer that is the only way, and no prompt's length is known.
     """
 
     def __init__(
@@ -105,14 +105,19 @@ class Reader:
         max_prompt_tokens: int,
         tokenizer: "PreTrainedTokenizerBase | None" = None,
         extra_body: dict[str, Any] | None = None,
+        messages_only: bool = False,
     ):
         self.identity, self._format, self._max_prompt_tokens = identity, prompt_format, max_prompt_tokens
-        self._tokenizer, self._extra_body = tokenizer, extra_body
+        self._tokenizer, self._extra_body, self._messages_only = tokenizer, extra_body, messages_only
+
+    @property
+    def counts_tokens(self) -> bool:
+        return self._tokenizer is not None
 
     def cache_key(self, request: Request) -> str:
         """Text that holds everything the answer to `request` depends on."""
         prompt = request.prompt
-        if self._tokenizer is None:
+        if self._tokenizer is None or self._messages_only:
             rendered: Any = messages(prompt)
         else:
             rendered = prompt_text(prompt, self._tokenizer, self._format)

@@ -32,12 +32,14 @@ def cache_path(cache_root: Path) -> Path:
 def make_reader(role: Role, params: Params, root: Path) -> Reader:
     folder = Path("models", role)
     of_teacher = role == "teacher"
+    engine = params.runtime.engine.teacher if of_teacher else params.runtime.engine.student
     return Reader(
         models.identity(folder),
         params.teacher.prompt_format if of_teacher else params.student.prompt_format,
         params.teacher.max_prompt_tokens,
         models.load_tokenizer(folder, root) if models.has_files(folder) else None,
         params.teacher.extra_body if of_teacher else None,
+        messages_only=engine == "openai" and params.teacher.api == "chat",
     )
 
 

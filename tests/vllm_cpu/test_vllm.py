@@ -3,11 +3,7 @@
 import json
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -17,7 +13,7 @@ from sentidistill.corpus import Text
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt
 from sentidistill.teacher.base import Request, answer
-from tests.project import ROOT, environment
+from tests.project import ROOT, start, stored_answers
 from tests.vllm_cpu.conftest import INSTRUCTION, OPTIONS, SHOWN, TEXTS, label_requests, reader
 
 SCHEMA = {
@@ -123,42 +119,19 @@ def test_a_stage_killed_in_the_middle_goes_on_where_it_stopped(student, tmp_path
     (tmp_path / "models/teacher").symlink_to(student)
     texts = [Text(id=f"{i:02d}", domain="d", text=text, pool="enumeration") for i, text in enumerate(TEXTS[:40])]
     records.write_jsonl(tmp_path / "data/corpus.jsonl", texts)
-    first = start(tmp_path)
+    first = start(tmp_path, "enumerate_attributes")
     try:
-        while stored(tmp_path) == {} and first.poll() is None:
+        while stored_answers(tmp_path) == {} and first.poll() is None:
             time.sleep(0.05)
-        before = stored(tmp_path)
+        before = stored_answers(tmp_path)
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate()
-    before = stored(tmp_path) or before
+    before = stored_answers(tmp_path) or before
     assert 0 < len(before) < 40
-    second = start(tmp_path)
+    second = start(tmp_path, "enumerate_attributes")
     _, stderr = second.communicate(timeout=600)
-    after = stored(tmp_path)
+    after = stored_answers(tmp_path)
     assert len(after) == 40, stderr
     assert {key: after[key] for key in before} == before
     assert f"{len(before)} cached" in stderr
-
-
-def start(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.enumerate_attributes"],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def stored(folder: Path) -> dict[str, str]:
-    path = folder / ".cache/generations/responses.sqlite"
-    if not path.exists():
-        return {}
-    with sqlite3.connect(path) as database:
-        try:
-            return dict(database.execute("SELECT key, response FROM answers").fetchall())
-        except sqlite3.OperationalError:
-            return {}
