@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sentidistill import config, models, records
+from sentidistill import config, models, records, shared_prefix
 from sentidistill.benchmark.prompting import draw_sets, task_prompt
 from sentidistill.benchmark.tasks import LABELS, Example
 from sentidistill.config import Params, Ray, Runtime
@@ -232,10 +232,10 @@ def prefix(params: Params) -> None:
     )
 
     def seconds(shared: int) -> float:
-        kept, transformers_engine.MIN_SHARED_TOKENS = transformers_engine.MIN_SHARED_TOKENS, shared
+        kept, shared_prefix.MIN_TOKENS = shared_prefix.MIN_TOKENS, shared
         started = time.perf_counter()
         ours(reader, engine, requests)
-        transformers_engine.MIN_SHARED_TOKENS = kept
+        shared_prefix.MIN_TOKENS = kept
         return time.perf_counter() - started
 
     seconds(1)

@@ -28,6 +28,10 @@ def _imports(path: Path) -> set[str]:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             raise ValueError(f"{path}: relative import; write the absolute one")
+    # Importing a module runs the packages that it is in, too.
+    for name in list(names):
+        parts = name.split(".")
+        names |= {".".join(parts[:length]) for length in range(1, len(parts))}
     return {name for name in names if name.split(".")[0] in PACKAGES}
 
 

@@ -1,16 +1,14 @@
 """From attribute mentions to attributes: normalising, merging, counting, filtering."""
 
-import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 from rapidfuzz import fuzz, process
 
 from sentidistill.records import Record
-
-# Above this similarity two names are spellings of one ("expectation vs reality", "expectations vs. reality").
-SAME_NAME = 92.0
 
 
 class Mention(Record):
@@ -31,6 +29,20 @@ class AttributeCount(Record):
     variants: dict[str, int]
 
 
+@dataclass
+class Gathered:
+    """All that is known of one name: the texts that mention it, its descriptions and its raw names."""
+
+    texts: set[str] = field(default_factory=set)
+    descriptions: Counter[str] = field(default_factory=Counter)
+    variants: Counter[str] = field(default_factory=Counter)
+
+    def take(self, other: "Gathered") -> None:
+        self.texts |= other.texts
+        self.descriptions.update(other.descriptions)
+        self.variants.update(other.variants)
+
+
 def normalise(name: str) -> list[str]:
     """Canonical names in a raw attribute name; slashes make several.
 
@@ -41,48 +53,93 @@ def normalise(name: str) -> list[str]:
     for part in name.lower().split(":")[0].split("/"):
         part = re.sub(r"[^\w'&.]+", " ", part)
         part = re.sub(r"(?<=[a-z])\.(?=\s|$)", "", part).strip()
-        part = re.sub(r"^(?:(?:the|use|level|degree|sense) (?:of )?)+", "", part)
+        part = re.sub(r"^(?:the |(?:use|level|degree|sense) of )+", "", part)
         part = re.sub(r" (?:level|degree)$", "", part)
         if len(part) > 1 and part not in names:
             names.append(part)
     return names
 
 
-def collect(mentions: Iterable[Mention], n_texts: int, min_texts: int, min_share: float) -> list[AttributeCount]:
-    """Attributes of at least `min_texts` texts and the share `min_share` of `n_texts`, commonest first.
-
-    Names that differ in spelling only are merged into the commonest. The description is the
-    commonest one of the attribute; ties go to the shorter, then to the first in the alphabet.
-    """
-    texts: dict[str, set[str]] = defaultdict(set)
-    descriptions: dict[str, Counter[str]] = defaultdict(Counter)
-    variants: dict[str, Counter[str]] = defaultdict(Counter)
+def gather(mentions: Iterable[Mention]) -> dict[str, Gathered]:
+    """Mentions by canonical name, those of most texts first."""
+    found: dict[str, Gathered] = defaultdict(Gathered)
     for mention in mentions:
         for name in normalise(mention.name):
-            texts[name].add(mention.text_id)
-            variants[name][mention.name] += 1
+            of_name = found[name]
+            of_name.texts.add(mention.text_id)
+            of_name.variants[mention.name] += 1
             if mention.description:
-                descriptions[name][mention.description] += 1
-    merged: list[str] = []
-    for name in sorted(texts, key=lambda name: (-len(texts[name]), name)):
-        match = process.extractOne(name, merged, scorer=fuzz.ratio, score_cutoff=SAME_NAME)
-        if match is None:
-            merged.append(name)
+                of_name.descriptions[mention.description] += 1
+    return _ordered(found)
+
+
+def merge_spellings(gathered: dict[str, Gathered], min_ratio: float, min_texts: int) -> dict[str, Gathered]:
+    """`gathered` with names that differ in spelling only (rapidfuzz ratio, 0 to 100) under the commonest of them.
+
+    Names are merged into those of at least `min_texts` texts that begin with the same letter: so the work grows
+    with the number of names times that of frequent names, not with its square.
+    """
+    merged: dict[str, Gathered] = {}
+    frequent: dict[str, list[str]] = defaultdict(list)
+    for name, one in gathered.items():
+        match = process.extractOne(name, frequent[name[0]], scorer=fuzz.ratio, score_cutoff=min_ratio)
+        if match is not None:
+            merged[match[0]].take(one)
             continue
-        texts[match[0]] |= texts.pop(name)
-        descriptions[match[0]].update(descriptions.pop(name, {}))
-        variants[match[0]].update(variants.pop(name))
-    needed = max(min_texts, math.ceil(min_share * n_texts))
-    kept = [name for name in merged if len(texts[name]) >= needed]
+        merged[name] = one
+        if len(one.texts) >= min_texts:
+            frequent[name[0]].append(name)
+    return _ordered(merged)
+
+
+def merge_meanings(gathered: dict[str, Gathered], embeddings: np.ndarray, min_cosine: float) -> dict[str, Gathered]:
+    """`gathered` with names that mean the same ("speed of service", "service speed") under the commonest of them.
+
+    `embeddings` are unit-length rows (n x d) in the order of `gathered`.
+    """
+    names = list(gathered)
+    cosines = embeddings @ embeddings.T
+    heads = np.zeros(len(names), dtype=bool)
+    merged: dict[str, Gathered] = {}
+    for place, name in enumerate(names):
+        nearest = int(np.where(heads, cosines[place], -1).argmax())
+        if heads[nearest] and cosines[place, nearest] >= min_cosine:
+            merged[names[nearest]].take(gathered[name])
+        else:
+            heads[place] = True
+            merged[name] = gathered[name]
+    return _ordered(merged)
+
+
+def counted(gathered: dict[str, Gathered], min_texts: int) -> list[AttributeCount]:
+    """Attributes that at least `min_texts` texts mention, commonest first.
+
+    The description is the commonest one of the attribute; ties go to the shorter, then to the first in the alphabet.
+    """
     return [
         AttributeCount(
             name=name,
-            count=len(texts[name]),
-            description=_commonest(descriptions[name]),
-            variants=dict(sorted(variants[name].items())),
+            count=len(one.texts),
+            description=_commonest(one.descriptions),
+            variants=dict(sorted(one.variants.items())),
         )
-        for name in sorted(kept, key=lambda name: (-len(texts[name]), name))
+        for name, one in _ordered(gathered).items()
+        if len(one.texts) >= min_texts
     ]
+
+
+def recount(attributes: Sequence[AttributeCount], mentions: Iterable[Mention]) -> np.ndarray:
+    """Number of texts among those of `mentions` that mention each of `attributes` (n)."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, attribute in enumerate(attributes):
+        for raw in attribute.variants:
+            places[raw].append(place)
+    seen = {(place, mention.text_id) for mention in mentions for place in places.get(mention.name, ())}
+    return np.bincount([place for place, _ in seen], minlength=len(attributes))
+
+
+def _ordered(gathered: dict[str, Gathered]) -> dict[str, Gathered]:
+    return {name: gathered[name] for name in sorted(gathered, key=lambda name: (-len(gathered[name].texts), name))}
 
 
 def _commonest(counts: Counter[str]) -> str:

@@ -26,7 +26,11 @@ T = TypeVar("T")
 
 
 class Call(Record):
-    """One teacher call. `key` says what it was for; `raw` is the whole answer, the given beginning included."""
+    """One teacher call. `key` says what it was for; `raw` is the whole answer, the given beginning included.
+
+    `faults` are the reasons why the answer, or a part of it, could not be used: one for each loss. An answer
+    with a usable part is "repaired".
+    """
 
     key: str
     prompt_id: str
@@ -36,6 +40,7 @@ class Call(Record):
     completion_tokens: int
     attempts: int
     status: Status
+    faults: list[str]
     error: str | None
 
 
@@ -44,15 +49,18 @@ def ask(
     prompts: dict[str, Prompt],
     sampling: Sampling,
     params: TeacherParams,
-    parse: Callable[[str, str], tuple[T | None, bool]],
+    parse: Callable[[str, str], tuple[T | None, list[str]]],
     label: str,
+    *,
     schemas: Mapping[str, dict[str, Any]] | None = None,
+    again: Callable[[str, Call], Prompt] | None = None,
 ) -> tuple[dict[str, T], list[Call]]:
     """Ask every prompt; ask again, up to `params.retries` times, where the answer cannot be parsed.
 
-    `parse` takes the key and the raw answer and returns (value or None, whether it was repaired).
-    `schemas` holds the JSON schema that the answer to a key has to obey, if any. Equal prompts under
-    different keys get different random numbers, and so different answers.
+    `parse` takes the key and the raw answer and returns (value or None, faults). `again` makes the prompt of a
+    further attempt from the key and the failed call; by default it is the same prompt. `schemas` holds the JSON
+    schema that the answer to a key has to obey, if any. Equal prompts under different keys get different random
+    numbers, and so different answers.
     Returns the values by key, failures left out, and one `Call` for each prompt, in key order.
     """
     schemas = schemas or {}
@@ -68,9 +76,10 @@ def ask(
         keys = [key for key in sorted(prompts) if key not in values and (attempt == 0 or calls[key].error is None)]
         if not keys:
             break
+        current = {key: again(key, calls[key]) if attempt and again else prompts[key] for key in keys}
         requests = [
             Request(
-                prompt=prompts[key],
+                prompt=current[key],
                 **sampling.model_dump(),
                 json_schema=schemas.get(key),
                 stop=() if key in schemas else stop_strings(params.prompt_format),
@@ -81,29 +90,31 @@ def ask(
         ]
         answers = teacher.generate(requests, label if attempt == 0 else f"{label}, attempt {attempt + 1}")
         for key, answer in zip(keys, answers):
-            raw = given_prefix(prompts[key], params.prompt_format) + answer.text
-            value, repaired = parse(key, raw) if answer.error is None else (None, False)
-            status: Status = "failed" if value is None else "repaired" if repaired else "parsed"
+            raw = given_prefix(current[key], params.prompt_format) + answer.text
+            value, faults = parse(key, raw) if answer.error is None else (None, ["error"])
+            status: Status = "failed" if value is None else "repaired" if faults else "parsed"
             if value is not None:
                 values[key] = value
             calls[key] = Call(
                 key=key,
-                prompt_id=content_id(repr(prompts[key])),
+                prompt_id=content_id(repr(current[key])),
                 raw=raw,
                 finish_reason=answer.finish_reason,
                 prompt_tokens=answer.prompt_tokens,
                 completion_tokens=answer.completion_tokens,
                 attempts=attempt + 1,
                 status=status,
+                faults=faults,
                 error=answer.error,
             )
     return values, [calls[key] for key in sorted(calls)]
 
 
-def summary(calls: Iterable[Call]) -> dict[str, float]:
-    """Counts and shares of the calls' outcomes, and their tokens."""
+def summary(calls: Iterable[Call]) -> dict[str, Any]:
+    """Counts and shares of the calls' outcomes, their tokens, and under "lost" what could not be used, by reason."""
     calls = list(calls)
     by_status = Counter(call.status for call in calls)
+    lost = Counter(fault for call in calls for fault in call.faults)
     return {
         "calls": len(calls),
         **{f"share_{status}": round(by_status[status] / max(len(calls), 1), 4) for status in Status.__args__},
@@ -112,6 +123,7 @@ def summary(calls: Iterable[Call]) -> dict[str, float]:
         "errors": sum(call.error is not None for call in calls),
         "prompt_tokens": sum(call.prompt_tokens for call in calls),
         "completion_tokens": sum(call.completion_tokens for call in calls),
+        "lost": dict(sorted(lost.items())),
     }
 
 

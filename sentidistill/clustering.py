@@ -126,13 +126,25 @@ def summarise(attributes: Sequence[AttributeCount], embeddings: np.ndarray, labe
     ]
 
 
-def project(embeddings: np.ndarray) -> np.ndarray:
-    """Two coordinates per row for a map: the first two principal components (n x 2)."""
-    from sklearn.decomposition import PCA
+def project(embeddings: np.ndarray, seed: int) -> np.ndarray:
+    """Two coordinates per row for a map that keeps neighbours together: t-SNE by cosine distance (n x 2)."""
+    from sklearn.manifold import TSNE
 
-    if len(embeddings) < 3:
-        return np.zeros((len(embeddings), 2))
-    return PCA(2, svd_solver="full").fit_transform(embeddings)
+    if len(embeddings) < 4:
+        return np.stack([np.arange(len(embeddings)), np.zeros(len(embeddings))], axis=1)
+    perplexity = min(30.0, (len(embeddings) - 1) / 3)
+    model = TSNE(2, perplexity=perplexity, metric="cosine", init="pca", random_state=seed)
+    return model.fit_transform(embeddings)
+
+
+def agreement(labels: Sequence[np.ndarray], reference: np.ndarray) -> float:
+    """Mean adjusted Rand index between `reference` and each of `labels`: 1 for the same clusters, about 0 by chance.
+
+    A label of -1 means that the row was not clustered; it is left out of that comparison.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(np.mean([adjusted_rand_score(reference[one >= 0], one[one >= 0]) for one in labels]))
 
 
 def silhouette(embeddings: np.ndarray, labels: np.ndarray) -> float | None:

@@ -58,6 +58,7 @@ class PrepareModels(Section):
     teacher: TeacherSource
     student_base: ModelSource
     embedder: ModelSource
+    proxy: ModelSource | None
 
 
 class Vader(Section):
@@ -136,6 +137,8 @@ class EnumerateAttributes(Section):
 class CollectAttributes(Section):
     min_texts: Positive
     min_share: Share
+    same_spelling: Annotated[float, Field(ge=0, le=100)]
+    same_meaning: Annotated[float, Field(ge=0)]
 
 
 class ClusterAttributes(Section):
@@ -145,12 +148,19 @@ class ClusterAttributes(Section):
     max_iter: Positive
     n_clusters: Positive
     with_descriptions: bool
+    stability_runs: Count
     seed: int
+
+
+class SelectPerspectives(Section):
+    method: Literal["none", "embedding", "teacher"]
+    min_margin: Annotated[float, Field(ge=-2, le=2)]
 
 
 class WriteAnalysisInstructions(Section):
     explained_attributes: Positive
     max_per_cluster: Positive
+    max_similarity: Share
     sampling: Sampling
 
 
@@ -175,13 +185,17 @@ class WriteDemonstrations(Section):
     prompts_per_open_task: Positive
     min_words: Positive
     max_copied_share: Share
+    max_similarity: Share
+    min_agreement: Share
     max_per_label: Positive
     seed: int
     sampling: Sampling
 
 
 class BuildInstructions(Section):
-    min_demonstrations: Count
+    source: Literal["attributes", "hand_written"]
+    min_demonstrations: Positive
+    max_similarity: Share
 
 
 class ComposePrompts(Section):
@@ -199,14 +213,22 @@ class CollectResponses(Section):
 
 class ScoreDifficulty(Section):
     top_p: Annotated[float, Field(gt=0, le=1)]
+    ifd: bool
+    batch_tokens: Positive
+    model: Literal["student_base", "proxy"]
+    proxy_check: Count
+    engine: Literal["transformers", "vllm"]
+    vllm_shown: Positive
 
 
 class SelectSamples(Section):
     rate: Annotated[float, Field(gt=0, le=1)]
-    metric: Literal["rank_score", "rank_score_all", "nll", "n_tokens"]
-    strategy: Literal["soft", "hard", "random"]
+    budget: dict[Literal["samples", "tokens"], Positive]
+    metric: Literal["rank_score", "rank_score_all", "nll", "ppl", "ifd", "n_tokens"]
+    strategy: Literal["soft", "hard", "easy", "random"]
     peak: Annotated[float, Field(ge=0, le=1)]
     stratify: bool
+    max_share: dict[Literal["cluster", "family"], Annotated[float, Field(gt=0, le=1)]]
     seed: int
 
 
@@ -285,6 +307,7 @@ class Params(Section):
     enumerate_attributes: EnumerateAttributes
     collect_attributes: CollectAttributes
     cluster_attributes: ClusterAttributes
+    select_perspectives: SelectPerspectives
     write_analysis_instructions: WriteAnalysisInstructions
     propose_tasks: ProposeTasks
     define_tasks: DefineTasks
@@ -304,6 +327,14 @@ class Params(Section):
             raise ValueError(f"evaluate.tasks names {unknown}, which prepare_benchmark.tasks does not define")
         if self.prepare_benchmark.negative_below > self.prepare_benchmark.positive_above:
             raise ValueError("prepare_benchmark.negative_below lies above positive_above")
+        if len(self.select_samples.budget) > 1:
+            raise ValueError("select_samples.budget is either in samples or in tokens")
+        if self.select_samples.max_share and not self.select_samples.stratify:
+            raise ValueError("select_samples.max_share needs select_samples.stratify")
+        if self.score_difficulty.model == "proxy" and self.prepare_models.proxy is None:
+            raise ValueError("score_difficulty.model 'proxy' needs prepare_models.proxy")
+        if self.select_samples.metric == "ifd" and not self.score_difficulty.ifd:
+            raise ValueError("select_samples.metric 'ifd' needs score_difficulty.ifd")
         if self.train_student.batch_size % self.runtime.train_rows_per_step:
             raise ValueError("runtime.train_rows_per_step must divide train_student.batch_size")
         return self

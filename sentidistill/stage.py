@@ -13,6 +13,8 @@ from rich.table import Table
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
 
+WIDTH = 160
+
 
 def run(main: Callable[..., None], *arguments: str) -> None:
     """Call `main` as a command: one clear message and exit code 1 for a fault of the input."""
@@ -42,6 +44,12 @@ def finish(name: str, metrics: dict[str, Any]) -> None:
     for key, value in _leaves(metrics):
         table.add_row(key, str(value))
     Console(stderr=True).print(table)
+
+
+def console() -> Console:
+    """Where a command prints its tables: as wide as the terminal, and wide where there is none."""
+    found = Console()
+    return found if found.is_terminal else Console(width=WIDTH)
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,29 +6,38 @@ Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],
 """
 
 from collections import Counter, defaultdict
+from pathlib import Path
 
-from sentidistill import config, records, stage
-from sentidistill.clustering import Cluster
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from sentidistill import clustering, config, diversity, models, records, stage
+from sentidistill.attributes import AttributeCount
+from sentidistill.config import BuildInstructions
 from sentidistill.errors import SentiDistillError
 from sentidistill.instructions import (
     AnalysisInstruction,
     Demonstration,
+    HandWritten,
     Instruction,
     TaskDefinition,
+    distinct,
 )
+from sentidistill.perspectives import Perspective
+
+HAND_WRITTEN = Path("prompts/hand_written.yaml")
+COVERED = 0.5  # cosine from which an instruction counts as one about an attribute
 
 
-def main() -> None:
-    section = config.load().build_instructions
-    mentions = {cluster.id: cluster.count for cluster in records.read_jsonl("data/clusters.jsonl", Cluster)}
+def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict[str, int]]:
+    """(instructions made of the perspectives, how many tasks and analyses were left out, by reason)."""
+    mentions = {row.id: row.count for row in records.read_jsonl("data/perspectives.jsonl", Perspective)}
     analyses = records.read_jsonl("data/analysis_instructions.jsonl", AnalysisInstruction)
     tasks = records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)
-    demonstrations: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in records.read_jsonl("data/demonstrations.jsonl", Demonstration):
-        demonstrations[row.task].append((row.input, row.output))
-    shown = [task for task in tasks if len(demonstrations[task.id]) >= section.min_demonstrations]
-    if not shown:
-        raise SentiDistillError("build_instructions: no task has enough demonstrations; see metrics/define_tasks.json")
+        shown[row.task].append((row.input, row.output))
     rows = [
         Instruction(
             id=task.id,
@@ -39,11 +48,14 @@ def main() -> None:
             text=task.text(),
             cue=task.cue(),
             labels=task.labels,
-            demonstrations=demonstrations[task.id],
+            demonstrations=shown[task.id],
         )
-        for task in shown
+        for task in tasks
+        if len(shown[task.id]) >= section.min_demonstrations
     ]
-    distinct = {row.text.casefold(): row for row in reversed(analyses)}
+    new = distinct([row.text for row in analyses], [""] * len(analyses), section.max_similarity)
+    kept = [row for row, keep in zip(analyses, new) if keep]
+    lost = {"few_demonstrations": len(tasks) - len(rows), "repeated_analysis": len(analyses) - len(kept)}
     rows += [
         Instruction(
             id=records.content_id(row.cluster, row.text),
@@ -56,18 +68,72 @@ def main() -> None:
             labels=[],
             demonstrations=[],
         )
-        for row in distinct.values()
+        for row in kept
     ]
-    rows.sort(key=lambda row: (row.cluster, row.family, row.id))
+    return sorted(rows, key=lambda row: (row.cluster, row.family, row.id)), lost
+
+
+def hand_written() -> list[Instruction]:
+    """The baseline. Raises `SentiDistillError` naming the row that is not as it should be."""
+    found = []
+    for number, row in enumerate(yaml.safe_load(HAND_WRITTEN.read_text(encoding="utf-8")), 1):
+        try:
+            found.append(HandWritten.model_validate(row).as_instruction(number))
+        except ValidationError as error:
+            raise SentiDistillError(f"{HAND_WRITTEN}, row {number}: {error}") from error
+    return found
+
+
+def breadth(
+    rows: list[Instruction], embeddings: np.ndarray, attributes: np.ndarray, counts: np.ndarray, size: int
+) -> dict[str, float]:
+    """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`."""
+    texts = [row.text for row in rows]
+    covered = diversity.covered(attributes, embeddings, COVERED)
+    families = Counter(row.family for row in rows)
+    return {
+        "instructions": len(rows),
+        "attributes_covered": round(float(covered.mean()), 4),
+        "mentions_covered": round(float(counts[covered].sum() / counts.sum()), 4),
+        "distinct_1": round(diversity.distinct_n(texts, 1, size, seed=0), 4),
+        "distinct_2": round(diversity.distinct_n(texts, 2, size, seed=0), 4),
+        "embedding_spread": round(diversity.spread(embeddings), 4),
+        **{f"share_{family}": round(number / len(rows), 4) for family, number in sorted(families.items())},
+    }
+
+
+def main() -> None:
+    section = config.load().build_instructions
+    made, lost = from_attributes(section)
+    by_hand = hand_written()
+    rows = made if section.source == "attributes" else by_hand
+    if not any(row.demonstrations for row in rows):
+        raise SentiDistillError("build_instructions: no task has enough demonstrations; see metrics/define_tasks.json")
+    for row in rows:
+        if faults := row.faults():
+            raise SentiDistillError(f"build_instructions: a demonstration of {row.text!r} breaks its form: {faults[0]}")
     records.write_jsonl("data/instructions.jsonl", rows)
+    attributes = records.read_jsonl("data/attributes.jsonl", AttributeCount)
+    folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
+    texts = [[row.text for row in made], [row.text for row in by_hand], [attribute.name for attribute in attributes]]
+    embeddings = np.split(
+        clustering.embed([text for group in texts for text in group], folder), np.cumsum([len(made), len(by_hand)])
+    )
+    counts, size = np.array([attribute.count for attribute in attributes]), min(len(made), len(by_hand))
+    per_cluster = Counter(row.cluster for row in rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "build_instructions",
         {
             "instructions": len(rows),
             **{f"instructions_{family}": number for family, number in sorted(families.items())},
-            "clusters_covered": len({row.cluster for row in rows}),
-            "tasks_too_few_demonstrations": len(tasks) - len(shown),
+            "clusters_covered": len(per_cluster),
+            "instructions_per_cluster": round(len(rows) / len(per_cluster), 2),
+            "lost": lost,
+            "breadth": {
+                "attributes": breadth(made, embeddings[0], embeddings[2], counts, size),
+                "hand_written": breadth(by_hand, embeddings[1], embeddings[2], counts, size),
+            },
         },
     )
 

@@ -1,4 +1,4 @@
-"""attributes -> data/clusters.jsonl: perspectives, most mentioned first; and their map, plots/clusters.csv.
+"""attributes -> data/clusters.jsonl: like attributes in groups, most mentioned first; plots/clusters.csv is their map.
 
 A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "cohesion": 0.71}
 """
@@ -9,29 +9,66 @@ import numpy as np
 import pandas as pd
 
 from sentidistill import clustering, config, models, records, stage
-from sentidistill.attributes import AttributeCount
+from sentidistill.attributes import AttributeCount, Mention, recount
+from sentidistill.config import ClusterAttributes
+
+LEFT_OUT = 0.1  # share of the texts that is left out to see how stable the clusters are
+
+
+def stability(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    attributes: list[AttributeCount],
+    mentions: list[Mention],
+    section: ClusterAttributes,
+) -> dict[str, float]:
+    """Agreement of the clusters with those of other seeds, and with those of a part of the texts."""
+    if not section.stability_runs:
+        return {}
+    counts = np.array([attribute.count for attribute in attributes])
+    texts = np.unique([mention.text_id for mention in mentions])
+    seeds = [section.seed + number for number in range(1, section.stability_runs + 1)]
+    with_seeds = [run(section, embeddings, counts, seed) for seed in seeds]
+    with_fewer = []
+    for seed in seeds:
+        kept = set(texts[np.random.default_rng(seed).random(len(texts)) >= LEFT_OUT])
+        fewer = recount(attributes, [mention for mention in mentions if mention.text_id in kept])
+        seen = fewer > 0
+        found = np.full(len(labels), -1)
+        found[seen] = run(section, embeddings[seen], fewer[seen], section.seed)
+        with_fewer.append(found)
+    return {
+        "stability_over_seeds": round(clustering.agreement(with_seeds, labels), 4),
+        "stability_over_texts": round(clustering.agreement(with_fewer, labels), 4),
+    }
+
+
+def run(section: ClusterAttributes, embeddings: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    return clustering.cluster(
+        embeddings,
+        counts,
+        method=section.method,
+        preference_percentile=section.preference_percentile,
+        damping=section.damping,
+        max_iter=section.max_iter,
+        seed=seed,
+        n_clusters=section.n_clusters,
+    )
 
 
 def main() -> None:
     section = config.load().cluster_attributes
     attributes = records.read_jsonl("data/attributes.jsonl", AttributeCount)
+    mentions = records.read_jsonl("data/mentions.jsonl", Mention)
     texts = [f"{a.name}: {a.description}" if section.with_descriptions else a.name for a in attributes]
     embeddings = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
-    labels = clustering.cluster(
-        embeddings,
-        np.array([attribute.count for attribute in attributes]),
-        method=section.method,
-        preference_percentile=section.preference_percentile,
-        damping=section.damping,
-        max_iter=section.max_iter,
-        seed=section.seed,
-        n_clusters=section.n_clusters,
-    )
+    labels = run(section, embeddings, np.array([attribute.count for attribute in attributes]), section.seed)
     clusters = clustering.summarise(attributes, embeddings, labels)
-    cluster_of = {attribute.name: cluster.id for cluster in clusters for attribute in cluster.attributes}
-    x, y = clustering.project(embeddings).round(4).T
+    cluster_of = {attribute.name: cluster for cluster in clusters for attribute in cluster.attributes}
+    x, y = clustering.project(embeddings, section.seed).round(3).T
     table = pd.DataFrame({"attribute": [a.name for a in attributes], "count": [a.count for a in attributes]})
-    table = table.assign(cluster=table["attribute"].map(cluster_of), x=x, y=y)
+    of_each = table["attribute"].map(cluster_of)
+    table = table.assign(cluster=[c.id for c in of_each], exemplar=[c.exemplar for c in of_each], x=x, y=y)
     records.write_jsonl("data/clusters.jsonl", clusters)
     records.write_text("plots/clusters.csv", table.to_csv(index=False))
     sizes = [len(cluster.attributes) for cluster in clusters]
@@ -43,8 +80,10 @@ def main() -> None:
             "attributes": len(attributes),
             "largest": max(sizes),
             "median_size": float(np.median(sizes)),
+            "singletons": sum(size == 1 for size in sizes),
             "silhouette": None if silhouette is None else round(silhouette, 4),
             "mean_cohesion": round(float(np.mean([cluster.cohesion for cluster in clusters])), 4),
+            **stability(embeddings, labels, attributes, mentions, section),
         },
     )
 

@@ -3,17 +3,30 @@
 A row: {"name": "frustration", "count": 31, "description": "How annoyed ...", "variants": {"frustration level": 2}}
 """
 
-from sentidistill import config, records, stage
-from sentidistill.attributes import Mention, collect
+import math
+from pathlib import Path
+
+from sentidistill import clustering, config, models, records, stage
+from sentidistill.attributes import Mention, counted, gather, merge_meanings, merge_spellings
 from sentidistill.errors import SentiDistillError
+
+# Names of at least this part of the texts that an attribute needs can be what others are merged into.
+HEAD = 3
 
 
 def main() -> None:
     section = config.load().collect_attributes
     mentions = records.read_jsonl("data/mentions.jsonl", Mention)
     n_texts = len({mention.text_id for mention in mentions})
-    everything = collect(mentions, n_texts, 1, 0.0)
-    kept = collect(mentions, n_texts, section.min_texts, section.min_share)
+    needed = max(section.min_texts, math.ceil(section.min_share * n_texts))
+    names = gather(mentions)
+    # A name far below the threshold will hardly reach it by joining its like.
+    head = math.ceil(needed / HEAD)
+    spelled = merge_spellings(names, section.same_spelling, head)
+    frequent = {name: one for name, one in spelled.items() if len(one.texts) >= head}
+    embeddings = clustering.embed(list(frequent), models.locate(Path("models/embedder"), stage.cache_root().parent))
+    merged = merge_meanings(frequent, embeddings, section.same_meaning)
+    kept = counted(merged, needed)
     if len(kept) < 3:
         raise SentiDistillError(
             f"collect_attributes: {len(kept)} attributes are mentioned often enough; lower "
@@ -25,8 +38,12 @@ def main() -> None:
         {
             "mentions": len(mentions),
             "raw_names": len({mention.name for mention in mentions}),
-            "attributes_before_filter": len(everything),
+            "names": len(names),
+            "merged_by_spelling": len(names) - len(spelled),
+            "merged_by_meaning": len(frequent) - len(merged),
+            "too_rare": len(spelled) - len(frequent) + len(merged) - len(kept),
             "attributes": len(kept),
+            "texts_needed": needed,
             "share_of_mentions_kept": round(sum(sum(a.variants.values()) for a in kept) / len(mentions), 4),
         },
     )

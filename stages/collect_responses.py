@@ -11,7 +11,7 @@ import numpy as np
 from sentidistill import calls, config, records, stage
 from sentidistill.calibration import calibrate
 from sentidistill.instructions import answer_schema, check_output
-from sentidistill.parsing import strip_thinking, until_repetition
+from sentidistill.parsing.markup import strip_thinking, until_repetition
 from sentidistill.samples import Answered, PoolPrompt
 from sentidistill.teacher.base import Request
 from sentidistill.teacher.cached import CachedTeacher
@@ -39,6 +39,7 @@ def choose_labels(
                 completion_tokens=0,
                 attempts=1,
                 status="failed" if failed else "parsed",
+                faults=["error"] if failed else [],
                 error=response.error,
             )
         )
@@ -67,9 +68,8 @@ def main(open_model: OpenModel = open_model) -> None:
     closed = [row for row in rows.values() if row.labels]
     prompts = {row.id: row.prompt() for row in rows.values() if not row.labels}
     schemas = {key: answer_schema(rows[key].instruction) for key in prompts if rows[key].family == "structured"}
-    reasons = Counter()
 
-    def read_answer(key: str, raw: str) -> tuple[str | None, bool]:
+    def read_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
         row = rows[key]
         text = strip_thinking(raw)
         first = text if row.family == "structured" else text.split("\n\n")[0].strip()
@@ -78,13 +78,14 @@ def main(open_model: OpenModel = open_model) -> None:
         if row.family == "analysis":
             first = until_repetition(text)
         answer, reason = check_output(row.family, [], row.instruction, row.text, first)
-        reasons[reason] += bool(reason)
-        return answer, answer is not None and answer != raw.strip()
+        if answer is None:
+            return None, [reason]
+        return answer, [] if answer == raw.strip() else ["trimmed"]
 
     with open_model("teacher", params, stage.cache_root()) as model:
         labelled, asked = choose_labels(model, closed, section.calibrate)
         free, asked_free = calls.ask(
-            model, prompts, section.sampling, teacher, read_answer, "collect_responses", schemas
+            model, prompts, section.sampling, teacher, read_answer, "collect_responses", schemas=schemas
         )
     asked += asked_free
     calls.check_failures(asked, teacher.max_failure_rate, "collect_responses")
@@ -103,7 +104,6 @@ def main(open_model: OpenModel = open_model) -> None:
             "answers": len(answered),
             **{f"answers_{family}": number for family, number in sorted(families.items())},
             "share_of_labels_changed_by_calibration": round(changed / max(len(labelled), 1), 4),
-            **{f"unusable_{reason}": number for reason, number in sorted(reasons.items()) if reason},
         },
     )
 

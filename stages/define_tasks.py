@@ -8,10 +8,28 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "urgency", "mentions": 12, "
 from collections import Counter
 
 from sentidistill import calls, config, records, stage
-from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define, distinct_tasks
-from sentidistill.parsing import FAMILIES, parse_definition
-from sentidistill.prompts import Template
+from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define, distinct
+from sentidistill.parsing.markup import strip_thinking
+from sentidistill.parsing.tasks import FAMILIES, parse_definition
+from sentidistill.prompts import Prompt, Template
 from sentidistill.teacher.opening import OpenModel, open_model
+
+# What the teacher is told about the faults of a definition that it is to repair.
+FAULTS = {
+    "no_instruction": "There is no part with the heading Instruction.",
+    "two_texts": "The task needs more than one text.",
+    "number_of_labels": "The part Labels lists too few labels or too many.",
+    "long_label": "A label is too long.",
+    "labels_alike": "Two labels mean the same.",
+    "scale_without_direction": "Both ends of the scale are described alike.",
+    "no_format": "The part Format is missing.",
+    "no_keys": "The part Format does not name the keys of the object, each once and in double quotes.",
+    "no_valid_example": "No example obeys the definition.",
+    "example_label": "The answer of an example is none of the labels.",
+    "example_span": "The answer of an example does not stand in its text, word for word.",
+    "example_json": "The answer of an example is not a JSON object.",
+    "example_keys": "The answer of an example does not have exactly the keys of the format.",
+}
 
 
 def wordings(proposal: TaskProposal, mentions_per_wording: int) -> int:
@@ -27,40 +45,42 @@ def main(open_model: OpenModel = open_model) -> None:
     section, teacher = params.define_tasks, params.teacher
     template = Template("define_tasks", exemplars=teacher.exemplars)
     proposals = {row.id: row for row in records.read_jsonl("data/task_proposals.jsonl", TaskProposal)}
+
+    def first_prompt(row: TaskProposal, **repair: object) -> Prompt:
+        return template.prompt(same="family", name=row.name, family=row.family, description=row.description, **repair)
+
     prompts = {
-        f"{key} {number:02d}": template.prompt(
-            same="family", name=row.name, family=row.family, description=row.description
-        )
+        f"{key} {number:02d}": first_prompt(row)
         for key, row in proposals.items()
         for number in range(wordings(row, section.mentions_per_wording))
     }
-    reasons = Counter()
 
-    def read_answer(key: str, raw: str) -> tuple[TaskDefinition | None, bool]:
+    def read_answer(key: str, raw: str) -> tuple[TaskDefinition | None, list[str]]:
         definition = parse_definition(raw)
         if definition is None:
-            reasons["no_instruction"] += 1
-            return None, False
+            return None, ["no_instruction"]
         proposal = proposals[key.split()[0]]
-        task, reason = define(proposal, definition, section.max_labels, section.max_label_words, section.max_examples)
-        reasons[reason] += bool(reason)
-        return task, task is not None and len(task.examples) < min(len(definition.examples), section.max_examples)
+        return define(proposal, definition, section.max_labels, section.max_label_words, section.max_examples)
+
+    def repair(key: str, failed: calls.Call) -> Prompt:
+        # A base model that sees a wrong answer writes another one like it: it is asked the same again.
+        if teacher.prompt_format == "transcript":
+            return prompts[key]
+        faults = [FAULTS[fault] for fault in dict.fromkeys(failed.faults) if fault in FAULTS]
+        return first_prompt(proposals[key.split()[0]], previous=strip_thinking(failed.raw), faults=faults)
 
     with open_model("teacher", params, stage.cache_root()) as model:
-        tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks")
+        tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks", again=repair)
     calls.check_failures(asked, teacher.max_failure_rate, "define_tasks")
-    defined = [
-        tasks[key].model_copy(
-            update={
-                "id": proposal if key.endswith(" 00") else records.content_id(key),
-                "mentions": max(1, row.mentions // wordings(row, section.mentions_per_wording)),
-            }
-        )
-        for proposal, row in proposals.items()
-        for key in sorted(tasks)
-        if key.startswith(proposal)
-    ]
-    different = distinct_tasks(defined, section.max_similarity)
+    order = {proposal: place for place, proposal in enumerate(proposals)}
+    defined = []
+    for key in sorted(tasks, key=lambda key: (order[key.split()[0]], key)):
+        row = proposals[key.split()[0]]
+        number = row.id if key.endswith(" 00") else records.content_id(key)
+        mentions = max(1, row.mentions // wordings(row, section.mentions_per_wording))
+        defined.append(tasks[key].model_copy(update={"id": number, "mentions": mentions}))
+    new = distinct([task.text() for task in defined], [task.family for task in defined], section.max_similarity)
+    different = [task for task, keep in zip(defined, new) if keep]
     rows = balanced(different, section.max_tasks)
     records.write_jsonl("data/calls/define_tasks.jsonl", asked)
     records.write_jsonl("data/task_definitions.jsonl", rows)
@@ -73,7 +93,6 @@ def main(open_model: OpenModel = open_model) -> None:
             "repeated": len(defined) - len(different),
             "over_limit": len(different) - len(rows),
             **{f"definitions_{family}": families[family] for family in FAMILIES},
-            **{f"unusable_{reason}": number for reason, number in sorted(reasons.items()) if reason},
         },
     )
 

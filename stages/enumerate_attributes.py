@@ -11,17 +11,17 @@ from sentidistill.prompts import Template
 from sentidistill.teacher.opening import OpenModel, open_model
 
 
-def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, bool]:
-    """Attributes of an answer, each name once; None if there are none or all come from the exemplars.
-
-    An answer counts as repaired if it names an attribute more than once.
-    """
+def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, list[str]]:
+    """(attributes of an answer, each name once; None if there are none or all come from the exemplars; faults)."""
     attributes = parse_attributes(raw)
+    if not attributes:
+        return None, ["unreadable"]
     once = {attribute.name: attribute for attribute in reversed(attributes)}
     new = {name for name, attribute in once.items() if f"{name}|{attribute.value}".lower() not in copied}
     if not new:
-        return None, False
-    return [once[name] for name in dict.fromkeys(a.name for a in attributes)], len(once) < len(attributes)
+        return None, ["copied_from_exemplars"]
+    faults = ["repeated"] * (len(attributes) - len(once))
+    return [once[name] for name in dict.fromkeys(a.name for a in attributes)], faults
 
 
 def main(open_model: OpenModel = open_model) -> None:

@@ -1,4 +1,4 @@
-"""clusters -> data/task_proposals.jsonl: ideas for tasks about the commonest attributes of each perspective.
+"""perspectives -> data/task_proposals.jsonl: ideas for tasks about the commonest attributes of each perspective.
 
 A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12, "name": "Rude Words",
 "family": "extraction", "description": "Quote the words of the text that are impolite."}
@@ -7,9 +7,9 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12
 from collections import Counter
 
 from sentidistill import calls, config, records, stage
-from sentidistill.clustering import Cluster
 from sentidistill.instructions import TaskProposal, needs_two_texts
-from sentidistill.parsing import FAMILIES, Proposal, parse_proposals
+from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
+from sentidistill.perspectives import Perspective
 from sentidistill.prompts import Template
 from sentidistill.teacher.opening import OpenModel, open_model
 
@@ -19,7 +19,9 @@ def main(open_model: OpenModel = open_model) -> None:
     section, teacher = params.propose_tasks, params.teacher
     template = Template("propose_tasks", exemplars=teacher.exemplars)
     prompts, origin = {}, {}
-    for cluster in records.read_jsonl("data/clusters.jsonl", Cluster):
+    for cluster in records.read_jsonl("data/perspectives.jsonl", Perspective):
+        if not cluster.kept:
+            continue
         names = [attribute.name for attribute in cluster.attributes]
         for rank, attribute in enumerate(cluster.attributes[: section.attributes_per_cluster]):
             related = [name for name in names if name != attribute.name][:4]
@@ -27,15 +29,14 @@ def main(open_model: OpenModel = open_model) -> None:
             prompts[key] = template.prompt(name=attribute.name, description=attribute.description, related=related)
             origin[key] = (cluster.id, attribute)
 
-    dropped = Counter()
-
-    def read_answer(_: str, raw: str) -> tuple[list[Proposal] | None, bool]:
+    def read_answer(_: str, raw: str) -> tuple[list[Proposal] | None, list[str]]:
         proposals = parse_proposals(raw)
+        if not proposals:
+            return None, ["unreadable"]
         one_text = [p for p in proposals if not needs_two_texts(f"{p.name} {p.description}")]
-        dropped["two_texts"] += len(proposals) - len(one_text)
         kept = list({p.family + p.name.casefold(): p for p in one_text}.values())
-        dropped["repeated"] += len(one_text) - len(kept)
-        return kept[: section.max_per_attribute] or None, len(kept) < len(proposals)
+        faults = ["two_texts"] * (len(proposals) - len(one_text)) + ["repeated"] * (len(one_text) - len(kept))
+        return kept[: section.max_per_attribute] or None, faults
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "propose_tasks")
@@ -60,7 +61,6 @@ def main(open_model: OpenModel = open_model) -> None:
             **calls.summary(asked),
             "proposals": len(rows),
             **{f"proposals_{family}": families[family] for family in FAMILIES},
-            **{f"dropped_{reason}": number for reason, number in sorted(dropped.items())},
         },
     )
 

@@ -13,12 +13,26 @@ from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval
 from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.tasks import LABELS
 from sentidistill.calls import CALLING_STAGES
-from sentidistill.clustering import Cluster
 from sentidistill.instructions import Instruction
+from sentidistill.perspectives import Perspective
 from sentidistill.report import figures
 from sentidistill.samples import Answered, PoolPrompt
 
 EXAMPLES = 10
+# Figures of a stage that count what it leaves out, besides the faults of answers.
+LOSSES = {
+    "collect_attributes": {
+        "merged_by_spelling": "names merged, same spelling",
+        "merged_by_meaning": "names merged, same meaning",
+        "too_rare": "names in too few texts",
+    },
+    "select_perspectives": {"left_out": "clusters about things"},
+    "define_tasks": {"repeated": "repeated tasks", "over_limit": "tasks over max_tasks"},
+    "write_demonstrations": {
+        "repeated": "repeated texts",
+        "tasks_below_min_agreement": "tasks below min_agreement",
+    },
+}
 
 
 def gains(
@@ -55,6 +69,26 @@ def cell(text: str, limit: int = 240) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
+def drawn(rows: list[Instruction], seed: int) -> list[Instruction]:
+    """Some of `rows` at random, in their order."""
+    places = np.random.default_rng(seed).choice(len(rows), min(EXAMPLES, len(rows)), replace=False)
+    return [rows[place] for place in sorted(places)]
+
+
+def losses() -> list[tuple[str, str, int]]:
+    """(stage, reason, number) of all that was lost between the texts and the answers."""
+    found = []
+    for name in CALLING_STAGES:
+        metrics = records.read_json(f"metrics/{name}.json")
+        found += [(name, reason.replace("_", " "), number) for reason, number in metrics["lost"].items()]
+        found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
+    for name in ("collect_attributes", "select_perspectives", "build_instructions"):
+        metrics = records.read_json(f"metrics/{name}.json")
+        found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
+        found += [(name, reason.replace("_", " "), number) for reason, number in metrics.get("lost", {}).items()]
+    return [(name, reason, number) for name, reason, number in found if number]
+
+
 def example_rows(pool: list[PoolPrompt], answers: dict[str, str], seed: int) -> list[dict[str, str]]:
     answered = [row for row in pool if row.id in answers]
     random = np.random.default_rng(seed)
@@ -85,6 +119,7 @@ def main() -> None:
     clusters_map = pd.read_csv(plots / "clusters.csv")
     figures.training_loss(pd.read_csv(plots / "training_loss.csv"), plots / "training_loss.png")
     figures.difficulty(pd.read_csv(plots / "difficulty.csv"), params.select_samples.metric, plots / "difficulty.png")
+    figures.kept_shares(pd.read_csv(plots / "kept.csv"), plots / "kept.png")
     figures.cluster_map(clusters_map, plots / "clusters.png")
     table = pd.DataFrame(
         {role: [scores[role][task]["macro_f1"] for task in [*tasks, "mean"]] for role in roles}, [*tasks, "mean"]
@@ -93,9 +128,10 @@ def main() -> None:
     records.write_text(plots / "scores.csv", table.rename_axis("task").to_csv())
 
     instructions = records.read_jsonl("data/instructions.jsonl", Instruction)
+    perspectives = records.read_jsonl("data/perspectives.jsonl", Perspective)
+    tasks_made = [row for row in instructions if row.family != "analysis"]
     answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
     pool = records.read_jsonl("data/prompts.jsonl", PoolPrompt)
-    random = np.random.default_rng(seed)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
     text = template.render(
@@ -113,12 +149,16 @@ def main() -> None:
         draws=params.evaluate.demonstration_draws,
         calibration=params.evaluate.calibration_texts,
         n_attributes=len(clusters_map),
-        clusters=records.read_jsonl("data/clusters.jsonl", Cluster),
+        perspectives=[row for row in perspectives if row.kept],
+        left_out=[row for row in perspectives if not row.kept],
         instructions=instructions,
         families=dict(sorted(Counter(row.family for row in instructions).items())),
-        shown_instructions=[
-            instructions[i] for i in sorted(random.choice(len(instructions), min(12, len(instructions)), replace=False))
-        ],
+        shown_tasks=drawn(tasks_made, seed),
+        shown_analyses=drawn([row for row in instructions if row.family == "analysis"], seed),
+        cell=cell,
+        losses=losses(),
+        clustering=records.read_json("metrics/cluster_attributes.json"),
+        breadth=records.read_json("metrics/build_instructions.json")["breadth"],
         calls={name: records.read_json(f"metrics/{name}.json") for name in CALLING_STAGES},
         examples=example_rows(pool, answers, seed),
         selection=records.read_json("metrics/select_samples.json"),

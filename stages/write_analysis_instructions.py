@@ -1,12 +1,12 @@
-"""clusters -> data/analysis_instructions.jsonl: open instructions for the analysis of a text.
+"""perspectives -> data/analysis_instructions.jsonl: open instructions for the analysis of a text.
 
 A row: {"cluster": 3, "text": "How does the author of the text treat other people?"}
 """
 
 from sentidistill import calls, config, records, stage
-from sentidistill.clustering import Cluster
 from sentidistill.instructions import AnalysisInstruction, usable_analysis
-from sentidistill.parsing import parse_instructions
+from sentidistill.parsing.tasks import parse_instructions
+from sentidistill.perspectives import Perspective
 from sentidistill.prompts import Template
 from sentidistill.teacher.opening import OpenModel, open_model
 
@@ -15,19 +15,21 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_analysis_instructions, params.teacher
     template = Template("write_analysis_instructions", exemplars=teacher.exemplars)
-    clusters = records.read_jsonl("data/clusters.jsonl", Cluster)
+    perspectives = [row for row in records.read_jsonl("data/perspectives.jsonl", Perspective) if row.kept]
     prompts = {
-        f"{cluster.id:04d}": template.prompt(
-            names=[attribute.name for attribute in cluster.attributes],
-            explained=cluster.attributes[: section.explained_attributes],
+        f"{perspective.id:04d}": template.prompt(
+            names=[attribute.name for attribute in perspective.attributes],
+            explained=perspective.attributes[: section.explained_attributes],
         )
-        for cluster in clusters
+        for perspective in perspectives
     }
 
-    def read_answer(_: str, raw: str) -> tuple[list[str] | None, bool]:
+    def read_answer(_: str, raw: str) -> tuple[list[str] | None, list[str]]:
         items = parse_instructions(raw)
-        kept = usable_analysis(items, section.max_per_cluster)
-        return kept or None, len(kept) < min(len(items), section.max_per_cluster)
+        if not items:
+            return None, ["unreadable"]
+        kept, faults = usable_analysis(items, section.max_per_cluster, section.max_similarity)
+        return kept or None, faults
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(

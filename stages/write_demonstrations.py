@@ -14,8 +14,9 @@ import numpy as np
 from sentidistill import calls, config, records, stage
 from sentidistill.calibration import calibrate
 from sentidistill.corpus import Text
-from sentidistill.instructions import Demonstration, TaskDefinition, check_answer, copied
-from sentidistill.parsing import parse_pairs, strip_thinking, unquote
+from sentidistill.instructions import Demonstration, TaskDefinition, check_answer, copied, distinct
+from sentidistill.parsing.markup import strip_thinking
+from sentidistill.parsing.tasks import parse_pairs, unquote
 from sentidistill.prompts import Prompt, Template
 from sentidistill.samples import prompt
 from sentidistill.teacher.base import Request
@@ -86,6 +87,14 @@ def label_again(
     return rows
 
 
+def agreement(rows: list[Demonstration]) -> dict[str, float]:
+    """Share of each task's texts whose label is the one that they were written for."""
+    agreed: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        agreed[row.task].append(bool(row.agreed))
+    return {task: sum(found) / len(found) for task, found in agreed.items()}
+
+
 def surest(rows: list[Demonstration], per_label: int) -> list[Demonstration]:
     """Of each task and label the `per_label` rows with the largest margin, in the order of tasks and margins.
 
@@ -115,33 +124,36 @@ def main(open_model: OpenModel = open_model) -> None:
         section.seed,
     )
     given = [text for text, _ in template.demonstrations] + [output for _, output in template.demonstrations]
-    reasons = Counter()
 
-    def read_answer(key: str, raw: str) -> tuple[tuple[str, str] | None, bool]:
+    def read_answer(key: str, raw: str) -> tuple[tuple[str, str] | None, list[str]]:
         if wanted[key]:
             text = unquote(strip_thinking(raw).split("\n")[0])
             found = [(text, wanted[key])] if text else []
         else:
             found = parse_pairs(strip_thinking(raw))[:1]
         if not found:
-            reasons["unreadable"] += 1
-            return None, False
+            return None, ["unreadable"]
         pair, reason = check_answer(tasks[key.split()[0]], *found[0])
         if pair and len(pair[0].split()) < section.min_words:
             pair, reason = None, "short"
         if pair and copied(pair[0], [prompts[key].input, *given], section.max_copied_share):
             pair, reason = None, "copied"
-        reasons[reason] += bool(reason)
-        return pair, False
+        return pair, [reason] if reason else []
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
-        pairs: dict[str, dict[str, str]] = {task.id: dict(task.examples) for task in tasks.values()}
-        for key in sorted(answers):
-            pairs[key.split()[0]].setdefault(*answers[key])
+        written = [(task.id, *pair) for task in tasks.values() for pair in task.examples]
+        written += [(key.split()[0], *answers[key]) for key in sorted(answers)]
+        new = distinct([text for _, text, _ in written], [task for task, _, _ in written], section.max_similarity)
+        pairs: dict[str, dict[str, str]] = {task: {} for task in tasks}
+        for (task, text, output), keep in zip(written, new):
+            if keep:
+                pairs[task][text] = output
         labelled = label_again(model, tasks, {key: found for key, found in pairs.items() if tasks[key].labels})
-    kept = surest(labelled, section.max_per_label)
+    agreed = agreement(labelled)
+    doubtful = {task for task, share in agreed.items() if share < section.min_agreement}
+    kept = surest([row for row in labelled if row.task not in doubtful], section.max_per_label)
     for key in sorted(pairs):
         if not tasks[key].labels:
             chosen = list(pairs[key].items())[: 3 * section.max_per_label]
@@ -154,8 +166,9 @@ def main(open_model: OpenModel = open_model) -> None:
             **calls.summary(asked),
             "demonstrations": len(kept),
             "tasks_with_demonstrations": len({row.task for row in kept}),
+            "repeated": len(written) - sum(new),
             "share_of_labels_agreed": round(sum(row.agreed for row in labelled) / max(len(labelled), 1), 4),
-            **{f"dropped_{reason}": number for reason, number in sorted(reasons.items()) if reason},
+            "tasks_below_min_agreement": len(doubtful),
         },
     )
 

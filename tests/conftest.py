@@ -36,6 +36,19 @@ def tiny_student(tiny_models):
 
 
 @pytest.fixture(scope="session")
+def embedder(tmp_path_factory):
+    """Folder of the default embedder, fetched if it is not there yet."""
+    from pathlib import Path
+
+    from sentidistill import config, models
+
+    root = Path(__file__).resolve().parent.parent
+    folder = tmp_path_factory.mktemp("embedder") / "model"
+    models.prepare(config.load(root / "params.yaml").prepare_models.embedder, folder, root / ".cache/downloads", root)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory, tiny_models):
     """The pipeline after one `dvc repro`; a test that changes something puts it back."""
     from tests.project import Project

@@ -34,6 +34,12 @@ def start(folder: Path, stage: str) -> subprocess.Popen:
     )
 
 
+def finish(process: subprocess.Popen) -> None:
+    """Wait for a stage that is to end well."""
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+
+
 def stored_answers(folder: Path) -> dict[str, str]:
     """Responses in the cache by key, whatever state a killed process left it in."""
     path = folder / ".cache/generations/responses.sqlite"

@@ -1,17 +1,21 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from sentidistill.instructions import (
+    HandWritten,
     TaskDefinition,
     TaskProposal,
     balanced,
     check_output,
     copied,
     define,
-    distinct_tasks,
+    distinct,
     needs_two_texts,
     usable_analysis,
 )
-from sentidistill.parsing import Definition
+from sentidistill.parsing.tasks import Definition
 
 CLOSED = TaskProposal(
     id="1", cluster=0, attribute="joy", mentions=3, name="Joy", family="classification", description="Decide."
@@ -27,8 +31,8 @@ def defined(
 
 
 def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
-    task, reason = defined()
-    assert reason == ""
+    task, faults = defined(examples=[("I love it", "happy"), ("Hm", "so-so"), ("I love it", "happy")])
+    assert faults == ["example_label"]
     assert task.text() == "Decide. Answer with one of: happy, sad."
     assert task.examples == [("I love it", "happy")]
 
@@ -45,19 +49,22 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
         ({"examples": [("I love it", "great")]}, "no_valid_example"),
         ({"family": "extraction", "form": ""}, "no_format"),
-        ({"family": "structured", "form": "a JSON object"}, "no_format"),
+        ({"family": "structured", "form": "a JSON object"}, "no_keys"),
+        ({"family": "structured", "form": 'JSON with "target" and "target"'}, "no_keys"),
     ],
 )
 def test_an_unusable_definition_is_dropped_with_its_reason(change, reason):
-    assert defined(**change) == (None, reason)
+    task, faults = defined(**change)
+    assert task is None
+    assert faults[0] == reason
 
 
 @pytest.mark.parametrize(
     "labels", [["afraid", "not afraid"], ["polite", "neutral", "rude"], ["low", "very low"], ["1", "2"]]
 )
 def test_labels_that_differ_in_meaning_are_kept(labels):
-    task, reason = defined(labels=labels, examples=[("x", labels[0])])
-    assert reason == ""
+    task, faults = defined(labels=labels, examples=[("x", labels[0])])
+    assert faults == []
     assert task.labels == labels
 
 
@@ -100,7 +107,10 @@ def test_tasks_on_two_texts_are_recognised(text, expected):
 
 def test_analysis_instructions_are_distinct_and_about_the_text():
     items = ["How does the text show joy?", "How does the text show joy.", "Sing!", "What colour is the sky today?"]
-    assert usable_analysis(items, 5) == ["How does the text show joy?"]
+    items.append("Compare the text with the other text.")
+    kept, faults = usable_analysis(items, 5, 0.9)
+    assert kept == ["How does the text show joy?"]
+    assert faults == ["repeated", "length", "not_about_the_text", "two_texts"]
 
 
 def test_copies_of_a_source_are_recognised():
@@ -131,10 +141,42 @@ def test_repeated_tasks_are_merged_and_a_limit_keeps_the_balance():
         task(10, "extraction", 1, "Quote the words that show it."),
         task(11, "extraction", 1, "Quote words that show it."),
     ]
-    different = distinct_tasks(tasks, 0.9)
-    assert sum(one.family == "extraction" for one in different) == 1
+    new = distinct([one.text() for one in tasks], [one.family for one in tasks], 0.9)
+    assert new[-2:] == [True, False]
     everything = [task(i, "classification", i % 2, f"Task {'x' * i}") for i in range(6)] + [tasks[6]]
     chosen = balanced(everything, {"classification": 3, "extraction": 2, "scoring": 2})
     assert [one.id for one in chosen] == ["0", "1", "2", "10"]
     everything = [task(i, "classification", i // 4, f"Task {'x' * i}") for i in range(6)]
     assert [one.id for one in balanced(everything, {"classification": 4})] == ["0", "1", "4", "5"]
+
+
+def test_a_near_duplicate_is_one_of_its_own_group_in_any_order_of_words():
+    texts = ["Is the author glad?", "is the author glad", "glad, is the author!", "Is the author glad?", "So?", "??"]
+    assert distinct(texts, ["a", "a", "a", "b", "a", "a"], 0.9) == [True, False, False, True, True, True]
+
+
+HAND_WRITTEN = [
+    HandWritten.model_validate(row) for row in yaml.safe_load(Path("prompts/hand_written.yaml").read_text())
+]
+
+
+@pytest.mark.parametrize("row", HAND_WRITTEN, ids=lambda row: f"{row.name}: {row.instruction}")
+def test_hand_written_instructions_obey_the_rules_of_made_ones(row):
+    instruction = row.as_instruction(0)
+    assert instruction.faults() == []
+    assert not needs_two_texts(instruction.text)
+    if row.family in ("classification", "scoring"):
+        assert {label for _, label in row.demonstrations} == set(row.labels)
+    if row.family != "analysis":
+        assert len(row.demonstrations) >= 2
+
+
+def test_the_hand_written_baseline_has_about_twenty_instructions_of_all_families():
+    assert 18 <= len(HAND_WRITTEN) <= 24
+    assert {row.family for row in HAND_WRITTEN} == {"classification", "scoring", "extraction", "structured", "analysis"}
+    assert len({row.as_instruction(0).id for row in HAND_WRITTEN}) == len(HAND_WRITTEN)
+
+
+def test_a_demonstration_that_breaks_its_instruction_is_named():
+    row = HAND_WRITTEN[0].model_copy(update={"demonstrations": [("Fine.", "positive"), ("Hm.", "so-so")]})
+    assert row.as_instruction(0).faults() == ["label"]

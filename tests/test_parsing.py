@@ -5,15 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentidistill.parsing import (
-    parse_attributes,
+from sentidistill.parsing import parse_attributes
+from sentidistill.parsing.markup import parse_json, until_repetition
+from sentidistill.parsing.tasks import (
     parse_definition,
     parse_instructions,
-    parse_json,
     parse_labels,
     parse_pairs,
     parse_proposals,
-    until_repetition,
 )
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"

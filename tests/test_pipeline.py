@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from tests.project import ROOT
+from tests.project import ROOT, finish, start
 
 
 def stage_names() -> set[str]:
@@ -105,6 +105,30 @@ def test_a_queued_experiment_runs_beside_the_workspace(project):
     assert (project.folder / "metrics/report.json").read_bytes() == before
     table = project.run("dvc", "exp", "show", "--csv").stdout
     assert "queued" in table
+
+
+def test_the_hand_written_baseline_takes_the_place_of_the_methods_instructions(project, tmp_path):
+    project.copy_of_files(tmp_path, lambda values: values["build_instructions"].update(source="hand_written"))
+    for stage in ("build_instructions", "compose_prompts"):
+        finish(start(tmp_path, stage))
+    written = yaml.safe_load((tmp_path / "prompts/hand_written.yaml").read_text())
+    made = [json.loads(line) for line in (tmp_path / "data/instructions.jsonl").open()]
+    assert len(made) == len(written)
+    prompts = [json.loads(line) for line in (tmp_path / "data/prompts.jsonl").open()]
+    assert {row["stratum"] for row in prompts} <= {row["id"] for row in made}
+    assert {row["family"] for row in prompts} == {row["family"] for row in written}
+    breadth = json.loads((tmp_path / "metrics/build_instructions.json").read_text())["breadth"]
+    assert breadth == project.json("metrics/build_instructions.json")["breadth"], "both sets are always compared"
+
+
+def test_a_report_counts_what_was_lost_and_shows_tasks_in_full(project):
+    text = (project.folder / "report.md").read_text()
+    lost = project.json("metrics/define_tasks.json")["lost"]
+    for reason, number in lost.items():
+        assert f"| define_tasks | {reason.replace('_', ' ')} | {number} |" in text
+    tasks = [json.loads(line) for line in (project.folder / "data/instructions.jsonl").open()]
+    shown = [row for row in tasks if f"*{row['family']}*, {row['name']}: {row['text']}" in text]
+    assert len(shown) >= min(10, sum(row["family"] != "analysis" for row in tasks))
 
 
 def expect_failure(project, change, stage: str, message: str, output: str) -> None:

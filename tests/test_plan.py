@@ -70,6 +70,7 @@ def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(project, t
         values["prepare_models"]["teacher"] = {"source": "server", "model": "large"}
         values["teacher"] |= {"prompt_format": "chat", "api": "chat"}
         values["runtime"]["engine"]["teacher"] = "openai"
+        values["runtime"]["server"]["base_url"] = "http://localhost:1/v1"
         values["collect_responses"]["calibrate"] = False
 
     project.copy_of_files(tmp_path, change)

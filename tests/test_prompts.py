@@ -1,5 +1,6 @@
 """Prompts: golden texts, token ids, and one and the same prompt in scoring, training and evaluation."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import jinja2
@@ -8,17 +9,19 @@ import pytest
 from sentidistill.benchmark.prompting import task_prompt
 from sentidistill.benchmark.tasks import Example
 from sentidistill.errors import SentiDistillError
-from sentidistill.prompts import Prompt, Template, prompt_text, render, transcript
+from sentidistill.prompts import Prompt, Template, messages, prompt_text, render, transcript
 from sentidistill.samples import TrainRow
 from sentidistill.training import tokenise
 
 GOLDEN = Path(__file__).parent / "golden"
+CHAT_TEMPLATES = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "chat_templates").iterdir())}
 CASES = {
     "enumerate_attributes": {"text": "I love it."},
     "write_analysis_instructions": {
         "names": ["joy", "delight"],
         "explained": [{"name": "joy", "description": "How happy the author is."}],
     },
+    "select_perspectives": {"names": ["joy", "delight"]},
     "propose_tasks": {"name": "joy", "description": "How happy the author is.", "related": ["delight"]},
     "define_tasks": {"name": "Joy Rating", "family": "scoring", "description": "Rate the joy from 1 to 5."},
     "write_demonstrations": {
@@ -30,7 +33,22 @@ CASES = {
         "styles": ["so tired of this", "pros: small size"],
     },
 }
+REPAIR = {
+    **CASES["define_tasks"],
+    "previous": "Instruction: Rate the joy.",
+    "faults": ["The part Labels lists too few labels or too many."],
+}
 PROMPT = Prompt("Decide.", "Input: x", (("Input: a", "yes"), ("Input: b", "no")))
+
+
+@contextmanager
+def chat_template(tokenizer, family: str):
+    """`tokenizer` with the chat template of a family of models, for a while."""
+    kept, tokenizer.chat_template = tokenizer.chat_template, CHAT_TEMPLATES[family]
+    try:
+        yield
+    finally:
+        tokenizer.chat_template = kept
 
 
 @pytest.mark.parametrize("exemplars", [True, False], ids=["exemplars", "plain"])
@@ -41,6 +59,39 @@ def test_rendered_prompts_are_as_recorded(name, exemplars):
     prompt = Template(name, exemplars=exemplars).prompt(same=same, **CASES[name])
     recorded = GOLDEN / f"{name}.{'exemplars' if exemplars else 'plain'}.txt"
     assert transcript(prompt) == recorded.read_text()
+
+
+def test_a_teacher_that_is_to_repair_a_definition_sees_it_and_its_faults():
+    text = transcript(Template("define_tasks", exemplars=False).prompt(same="family", **REPAIR))
+    assert text.index("Idea: ") < text.index(REPAIR["previous"]) < text.index(f"- {REPAIR['faults'][0]}")
+
+
+@pytest.mark.parametrize("exemplars", [True, False], ids=["exemplars", "plain"])
+@pytest.mark.parametrize("family", CHAT_TEMPLATES)
+def test_chats_are_as_recorded_and_begin_once(tiny_student, family, exemplars):
+    """In the chat templates of large teachers, thinking is off and the date does not change."""
+    _, tokenizer = tiny_student
+    prompt = Template("enumerate_attributes", exemplars=exemplars).prompt(**CASES["enumerate_attributes"])
+    with chat_template(tokenizer, family):
+        rendered = render(prompt, tokenizer, "chat")
+    recorded = GOLDEN / "chat" / f"{family}.{'exemplars' if exemplars else 'plain'}.txt"
+    assert rendered.text == recorded.read_text()
+    begins = rendered.prompt_ids.count(tokenizer.bos_token_id)
+    assert begins == (0 if family == "qwen3" else 1), "Qwen has no begin token"
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("family", CHAT_TEMPLATES)
+def test_every_prompt_is_one_user_turn(tiny_student, family, name):
+    _, tokenizer = tiny_student
+    same = "family" if "family" in CASES[name] else None
+    prompt = Template(name, exemplars=False).prompt(same=same, **CASES[name])
+    with chat_template(tokenizer, family):
+        text = prompt_text(prompt, tokenizer, "chat")
+    (message,) = messages(prompt)
+    assert text.count(message["content"]) == 1
+    assert prompt.demonstrations == ()
+    assert text.index(prompt.cue) < len(text) - 10, "the assistant's turn is opened"
 
 
 def test_a_missing_variable_is_an_error():
@@ -116,9 +167,21 @@ def test_training_and_evaluation_put_a_row_in_the_same_ids(tiny_student, prompt_
     assert mask == [0] * prompt_length + [1] * (len(ids) - prompt_length)
 
 
-if __name__ == "__main__":
-    GOLDEN.mkdir(exist_ok=True)
-    for name, case in CASES.items():
-        for kind in (True, False):
+def record() -> None:
+    from tests.tiny_models import tokenizer as make_tokenizer
+
+    (GOLDEN / "chat").mkdir(parents=True, exist_ok=True)
+    tokenizer = make_tokenizer(["a few words"])
+    for kind in (True, False):
+        suffix = f"{'exemplars' if kind else 'plain'}.txt"
+        for name, case in CASES.items():
             rendered = Template(name, exemplars=kind).prompt(same="family" if "family" in case else None, **case)
-            (GOLDEN / f"{name}.{'exemplars' if kind else 'plain'}.txt").write_text(transcript(rendered))
+            (GOLDEN / f"{name}.{suffix}").write_text(transcript(rendered))
+        prompt = Template("enumerate_attributes", exemplars=kind).prompt(**CASES["enumerate_attributes"])
+        for family in CHAT_TEMPLATES:
+            with chat_template(tokenizer, family):
+                (GOLDEN / "chat" / f"{family}.{suffix}").write_text(prompt_text(prompt, tokenizer, "chat"))
+
+
+if __name__ == "__main__":
+    record()

@@ -12,16 +12,11 @@ import psutil
 import pytest
 
 from tests.local_server import running
-from tests.project import start, stored_answers
+from tests.project import finish, start, stored_answers
 
 KILLS = 10
 CONCURRENCY = 4
 CHOICE_CALLS = 4  # at most so many beginnings have the labels of a smoke task
-
-
-def finish(process: subprocess.Popen) -> None:
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 0, stderr
 
 
 def outputs(folder: Path, *names: str) -> dict[str, bytes]:

@@ -8,14 +8,15 @@ MODELS = {"student_base": "student before", "student": "student, distilled", "te
 COLOURS = {"student_base": "#9aa5b1", "student": "#1f6feb", "teacher": "#e3872d"}
 
 
-def _figure(width: float = 7.0, height: float = 3.6):
+def _figure(width: float = 7.0, height: float = 3.6, columns: int = 1):
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, axes = pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
+    for one in axes if columns > 1 else [axes]:
+        one.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
@@ -44,6 +45,19 @@ def difficulty(table: pd.DataFrame, metric: str, path: Path) -> None:
     _save(figure, path)
 
 
+def kept_shares(table: pd.DataFrame, path: Path) -> None:
+    """`table`: group (decile, family or cluster), name, samples, kept."""
+    figure, axes = _figure(9.0, 3.6, columns=3)
+    titles = {"decile": "decile of difficulty in its stratum", "family": "family", "cluster": "cluster"}
+    for one, (group, title) in zip(axes, titles.items()):
+        rows = table[table["group"] == group].nlargest(20, "samples", keep="first").sort_index()
+        one.bar(rows["name"].astype(str), 100 * rows["kept"] / rows["samples"], color=COLOURS["student"])
+        one.set(xlabel=title, ylim=(0, 100))
+        one.tick_params(axis="x", rotation=90 if group == "family" else 0, labelsize=7)
+    axes[0].set(ylabel="kept (%)")
+    _save(figure, path)
+
+
 def cluster_map(table: pd.DataFrame, path: Path, named: int = 24) -> None:
     figure, axes = _figure(7.5, 5.5)
     sizes = 12 + 6 * table["count"]
@@ -51,6 +65,21 @@ def cluster_map(table: pd.DataFrame, path: Path, named: int = 24) -> None:
     for row in table.nlargest(named, "count").itertuples():
         axes.annotate(row.attribute, (row.x, row.y), fontsize=7, ha="center", va="center")
     axes.set(xticks=[], yticks=[], title="Attributes by meaning; colour: perspective, size: texts that mention it")
+    _save(figure, path)
+
+
+def rate_curve(points: pd.DataFrame, path: Path) -> None:
+    """`points`: rate, strategy, mean macro-F1 of the seeds, and the ends of the intervals."""
+    figure, axes = _figure()
+    whole = points[points["strategy"] == "all"]
+    for (name, rows), colour in zip(
+        points[points["strategy"] != "all"].groupby("strategy"), (COLOURS["teacher"], COLOURS["student"])
+    ):
+        rows = pd.concat([rows, whole])
+        axes.plot(100 * rows["rate"], rows["mean"], marker="o", color=colour, label=name)
+        axes.fill_between(100 * rows["rate"], rows["low"], rows["high"], color=colour, alpha=0.12, linewidth=0)
+    axes.set(xlabel="share of the pool (%)", ylabel="mean macro-F1 (%)", title="Student by rate and strategy")
+    axes.legend(frameon=False)
     _save(figure, path)
 
 

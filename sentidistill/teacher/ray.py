@@ -5,16 +5,16 @@ import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sentidistill.config import Ray
 from sentidistill.errors import SentiDistillError
-from sentidistill.teacher.base import Engine, Job, Response
 
 
 class _Actor:
     """Lives in a process of its own and answers one shard of jobs after the other."""
 
-    def __init__(self, open_engine: Callable[[], Engine]):
+    def __init__(self, open_engine: Callable[[], Any]):
         self._engine = open_engine()
 
     def __call__(self, row: dict) -> dict:
@@ -23,16 +23,23 @@ class _Actor:
 
 
 class RayEngine:
-    """Spreads jobs, by the hash of their request, over actors that each hold what `open_engine` opens.
+    """Spreads jobs, by a hash, over actors that each hold what `open_engine` opens.
 
     A shard of about `rows` jobs is answered, and can be stored, as a whole. An actor that dies is
     started again, and asked its shard again. Joins the cluster that RAY_ADDRESS names, if set.
     """
 
-    def __init__(self, open_engine: Callable[[], Engine], settings: Ray, *, rows: int):
-        self._open_engine, self._settings, self._rows = open_engine, settings, rows
+    def __init__(
+        self,
+        open_engine: Callable[[], Any],
+        settings: Ray,
+        *,
+        rows: int,
+        hash_of: Callable[[Any], int] = lambda job: job.request.random_seed(),
+    ):
+        self._open_engine, self._settings, self._rows, self._hash_of = open_engine, settings, rows, hash_of
 
-    def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
+    def stream(self, jobs: Sequence[Any]) -> Iterator[list[tuple[int, Any]]]:
         if not jobs:
             return
         try:
@@ -47,7 +54,8 @@ class RayEngine:
             ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env={"py_modules": [str(package)]})
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        shards = _shards(jobs, max(self._settings.actors, math.ceil(len(jobs) / self._rows)))
+        number = max(self._settings.actors, math.ceil(len(jobs) / self._rows))
+        shards = _shards([self._hash_of(job) for job in jobs], number)
         rows = [
             {"shard": number, "jobs": pickle.dumps([jobs[place] for place in shard])}
             for number, shard in enumerate(shards)
@@ -67,12 +75,11 @@ class RayEngine:
             raise _fault_of_ours(error) or error from None
 
 
-def _shards(jobs: Sequence[Job], number: int) -> list[list[int]]:
-    """Places of `jobs` in at most `number` parts, by a hash that does not depend on the other jobs."""
+def _shards(hashes: Sequence[int], number: int) -> list[list[int]]:
+    """Places of jobs in at most `number` parts, by a hash that does not depend on the other jobs."""
     shards: list[list[int]] = [[] for _ in range(number)]
-    for place, job in enumerate(jobs):
-        seed = job.request.random_seed()
-        shards[seed % number].append(place)
+    for place, of_job in enumerate(hashes):
+        shards[of_job % number].append(place)
     return [shard for shard in shards if shard]
 
 

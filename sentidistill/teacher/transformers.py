@@ -1,20 +1,17 @@
 """A model in this process, by transformers: prefixes shared by many prompts are computed once."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sentidistill import shared_prefix
 from sentidistill.teacher.base import Job, Request, Response
 from sentidistill.teacher.grammar import Grammar
 
 if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
-
-MIN_SHARED_TOKENS = 32
-MIN_GROUP = 3
 
 
 class TransformersEngine:
@@ -51,11 +48,9 @@ class TransformersEngine:
             prompt = job.request.prompt
             groups.setdefault((prompt.instruction, prompt.demonstrations, job.request.choices), []).append(index)
         for group in _with_small_groups_joined(groups, jobs):
-            shared = _shared_length([jobs[index].prompt_ids for index in group])
-            if len(group) < MIN_GROUP or shared < MIN_SHARED_TOKENS:
-                shared = 0
+            shared = shared_prefix.shared_length([jobs[index].prompt_ids for index in group])
             with torch.inference_mode():
-                prefix = self._prefix(jobs[group[0]].prompt_ids[:shared])
+                prefix = shared_prefix.forward(self._model, jobs[group[0]].prompt_ids[:shared])
             for batch in self._batches(group, jobs):
                 asked = [jobs[index] for index in batch]
                 ask = self._score if asked[0].choice_ids else self._sample
@@ -71,14 +66,6 @@ class TransformersEngine:
             except ValueError as error:
                 return str(error)
         return ""
-
-    def _prefix(self, ids: list[int]) -> "Cache | None":
-        import torch
-
-        if not ids:
-            return None
-        tensor = torch.tensor([ids], device=self._model.device)
-        return self._model(input_ids=tensor, use_cache=True, logits_to_keep=1).past_key_values
 
     def _batches(self, group: list[int], jobs: Sequence[Job]) -> Iterator[list[int]]:
         """Rows of about the same length, within the limits of rows and of tokens (prefix included)."""
@@ -96,26 +83,12 @@ class TransformersEngine:
 
     def _start(self, prefix: "Cache | None", shared: int, ids: list[list[int]]):
         """Forward of the rows' own parts. Returns (last logits, cache, attention mask, next positions)."""
-        import torch
-
-        device = self._model.device
-        cache = None
-        if prefix is not None:
-            cache = copy.deepcopy(prefix)
-            cache.batch_repeat_interleave(len(ids))
-        width = max(len(row) for row in ids) - shared
-        own = torch.full((len(ids), width), self._tokenizer.pad_token_id, device=device)
-        mask = torch.ones((len(ids), shared + width), dtype=torch.long, device=device)
-        for number, row in enumerate(ids):
-            length = len(row) - shared
-            own[number, width - length :] = torch.tensor(row[shared:], device=device)
-            mask[number, shared : shared + width - length] = 0
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        own, mask, positions = shared_prefix.own_parts(ids, shared, self._tokenizer.pad_token_id, self._model.device)
         output = self._model(
             input_ids=own,
             attention_mask=mask,
             position_ids=positions[:, shared:],
-            past_key_values=cache,
+            past_key_values=shared_prefix.repeated(prefix, len(ids)),
             use_cache=True,
             logits_to_keep=1,
         )
@@ -254,20 +227,11 @@ def _pick(logits: "torch.Tensor", requests: Sequence[Request], uniform: "torch.T
     return tokens.gather(-1, position[:, None])[:, 0]
 
 
-def _shared_length(rows: list[list[int]]) -> int:
-    """Tokens that all `rows` begin with; at least one is left to each row."""
-    shortest, first = min(map(len, rows)), rows[0]
-    return next(
-        (place for place in range(shortest - 1) if any(row[place] != first[place] for row in rows)), shortest - 1
-    )
-
-
 def _with_small_groups_joined(groups: dict[tuple, list[int]], jobs: Sequence[Job]) -> list[list[int]]:
     """Groups worth a prefix of their own; the rest joined where they have the same choices."""
     large, small = [], {}
     for (_, _, choices), group in groups.items():
-        worth = len(group) >= MIN_GROUP and _shared_length([jobs[i].prompt_ids for i in group]) >= MIN_SHARED_TOKENS
-        if worth:
+        if shared_prefix.shared_length([jobs[index].prompt_ids for index in group]):
             large.append(group)
         else:
             small.setdefault(choices, []).extend(group)

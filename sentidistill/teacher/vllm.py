@@ -12,7 +12,20 @@ from sentidistill.teacher.base import Job, Request, Response
 from sentidistill.teacher.choices import branches, summed
 
 if TYPE_CHECKING:
-    from vllm import RequestOutput, SamplingParams
+    from vllm import LLM, RequestOutput, SamplingParams
+
+
+def open_llm(folder: Path, dtype: str, options: dict[str, Any]) -> "LLM":
+    """vLLM with the model in `folder`, without its own log and bars; `options` are further arguments of `vllm.LLM`."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("vllm").setLevel(logging.WARNING)
+    try:
+        from vllm import LLM
+    except ImportError as error:
+        raise SentiDistillError(
+            f"the engine vllm needs the vllm package ({error}): `pip install -r requirements-vllm.txt`"
+        ) from error
+    return LLM(model=str(folder), dtype=dtype, **{"seed": 0, "disable_log_stats": True, **options})
 
 
 class VLLMEngine:
@@ -23,16 +36,7 @@ class VLLMEngine:
     """
 
     def __init__(self, folder: Path, *, dtype: str, concurrency: int, options: dict[str, Any]):
-        # vLLM logs every step and draws bars of its own; ours says the same in one line.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-        logging.getLogger("vllm").setLevel(logging.WARNING)
-        try:
-            from vllm import LLM
-        except ImportError as error:
-            raise SentiDistillError(
-                f"the engine vllm needs the vllm package ({error}): `pip install -r requirements-vllm.txt`"
-            ) from error
-        self._llm = LLM(model=str(folder), dtype=dtype, **{"seed": 0, "disable_log_stats": True, **options})
+        self._llm = open_llm(folder, dtype, options)
         self._concurrency = concurrency
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:

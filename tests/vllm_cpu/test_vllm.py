@@ -106,6 +106,29 @@ def test_a_shared_beginning_is_computed_once(engine, tokenizer):
     assert output.num_cached_tokens >= 256
 
 
+def test_prompt_logprobs_give_the_difficulty_where_they_hold_the_nucleus(student, tokenizer, transformers_engine):
+    from sentidistill.difficulty import score_ids
+    from sentidistill.prompts import render
+    from sentidistill.teacher.vllm_scoring import VLLMScorer
+
+    asked = [prompt(INSTRUCTION, "Feeling", text, SHOWN) for text in TEXTS[:12]]
+    rows = [
+        (one.prompt_ids, one.completion_ids)
+        for place, question in enumerate(asked)
+        for one in [render(question, tokenizer, "transcript", ("positive", "glad about it, mostly")[place % 2])]
+    ]
+    options = {**OPTIONS, "enable_prefix_caching": False}
+    (finished,) = VLLMScorer(student, "float32", options, 0.95, 512, shown=512).stream([rows])
+    ((_, scores),) = finished
+    expected = score_ids(transformers_engine._model, rows, max_length=512)
+    assert sum(one.exact for one in scores) >= 6
+    for one, other in zip(scores, expected):
+        assert (one.n_tokens, one.truncated) == (other.n_tokens, other.truncated)
+        assert one.nll == pytest.approx(other.nll, abs=1e-3)
+        if one.exact:
+            assert one.rank_score == pytest.approx(other.rank_score, abs=0.02)
+
+
 def test_a_stage_killed_in_the_middle_goes_on_where_it_stopped(student, tmp_path):
     """With the student as its own teacher, on a few texts."""
     for name in ("stages", "sentidistill", "prompts"):

@@ -1,0 +1,84 @@
+"""What the parsers of all kinds of answers share: lists, emphasis, fences, JSON, repetition."""
+
+import json
+import re
+from typing import Any
+
+import json_repair
+from rapidfuzz import fuzz
+
+ITEM = re.compile(r"^[ \t]*(?:#+[ \t]*)?(?:(\d{1,3})[.)]|[-*•+](?!\*))[ \t]+", re.MULTILINE)
+JSON = re.compile(r"^(?:```\w*\s*)?[{\[]\s*[{\[\"']", re.MULTILINE)
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+FENCE = re.compile(r"^```\w*\s*|\s*```\s*$")
+
+
+def strip_thinking(text: str) -> str:
+    """`text` without the reasoning that some chat models put before their answer."""
+    return _THINKING.sub("", text).strip()
+
+
+def until_repetition(text: str) -> str:
+    """`text` up to the first sentence that all but repeats an earlier one, without an unfinished last sentence.
+
+    Small models go round in circles until their limit of tokens. A text of one unfinished sentence is kept.
+    """
+    starts = [0, *(found.end() for found in re.finditer(r"[.!?][\"'”’)]*\s+|\n+", text))]
+    seen: list[str] = []
+    end = len(text)
+    for start, following in zip(starts, [*starts[1:], len(text)]):
+        sentence = re.sub(r"^\W*(?:\w+:)?\s*", "", text[start:following]).casefold().strip()
+        if len(sentence) > 3 and any(fuzz.ratio(sentence, other) > 85 for other in seen):
+            end = start
+            break
+        seen.append(sentence)
+    kept = text[:end].strip()
+    whole = re.match(r".*[^\s\d][.!?][\"'”’)]*(?=\s|\Z)", kept, re.DOTALL)
+    return whole[0] if whole else kept
+
+
+def list_items(text: str, *, to_blank_line: bool = True) -> list[str]:
+    """Contents of the items of a list in Markdown, each up to the next item or, by default, an empty line.
+
+    Where numbered items occur, bullets between them belong to the items.
+    """
+    starts = list(ITEM.finditer(text))
+    if any(start[1] for start in starts):
+        starts = [start for start in starts if start[1]]
+    elif any(not start[0][0].isspace() for start in starts):
+        starts = [start for start in starts if not start[0][0].isspace()]
+    ends = [start.start() for start in starts[1:]] + [len(text)]
+    items = [text[start.end() : end].strip() for start, end in zip(starts, ends)]
+    return [re.split(r"\n[ \t]*\n", item)[0] for item in items] if to_blank_line else items
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without Markdown emphasis and surrounding marks."""
+    text = re.sub(r"\*\*|__|`|</?\w+>", "", text or "")
+    return re.sub(r"\s+", " ", text).strip(" \t\n*:-–—\"'“”")
+
+
+def at_mark(line: str) -> tuple[str, str, str]:
+    parts = re.split(r"(:|[ \t][-–—][ \t])", line, maxsplit=1)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (line, "", "")
+
+
+def scalar(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None or isinstance(value, dict) else str(value)
+
+
+def parse_json(text: str) -> tuple[Any, bool]:
+    """(value, whether it had to be repaired) of a JSON object or list in `text`; (None, False) if there is none."""
+    text = FENCE.sub("", strip_thinking(text))
+    try:
+        value = json.loads(text)
+        return (value, False) if isinstance(value, dict | list) else (None, False)
+    except ValueError:
+        pass
+    begin = re.search(r"[{\[]", text)
+    if not begin:
+        return None, False
+    value = json_repair.loads(text[begin.start() :])
+    return (value, True) if isinstance(value, dict | list) and value else (None, False)

@@ -1,0 +1,77 @@
+"""clusters -> data/perspectives.jsonl: every cluster, and whether it is a way to read a text.
+
+A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "cohesion": 0.71, "kept": true,
+"margin": 0.31}
+"""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from sentidistill import clustering, config, models, records, stage
+from sentidistill.clustering import Cluster
+from sentidistill.config import Params
+from sentidistill.errors import SentiDistillError
+from sentidistill.perspectives import Perspective, margins
+from sentidistill.prompts import Template
+from sentidistill.teacher.base import Request
+from sentidistill.teacher.opening import OpenModel, open_model
+
+WORDS = Path("prompts/perspectives.yaml")
+KINDS = ("attitude", "thing")
+
+
+def measured(clusters: list[Cluster]) -> list[float]:
+    folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
+    words = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    texts = [words["sentiment"], words["things"], *([one.name for one in cluster.attributes] for cluster in clusters)]
+    rows = clustering.embed([name for group in texts for name in group], folder)
+    ends = np.cumsum([len(group) for group in texts])
+    sentiment, things, *members = np.split(rows, ends[:-1])
+    return margins(members, sentiment, things).round(4).tolist()
+
+
+def asked(clusters: list[Cluster], params: Params, open_model: OpenModel) -> list[bool]:
+    """Whether the teacher calls each cluster an attitude; where it gives no answer, the cluster is kept."""
+    template = Template("select_perspectives", exemplars=params.teacher.exemplars)
+    prompts = [template.prompt(names=[one.name for one in cluster.attributes]) for cluster in clusters]
+    with open_model("teacher", params, stage.cache_root()) as model:
+        answers = model.generate([Request(prompt, choices=KINDS) for prompt in prompts], "select_perspectives")
+    return [answer.text != "thing" for answer in answers]
+
+
+def main(open_model: OpenModel = open_model) -> None:
+    params = config.load()
+    section = params.select_perspectives
+    clusters = records.read_jsonl("data/clusters.jsonl", Cluster)
+    found: list[float | None] = [None] * len(clusters)
+    kept = [True] * len(clusters)
+    if section.method == "embedding":
+        found = measured(clusters)
+        kept = [margin >= section.min_margin for margin in found]
+    elif section.method == "teacher":
+        kept = asked(clusters, params, open_model)
+    if not any(kept):
+        raise SentiDistillError(
+            f"select_perspectives: none of {len(clusters)} clusters is kept; lower select_perspectives.min_margin, or "
+            "set the method to none"
+        )
+    rows = [
+        Perspective(**cluster.model_dump(), kept=keep, margin=margin)
+        for cluster, keep, margin in zip(clusters, kept, found)
+    ]
+    records.write_jsonl("data/perspectives.jsonl", rows)
+    stage.finish(
+        "select_perspectives",
+        {
+            "clusters": len(rows),
+            "perspectives": sum(kept),
+            "left_out": len(rows) - sum(kept),
+            "share_of_mentions_kept": round(sum(r.count for r in rows if r.kept) / sum(r.count for r in rows), 4),
+        },
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,115 @@
+"""Asking a teacher that answers badly: what is asked again, what is lost, and how a definition is repaired."""
+
+import json
+from contextlib import contextmanager
+
+from sentidistill.calls import ask, summary
+from sentidistill.config import Sampling, load
+from sentidistill.parsing.tasks import Proposal
+from sentidistill.prompts import Prompt
+from sentidistill.teacher.base import Reader, Response
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
+
+SAMPLING = Sampling(temperature=0.5, top_p=1.0, top_k=50, frequency_penalty=0.0, max_new_tokens=20)
+BAD = "Instruction: Rate the joy.\nLabels: 1\nExamples:\nInput: What a day!\nOutput: 1"
+GOOD = "Instruction: Rate the joy.\nLabels: 1, 2\nExamples:\nInput: What a day!\nOutput: 2\nInput: Oh no!\nOutput: 3"
+
+
+class Scripted:
+    """Answers every prompt by a function of the prompt and the attempt."""
+
+    def __init__(self, answer):
+        self.answer, self.prompts = answer, []
+
+    def stream(self, jobs):
+        self.prompts += [job.request.prompt for job in jobs]
+        yield [
+            (place, Response(self.answer(job.request.prompt, job.request.attempt), "stop", 10, 5))
+            for place, job in enumerate(jobs)
+        ]
+
+
+def teacher(engine, folder) -> CachedTeacher:
+    return CachedTeacher(Reader("scripted", "chat", 10**6), lambda: engine, Cache(folder / "cache"))
+
+
+def numbers(_: str, raw: str) -> tuple[list[int] | None, list[str]]:
+    parts = raw.split()
+    found = [int(part) for part in parts if part.isdigit()]
+    return found or None, ["no_number"] * (len(parts) - len(found))
+
+
+def test_only_unusable_answers_are_asked_again_and_every_loss_has_its_reason(tmp_path):
+    answers = {"a": ["1 2"], "b": ["3 x y"], "c": ["x", "4"], "d": ["x", "y z"]}
+    engine = Scripted(lambda prompt, attempt: answers[prompt.input][attempt])
+    params = load("params.yaml").teacher.model_copy(update={"prompt_format": "chat", "retries": 1})
+    prompts = {key: Prompt("Do.", key) for key in answers}
+    values, calls = ask(teacher(engine, tmp_path), prompts, SAMPLING, params, numbers, "test")
+    assert values == {"a": [1, 2], "b": [3], "c": [4]}
+    assert [(call.key, call.status, call.attempts) for call in calls] == [
+        ("a", "parsed", 1),
+        ("b", "repaired", 1),
+        ("c", "parsed", 2),
+        ("d", "failed", 2),
+    ]
+    assert summary(calls)["lost"] == {"no_number": 4}
+    assert len(engine.prompts) == 6
+
+
+def test_an_instruct_teacher_repairs_a_definition_that_it_is_shown_with_its_faults(project, tmp_path, monkeypatch):
+    """The stage on two proposals; the teacher only gets right what it is told to mend."""
+    from stages import define_tasks
+
+    def change(values):
+        values["teacher"] |= {"prompt_format": "chat", "exemplars": False, "max_failure_rate": 1.0}
+        values["define_tasks"]["mentions_per_wording"] = 1000
+
+    project.copy_of_files(tmp_path, change)
+    proposal = Proposal(name="Joy Rating", family="scoring", description="Rate the joy.").model_dump()
+    rows = [
+        {"id": f"{number:016x}", "cluster": 0, "attribute": name, "mentions": 3, **proposal, "name": name}
+        for number, name in enumerate(["Joy", "Hope"])
+    ]
+    (tmp_path / "data/task_proposals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    engine = Scripted(lambda prompt, _: GOOD if "- The part Labels lists too few" in prompt.input else BAD)
+
+    @contextmanager
+    def open_model(*_):
+        yield teacher(engine, tmp_path)
+
+    monkeypatch.chdir(tmp_path)
+    define_tasks.main(open_model)
+    assert len(engine.prompts) == 4
+    assert all(BAD in prompt.input for prompt in engine.prompts[2:])
+    (task,) = [json.loads(line) for line in (tmp_path / "data/task_definitions.jsonl").open()]
+    assert task["labels"] == ["1", "2"]
+    assert task["examples"] == [["What a day!", "2"]]
+    metrics = json.loads((tmp_path / "metrics/define_tasks.json").read_text())
+    assert (metrics["retried"], metrics["repeated"], metrics["lost"]) == (2, 1, {"example_label": 2})
+
+
+def test_a_teacher_by_choices_marks_clusters_about_things(project, tmp_path, monkeypatch):
+    from stages import select_perspectives
+
+    project.copy_of_files(tmp_path, lambda values: values["select_perspectives"].update(method="teacher"))
+    names = [json.loads(line)["attributes"][0]["name"] for line in (tmp_path / "data/clusters.jsonl").open()]
+
+    class Choosing:
+        def stream(self, jobs):
+            for place, job in enumerate(jobs):
+                assert job.request.choices == ("attitude", "thing")
+                text = "thing" if names[0] in job.request.prompt.input else "attitude"
+                yield [(place, Response(text, "choice", 10, 0))]
+
+    @contextmanager
+    def open_model(*_):
+        yield teacher(Choosing(), tmp_path)
+
+    monkeypatch.chdir(tmp_path)
+    select_perspectives.main(open_model)
+    rows = [json.loads(line) for line in (tmp_path / "data/perspectives.jsonl").open()]
+    assert not rows[0]["kept"]
+    metrics = json.loads((tmp_path / "metrics/select_perspectives.json").read_text())
+    assert metrics["left_out"] == sum(not row["kept"] for row in rows)
+    assert metrics["perspectives"] + metrics["left_out"] == metrics["clusters"] == len(names)

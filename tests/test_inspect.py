@@ -1,0 +1,68 @@
+"""`python -m sentidistill.inspect` on the pipeline's own outputs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.project import ROOT, environment
+
+
+@pytest.fixture
+def inspect(project):
+    def run(*arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-m", "sentidistill.inspect", *arguments],
+            cwd=project.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
+
+
+def rows(project, name: str) -> list[dict]:
+    return [json.loads(line) for line in (project.folder / f"data/{name}.jsonl").open()]
+
+
+def test_clusters_are_listed_and_one_is_shown_with_its_attributes(project, inspect):
+    clusters = rows(project, "perspectives")
+    assert f"{min(20, len(clusters))} of {len(clusters)} rows" in inspect("clusters")
+    one = inspect("clusters", "--cluster", str(clusters[0]["id"]), "--limit", "0")
+    assert f"{len(clusters[0]['attributes'])} of {len(clusters[0]['attributes'])} rows" in one
+    assert "0 of 0 rows" in inspect("clusters", "--status", "left-out")
+
+
+def test_instructions_and_demonstrations_are_filtered_by_cluster_family_and_status(project, inspect):
+    made = rows(project, "instructions")
+    cluster, family = made[0]["cluster"], made[0]["family"]
+    chosen = [row for row in made if row["cluster"] == cluster and row["family"] == family]
+    shown = inspect("instructions", "--cluster", str(cluster), "--family", family, "--limit", "0")
+    assert f"{len(chosen)} of {len(chosen)} rows" in shown
+    agreed = [row for row in rows(project, "demonstrations") if row["agreed"]]
+    assert f"of {len(agreed)} rows" in inspect("demonstrations", "--status", "agreed", "--limit", "1")
+
+
+def test_failed_calls_are_shown_with_their_faults(project, inspect):
+    calls = rows(project, "calls/define_tasks")
+    fault = next(fault for call in calls for fault in call["faults"])
+    number = sum(fault in call["faults"] for call in calls)
+    shown = inspect("calls", "define_tasks", "--fault", fault)
+    assert f"of {number} rows" in shown
+    assert fault in shown
+
+
+def test_a_stage_that_has_not_run_is_named(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "sentidistill.inspect", "clusters"],
+        cwd=tmp_path,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "data/perspectives.jsonl" in result.stderr
