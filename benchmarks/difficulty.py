@@ -1,0 +1,112 @@
+"""Scored tokens per second: ours, the bare batched forward pass, and one sample and token after the other.
+
+    python -m benchmarks.difficulty [MODEL_FOLDER ...]     default: models/student_base models/teacher
+
+The same samples, model and machine in one run, in turn. "Bare" is the forward pass of our own batches alone,
+without any score: the limit. "Loop" is the published way: one sample at a time, the logits of every position,
+and a full sort for each answer token. Run after `make repro`.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sentidistill import config, difficulty, models, records, shared_prefix
+from sentidistill.difficulty import Row
+from sentidistill.prompts import render
+from sentidistill.samples import Answered, PoolPrompt
+
+SAMPLES, LOOP_SAMPLES = 240, 40
+ROUNDS = 3
+MAX_LENGTH, BATCH_TOKENS = 512, 4096
+
+
+def samples(tokenizer, number: int) -> list[Row]:
+    """Prompts and answers of the default run, every family in its share."""
+    answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
+    rows = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
+    chosen = rows[:: max(1, len(rows) // number)][:number]
+    rendered = [render(row.student_prompt(), tokenizer, "transcript", answers[row.id]) for row in chosen]
+    return [(one.prompt_ids, one.completion_ids) for one in rendered]
+
+
+def bare(model, rows: list[Row], batches: list[list[int]]) -> None:
+    """The forward pass of each batch, padded, with the logits of the answers' positions."""
+    import torch
+
+    with torch.inference_mode():
+        for batch in batches:
+            joined = [rows[place][0] + rows[place][1] for place in batch]
+            longest = max(len(rows[place][1]) for place in batch)
+            ids, mask, positions = shared_prefix.own_parts(joined, 0, 0, model.device)
+            model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=False,
+                logits_to_keep=longest + 1,
+            )
+
+
+def loop(model, rows: list[Row]) -> None:
+    import torch
+
+    with torch.inference_mode():
+        for prompt, completion in rows:
+            logits = model(input_ids=torch.tensor([prompt + completion])).logits[0]
+            scores = []
+            for place, token in enumerate(completion):
+                probabilities = logits[len(prompt) + place - 1].softmax(-1)
+                ordered, order = probabilities.sort(descending=True)
+                nucleus = int((ordered.cumsum(0) < 0.95).sum()) + 1
+                rank = int((order == token).nonzero())
+                scores.append(rank / nucleus if rank < nucleus else 1.0)
+
+
+def tokens(rows: list[Row]) -> int:
+    return sum(len(completion) for _, completion in rows)
+
+
+def rate(call: Callable[[], object], number: int) -> float:
+    started = time.perf_counter()
+    call()
+    return number / (time.perf_counter() - started)
+
+
+def measure(folder: Path) -> None:
+    params = config.load()
+    tokenizer = models.load_tokenizer(folder, Path())
+    model = models.load_causal_lm(folder, Path(), params.runtime)
+    rows = samples(tokenizer, SAMPLES)
+    few = rows[:: len(rows) // LOOP_SAMPLES][:LOOP_SAMPLES]
+    batches = difficulty.batches(rows, len(tokenizer), max_length=MAX_LENGTH, batch_tokens=BATCH_TOKENS)
+    settings = {"max_length": MAX_LENGTH, "batch_tokens": BATCH_TOKENS}
+    calls = {
+        "bare": (lambda: bare(model, rows, batches), tokens(rows)),
+        "ours": (lambda: difficulty.score_ids(model, rows, **settings), tokens(rows)),
+        "loop": (lambda: loop(model, few), tokens(few)),
+    }
+    calls["bare"][0]()
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, (call, number) in calls.items():
+            found[name].append(rate(call, number))
+    print(
+        f"{folder}: vocabulary {difficulty.vocabulary_size(model):,}, {len(rows)} samples, {tokens(rows)} tokens scored"
+    )
+    for name, rates in found.items():
+        print(f"  {name}: {statistics.median(rates):8.1f} scored tokens/s")
+    for name in ("bare", "loop"):
+        ratios = sorted(ours / other for ours, other in zip(found["ours"], found[name]))
+        print(f"  ours to {name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def main(*folders: str) -> None:
+    for folder in folders or ("models/student_base", "models/teacher"):
+        measure(Path(folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
