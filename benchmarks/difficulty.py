@@ -18,7 +18,7 @@ from sentidistill.difficulty import Row
 from sentidistill.prompts import render
 from sentidistill.samples import Answered, PoolPrompt
 
-SAMPLES, LOOP_SAMPLES = 240, 40
+SAMPLES = 120
 ROUNDS = 3
 MAX_LENGTH, BATCH_TOKENS = 512, 4096
 
@@ -80,13 +80,12 @@ def measure(folder: Path) -> None:
     tokenizer = models.load_tokenizer(folder, Path())
     model = models.load_causal_lm(folder, Path(), params.runtime)
     rows = samples(tokenizer, SAMPLES)
-    few = rows[:: len(rows) // LOOP_SAMPLES][:LOOP_SAMPLES]
     batches = difficulty.batches(rows, len(tokenizer), max_length=MAX_LENGTH, batch_tokens=BATCH_TOKENS)
     settings = {"max_length": MAX_LENGTH, "batch_tokens": BATCH_TOKENS}
     calls = {
         "bare": (lambda: bare(model, rows, batches), tokens(rows)),
         "ours": (lambda: difficulty.score_ids(model, rows, **settings), tokens(rows)),
-        "loop": (lambda: loop(model, few), tokens(few)),
+        "loop": (lambda: loop(model, rows), tokens(rows)),
     }
     calls["bare"][0]()
     found: dict[str, list[float]] = {name: [] for name in calls}

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TOP = 1024
 LOGIT_BYTES = 2**28
+# A batch ends early where more than this share of it would be padding, unless it is smaller than a full one by
+# this factor: small batches cost more than padding.
+MAX_PADDING, MIN_BATCHES = 0.1, 8
 
 Row = tuple[list[int], list[int]]
 """(prompt ids, completion ids)"""
@@ -129,15 +132,17 @@ def _of_group(
     """`group` in batches; `sizes` are the tokens of (context, answer) of each."""
     max_logits = LOGIT_BYTES // (4 * vocabulary)
     batch: list[int] = []
-    widest = 0
+    widest = tokens = 0
     for place in sorted(range(len(group)), key=lambda place: (sizes[place][1], sum(sizes[place]), group[place])):
         answer, width = sizes[place][1], sum(sizes[place])
-        widest_with, number = max(widest, width), len(batch) + 1
-        if batch and (number * widest_with > batch_tokens or number * (answer + 1) > max_logits):
+        number, padded = len(batch) + 1, (len(batch) + 1) * max(widest, width)
+        full = padded > batch_tokens or number * (answer + 1) > max_logits
+        wasteful = tokens * MIN_BATCHES > batch_tokens and padded - tokens - width > MAX_PADDING * padded
+        if batch and (full or wasteful):
             yield batch
-            batch, widest_with = [], width
+            batch, widest, tokens = [], 0, 0
         batch.append(group[place])
-        widest = widest_with
+        widest, tokens = max(widest, width), tokens + width
     if batch:
         yield batch
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedModel
 
-MIN_TOKENS = 32
+MIN_TOKENS = 16
 MIN_ROWS = 3
 
 
