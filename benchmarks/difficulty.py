@@ -18,16 +18,17 @@ from sentidistill.difficulty import Row
 from sentidistill.prompts import render
 from sentidistill.samples import Answered, PoolPrompt
 
-SAMPLES = 120
+SAMPLES = 96
 ROUNDS = 3
 MAX_LENGTH, BATCH_TOKENS = 512, 4096
 
 
-def samples(tokenizer, number: int) -> list[Row]:
-    """Prompts and answers of the default run, every family in its share."""
+def samples(tokenizer, *, closed: bool) -> list[Row]:
+    """Prompts and answers of the default run: labels, or open answers; whole instructions until there are enough."""
     answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
     rows = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
-    chosen = rows[:: max(1, len(rows) // number)][:number]
+    rows = sorted((row for row in rows if bool(row.labels) == closed), key=lambda row: row.stratum)
+    chosen = rows[:SAMPLES]
     rendered = [render(row.student_prompt(), tokenizer, "transcript", answers[row.id]) for row in chosen]
     return [(one.prompt_ids, one.completion_ids) for one in rendered]
 
@@ -76,30 +77,31 @@ def rate(call: Callable[[], object], number: int) -> float:
 
 
 def measure(folder: Path) -> None:
-    params = config.load()
     tokenizer = models.load_tokenizer(folder, Path())
-    model = models.load_causal_lm(folder, Path(), params.runtime)
-    rows = samples(tokenizer, SAMPLES)
-    batches = difficulty.batches(rows, len(tokenizer), max_length=MAX_LENGTH, batch_tokens=BATCH_TOKENS)
+    model = models.load_causal_lm(folder, Path(), config.load().runtime)
+    print(f"{folder}: vocabulary {difficulty.vocabulary_size(model):,}")
+    for name, closed in (("labels", True), ("open answers", False)):
+        compare(name, model, samples(tokenizer, closed=closed), len(tokenizer))
+
+
+def compare(name: str, model, rows: list[Row], vocabulary: int) -> None:
     settings = {"max_length": MAX_LENGTH, "batch_tokens": BATCH_TOKENS}
+    batches = difficulty.batches(rows, vocabulary, **settings)
     calls = {
-        "bare": (lambda: bare(model, rows, batches), tokens(rows)),
-        "ours": (lambda: difficulty.score_ids(model, rows, **settings), tokens(rows)),
-        "loop": (lambda: loop(model, rows), tokens(rows)),
+        "bare": lambda: bare(model, rows, batches),
+        "ours": lambda: difficulty.score_ids(model, rows, **settings),
+        "loop": lambda: loop(model, rows),
     }
-    calls["bare"][0]()
-    found: dict[str, list[float]] = {name: [] for name in calls}
+    calls["bare"]()
+    found: dict[str, list[float]] = {kind: [] for kind in calls}
     for _ in range(ROUNDS):
-        for name, (call, number) in calls.items():
-            found[name].append(rate(call, number))
-    print(
-        f"{folder}: vocabulary {difficulty.vocabulary_size(model):,}, {len(rows)} samples, {tokens(rows)} tokens scored"
-    )
-    for name, rates in found.items():
-        print(f"  {name}: {statistics.median(rates):8.1f} scored tokens/s")
-    for name in ("bare", "loop"):
-        ratios = sorted(ours / other for ours, other in zip(found["ours"], found[name]))
-        print(f"  ours to {name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        for kind, call in calls.items():
+            found[kind].append(rate(call, tokens(rows)))
+    rates = ", ".join(f"{kind} {statistics.median(values):.1f}" for kind, values in found.items())
+    print(f"  {name}, {len(rows)} samples of {tokens(rows) / len(rows):.1f} answer tokens: {rates} scored tokens/s")
+    for other in ("bare", "loop"):
+        ratios = sorted(ours / one for ours, one in zip(found["ours"], found[other]))
+        print(f"    ours to {other}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 def main(*folders: str) -> None:

@@ -1,8 +1,13 @@
-"""Scores of label predictions: F1 by class, and bootstrap intervals for one model or a pair."""
+"""Scores of predictions: of labels and of tuples, and bootstrap intervals for one model or a pair."""
 
 from collections.abc import Sequence
 
 import numpy as np
+
+from sentidistill.benchmark import sentiment_graph, tuples
+from sentidistill.benchmark.outputs import parse_label, parse_objects
+from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS, gold_label
+from sentidistill.benchmark.tuples import Counts
 
 
 def indices(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -64,3 +69,62 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """The central 95 % of bootstrap `values`."""
     low, high = np.percentile(values, [2.5, 97.5])
     return round(float(low), 2), round(float(high), 2)
+
+
+def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
+    """Scores of a model's `outputs` (texts) for `records` of a SentiBench task, in percent.
+
+    For a label task: macro_f1 over its fixed label set, accuracy, f1 by label; an output that names no label is
+    wrong. For a tuple task: precision, recall and f1 over all records. Both count outputs that are empty and
+    invalid (nothing could be read), tuple tasks also `salvaged` and `cut` outputs and `invalid_tuples`.
+
+    Raises `ValueError` for an unknown task, or as many outputs as there are not records. No output raises.
+    """
+    if len(records) != len(outputs):
+        raise ValueError(f"{len(records)} records, but {len(outputs)} outputs")
+    if task in TUPLE_TASKS:
+        return _tuple_scores(task, records, outputs)
+    if task not in LABELS:
+        raise ValueError(f"unknown task {task!r}; known are {', '.join([*LABELS, *TUPLE_TASKS])}")
+    labels = LABELS[task]
+    gold = indices([gold_label(record) for record in records], labels)
+    named = [parse_label(output, labels) for output in outputs]
+    # An output without a label is a class of its own, which no record has and the mean leaves out.
+    predicted = np.array([len(labels) if label is None else labels.index(label) for label in named], dtype=int)
+    counts = confusion(gold, predicted, len(labels) + 1)
+    f1 = f1_by_class(counts)[: len(labels)]
+    empty = sum(not str(output or "").strip() for output in outputs)
+    return {
+        "records": len(records),
+        "macro_f1": 100 * float(f1.mean()),
+        "accuracy": 100 * float(np.trace(counts) / max(counts.sum(), 1)),
+        "f1": {label: 100 * float(value) for label, value in zip(labels, f1)},
+        "empty": empty,
+        "invalid": sum(label is None for label in named) - empty,
+    }
+
+
+def tuple_counts(task: str, record: dict, output: str) -> tuple[Counts, dict[str, int]]:
+    """(counts of one record of a tuple task, what was wrong with its output)."""
+    parsed = parse_objects(output)
+    if task == "opener":
+        counts, invalid = sentiment_graph.count(record, parsed.objects)
+    else:
+        gold, read = {
+            "atsa_rest16": (tuples.atsa_gold, tuples.atsa_prediction),
+            "acsa_rest16": (tuples.acsa_gold, tuples.acsa_prediction),
+            "asqp_rest16": (tuples.asqp_gold, tuples.asqp_prediction),
+        }[task]
+        counts, invalid = tuples.exact(gold(record), parsed.objects, read)
+    flags = {name: int(getattr(parsed, name)) for name in ("empty", "invalid", "salvaged", "cut")}
+    return counts, {**flags, "invalid_tuples": invalid}
+
+
+def _tuple_scores(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
+    total, flags = Counts(), dict.fromkeys(("empty", "invalid", "salvaged", "cut", "invalid_tuples"), 0)
+    for record, output in zip(records, outputs):
+        counts, found = tuple_counts(task, record, output)
+        total += counts
+        flags = {name: number + found[name] for name, number in flags.items()}
+    precision, recall, f1 = tuples.precision_recall_f1(total)
+    return {"records": len(records), "precision": precision, "recall": recall, "f1": f1, **flags}

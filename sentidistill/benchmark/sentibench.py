@@ -1,0 +1,103 @@
+"""The twelve tasks of SentiBench (Xie et al., 2025): their labels, and the records of the user's copy."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sentidistill.errors import SentiDistillError
+
+# The order decides ties.
+LABELS: dict[str, tuple[str, ...]] = {
+    "imdb": ("negative", "positive"),
+    "yelp2": ("negative", "positive"),
+    "sst2": ("negative", "positive"),
+    "twitter": ("negative", "neutral", "positive"),
+    "irony18": ("non-irony", "irony"),
+    "tweeteval": ("anger", "joy", "sadness", "optimism"),
+    "pstance": ("against", "favor"),
+    "intimacy": ("not intimate", "moderately intimate", "highly intimate"),
+}
+TUPLE_TASKS = ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "basic": ("imdb", "yelp2", "sst2", "twitter"),
+    "multifaceted": ("irony18", "tweeteval", "pstance", "intimacy"),
+    "fine_grained": ("asqp_rest16", "opener", "atsa_rest16", "acsa_rest16"),
+}
+_FOLDERS = {"basic": "sc", "multifaceted": "multifaced", "fine_grained": "absa"}  # the public repository's spelling
+_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def gold_label(record: dict) -> str:
+    return " ".join(record["label"].lower().split())
+
+
+def path_of(root: Path, task: str, split: str) -> Path:
+    """File of `task` and `split` ("train", "validation" or "test") in a copy of the data sets."""
+    group = next(name for name, tasks in GROUPS.items() if task in tasks)
+    return root / _FOLDERS[group] / task / f"{_SPLITS[split]}.json"
+
+
+def load(root: Path, task: str, split: str) -> list[dict]:
+    """Records of a split, checked. Raises `SentiDistillError` naming the file, and the record of a fault."""
+    path = path_of(root, task, split)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise SentiDistillError(
+            f"{path} is missing; benchmark.sentibench.path has to be a copy of the folder datasets of "
+            "HITSZ-HLT/Sentiment-Distillation"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SentiDistillError(f"{path}: {error}") from error
+    if not isinstance(rows, list):
+        raise SentiDistillError(f"{path}: not a list of records")
+    for number, row in enumerate(rows):
+        if fault := _fault(task, row):
+            raise SentiDistillError(f"{path}, record {number}: {fault}")
+    return rows
+
+
+def _texts(value: Any, *keys: str) -> str:
+    if not isinstance(value, dict):
+        return "not an object"
+    return next((f"no text under {key!r}" for key in keys if not isinstance(value.get(key), str)), "")
+
+
+def _list(row: dict, key: str, fault: Callable[[Any], str]) -> str:
+    if not isinstance(row.get(key), list):
+        return f"no list under {key!r}"
+    return next((f"{key}, entry {n}: {found}" for n, one in enumerate(row[key]) if (found := fault(one))), "")
+
+
+def _span(value: Any) -> str:
+    """What is wrong with [[texts], ["begin:end", ...]]."""
+    whole = (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(part, list) and all(isinstance(one, str) for one in part) for part in value)
+        and len(value[0]) == len(value[1])
+        and all(offset.replace(":", "", 1).isdigit() and ":" in offset for offset in value[1])
+    )
+    return "" if whole else f"{value!r} is not [[texts], ['begin:end', ...]]"
+
+
+def _opinion(one: Any) -> str:
+    if fault := _texts(one, "Polarity"):
+        return fault
+    return next((fault for key in ("Source", "Target", "Polar_expression") if (fault := _span(one.get(key)))), "")
+
+
+def _fault(task: str, row: Any) -> str:
+    """What is wrong with a record of `task`; "" if nothing."""
+    if fault := _texts(row, "sentence"):
+        return fault
+    if task in LABELS:
+        if fault := _texts(row, "label", *(["target"] if task == "pstance" else [])):
+            return fault
+        return "" if gold_label(row) in LABELS[task] else f"label {row['label']!r} is none of {', '.join(LABELS[task])}"
+    if task == "opener":
+        return _list(row, "opinions", _opinion)
+    if task == "asqp_rest16":
+        return _list(row, "quards", lambda one: _texts(one, "aspect", "category", "sentiment", "opinion"))
+    return _list(row, "aspects", lambda one: _texts(one, "target", "category", "polarity"))

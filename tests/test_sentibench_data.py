@@ -1,0 +1,94 @@
+"""Reading a copy of SentiBench: the user's own, of the layout of the public repository."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS, load, path_of
+from sentidistill.errors import SentiDistillError
+
+COPY = Path(__file__).resolve().parents[2] / "shared/sentibench"
+RECORDS = {
+    "pstance": {"sentence": "x", "target": "someone", "label": "FAVOR"},
+    "intimacy": {"sentence": "x", "label": "Not Intimate", "label_score": 1.0},
+    "atsa_rest16": {"sentence": "x", "aspects": [{"target": "x", "category": "A#B", "polarity": "positive"}]},
+    "asqp_rest16": {"sentence": "x", "quards": [{"aspect": "x", "category": "a b", "sentiment": "s", "opinion": "o"}]},
+    "opener": {
+        "sentence": "x",
+        "opinions": [
+            {
+                "Source": [[], []],
+                "Target": [["x"], ["0:1"]],
+                "Polar_expression": [["x"], ["0:1"]],
+                "Polarity": "Positive",
+            }
+        ],
+    },
+}
+
+
+def write(root: Path, task: str, content, encoding: str = "utf-8-sig") -> Path:
+    path = path_of(root, task, "test")
+    path.parent.mkdir(parents=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding=encoding)
+    return path
+
+
+def test_the_twelve_tasks_are_in_three_groups_of_four():
+    assert {task for tasks in GROUPS.values() for task in tasks} == {*LABELS, *TUPLE_TASKS}
+    assert [len(tasks) for tasks in GROUPS.values()] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("task", RECORDS)
+def test_records_are_read_with_and_without_a_byte_order_mark_and_left_as_they_are(tmp_path, task, encoding):
+    row = {**RECORDS[task], "sentence": r"literal \n and \u00e9 &amp; <br />"}
+    write(tmp_path, task, [row], encoding)
+    assert load(tmp_path, task, "test") == [row]
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "fault"),
+    [
+        ("pstance", {"target": None}, "no text under 'target'"),
+        ("pstance", {"label": "NONE"}, "label 'NONE' is none of against, favor"),
+        ("intimacy", {"sentence": 3}, "no text under 'sentence'"),
+        ("atsa_rest16", {"aspects": None}, "no list under 'aspects'"),
+        ("atsa_rest16", {"aspects": [{"target": "x"}]}, "entry 0: no text under 'category'"),
+        ("asqp_rest16", {"quards": ["x"]}, "entry 0: not an object"),
+        ("opener", {"opinions": [{"Polarity": "Positive", "Source": [["x"], []]}]}, "entry 0"),
+    ],
+)
+def test_a_faulty_record_is_named_with_its_file(tmp_path, task, change, fault):
+    path = write(tmp_path, task, [RECORDS[task], {**RECORDS[task], **change}])
+    with pytest.raises(SentiDistillError) as error:
+        load(tmp_path, task, "test")
+    assert str(error.value).startswith(f"{path}, record 1: ")
+    assert fault in str(error.value)
+
+
+def test_a_missing_file_and_one_that_is_no_list_are_named(tmp_path):
+    with pytest.raises(SentiDistillError, match=r"sst2/test.json is missing; benchmark.sentibench.path"):
+        load(tmp_path, "sst2", "test")
+    path = write(tmp_path, "imdb", "not json")
+    with pytest.raises(SentiDistillError, match=str(path)):
+        load(tmp_path, "imdb", "test")
+    path.write_text("{}")
+    with pytest.raises(SentiDistillError, match="not a list"):
+        load(tmp_path, "imdb", "test")
+
+
+@pytest.mark.skipif(not COPY.exists(), reason="there is no copy of SentiBench on this machine")
+@pytest.mark.parametrize("task", [*LABELS, *TUPLE_TASKS])
+def test_the_public_files_are_read_and_gold_answers_score_as_documented(task):
+    from sentidistill.benchmark.metrics import score
+    from tests.test_sentibench_scores import gold
+
+    records = load(COPY, task, "test")
+    assert len(records) >= 396
+    if task in LABELS:
+        assert score(task, records, [row["label"] for row in records])["macro_f1"] == pytest.approx(100)
+    else:
+        least = 98 if task == "opener" else 100
+        assert score(task, records, [json.dumps(gold(task, row)) for row in records])["f1"] >= least
