@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS, load, path_of
+from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS, VARIANTS, load, path_of
 from sentidistill.errors import SentiDistillError
 
 COPY = Path(__file__).resolve().parents[2] / "shared/sentibench"
 RECORDS = {
     "pstance": {"sentence": "x", "target": "someone", "label": "FAVOR"},
     "intimacy": {"sentence": "x", "label": "Not Intimate", "label_score": 1.0},
-    "atsa_rest16": {"sentence": "x", "aspects": [{"target": "x", "category": "A#B", "polarity": "positive"}]},
+    "atsa_rest16": {
+        "ID": "1:0",
+        "sentence": "x",
+        "aspects": [{"target": "x", "category": "A#B", "polarity": "positive"}],
+    },
     "asqp_rest16": {"sentence": "x", "quards": [{"aspect": "x", "category": "a b", "sentiment": "s", "opinion": "o"}]},
     "opener": {
         "sentence": "x",
@@ -36,7 +40,7 @@ def write(root: Path, task: str, content, encoding: str = "utf-8-sig") -> Path:
 
 
 def test_the_twelve_tasks_are_in_three_groups_of_four():
-    assert {task for tasks in GROUPS.values() for task in tasks} == {*LABELS, *TUPLE_TASKS}
+    assert {task for tasks in GROUPS.values() for task in tasks} == {*LABELS, *TUPLE_TASKS} - set(VARIANTS)
     assert [len(tasks) for tasks in GROUPS.values()] == [4, 4, 4]
 
 
@@ -77,6 +81,32 @@ def test_a_missing_file_and_one_that_is_no_list_are_named(tmp_path):
     path.write_text("{}")
     with pytest.raises(SentiDistillError, match="not a list"):
         load(tmp_path, "imdb", "test")
+
+
+def test_tags_that_give_irony_away_are_stripped_in_a_variant(tmp_path):
+    rows = [
+        {"sentence": "What a day #Irony!", "label": "irony"},
+        {"sentence": "#sarcasm Fine. #nothing", "label": "irony"},
+        {"sentence": "I am #not here", "label": "non-irony"},
+    ]
+    write(tmp_path, "irony18", rows)
+    stripped = [row["sentence"] for row in load(tmp_path, "irony18_stripped", "test")]
+    assert stripped == ["What a day!", "Fine. #nothing", "I am here"]
+    assert load(tmp_path, "irony18", "test") == rows
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_tasks_without_a_validation_file_get_a_part_of_the_training_records(tmp_path, listed):
+    rows = [{**RECORDS["atsa_rest16"], "ID": f"r:{number}"} for number in range(200)]
+    path = path_of(tmp_path, "atsa_rest16", "train")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(rows))
+    if listed:
+        (tmp_path / "absa/rest16_dev_ids.json").write_text(json.dumps(["r:3", "r:5"]))
+    train, validation = (load(tmp_path, "atsa_rest16", split) for split in ("train", "validation"))
+    assert len(train) + len(validation) == 200
+    assert len(validation) == 2 if listed else 20 < len(validation) < 60
+    assert not {row["ID"] for row in train} & {row["ID"] for row in validation}
 
 
 @pytest.mark.skipif(not COPY.exists(), reason="there is no copy of SentiBench on this machine")

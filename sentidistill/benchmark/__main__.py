@@ -1,0 +1,206 @@
+"""SentiBench on any model, outside the pipeline:
+
+    python -m sentidistill.benchmark models/student --data ../datasets
+    python -m sentidistill.benchmark my/model --data ../datasets --label-limit 200 --tuple-limit 50 --seeds 42 52 62
+    python -m sentidistill.benchmark Qwen3-32B --server http://localhost:8000/v1 --data ../datasets
+    python -m sentidistill.benchmark baselines --data ../datasets
+
+--data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation. MODEL is a folder of transformers'
+layout, the name of a model at a server, or `baselines`: majority, and TF-IDF with logistic regression. Results go to
+--out: predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was
+interrupted goes on; `runtime` in params.yaml holds what depends on the machine.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.table import Column, Table
+
+from sentidistill import config, models, records, stage
+from sentidistill.benchmark import baselines, sentibench, suite
+from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS
+from sentidistill.config import Params, PathModel
+from sentidistill.errors import SentiDistillError
+from sentidistill.teacher.base import Reader
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.opening import cache_path
+
+BASELINES = "baselines"
+TASKS = [task for tasks in GROUPS.values() for task in tasks]
+
+
+def options() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m sentidistill.benchmark", description="SentiBench on any model.", epilog=__doc__.split("\n\n")[2]
+    )
+    made.add_argument("model", help="folder of a model, its name at the server, or `baselines`")
+    made.add_argument("--data", type=Path, required=True, help="a copy of the data sets")
+    made.add_argument("--out", type=Path, help="folder for the results; default: sentibench/MODEL")
+    made.add_argument("--tasks", nargs="+", choices=[*LABELS, *TUPLE_TASKS], default=TASKS, metavar="TASK")
+    made.add_argument("--split", choices=("validation", "test"), default="test")
+    made.add_argument("--shots", type=int, default=4, help="demonstrations (4)")
+    made.add_argument("--seeds", type=int, nargs="+", default=[42], help="draws of demonstrations (42)")
+    made.add_argument("--demonstrations", choices=("shared", "per_record"), default="shared")
+    made.add_argument(
+        "--label-limit", type=int, default=0, help="records of a label task, classes in their shares; 0: all"
+    )
+    made.add_argument("--tuple-limit", type=int, default=0, help="records of a tuple task; 0: all")
+    made.add_argument("--calibrate", type=int, default=0, metavar="N", help="by N unlabelled training texts (0: not)")
+    made.add_argument("--schema", action="store_true", help="constrain tuples to the task's JSON schema")
+    made.add_argument("--max-new-tokens", type=int, default=512, help="of the answer to a tuple task (512)")
+    made.add_argument(
+        "--max-prompt-tokens", type=int, default=8000, help="longer prompts count as empty outputs (8000)"
+    )
+    made.add_argument("--format", choices=("transcript", "chat"), default="transcript", help="how prompts are written")
+    made.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    made.add_argument("--server", default="", help="address of an OpenAI-compatible server")
+    return made
+
+
+@contextmanager
+def opened(chosen: argparse.Namespace, params: Params, cache_root: Path) -> Iterator[CachedTeacher]:
+    """The model that is tested, asked through the generation cache."""
+    with closing(Cache(cache_path(cache_root))) as cache:
+        if chosen.server:
+            from sentidistill.teacher.openai import ServerEngine
+
+            settings = params.runtime.server.model_copy(update={"base_url": chosen.server})
+            identity = records.content_id("server", chosen.server, chosen.model)
+            reader = Reader(identity, "chat", chosen.max_prompt_tokens, messages_only=True)
+            open_engine = partial(
+                ServerEngine,
+                settings,
+                chosen.model,
+                api="chat",
+                extra_body=params.teacher.extra_body,
+                concurrency=params.runtime.concurrency,
+            )
+        else:
+            folder = known_folder(Path(chosen.model), cache_root)
+            tokenizer = models.load_tokenizer(folder, Path())
+            reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, tokenizer)
+            open_engine = partial(local_engine, folder, chosen.engine, params)
+        yield CachedTeacher(reader, open_engine, cache, params.runtime.cache)
+
+
+def known_folder(model: Path, cache_root: Path) -> Path:
+    """A folder that stands for the model and tells it from any other by the hashes of its files."""
+    if (model / models.ORIGIN).exists():
+        return model
+    out = cache_root / "tested" / records.content_id(str(model.resolve()))
+    source = PathModel(source="path", path=str(model.resolve()))
+    models.prepare(source, out, cache_root / "downloads", cache_root.parent)
+    return out
+
+
+def local_engine(folder: Path, engine: str, params: Params):
+    runtime = params.runtime
+    if engine == "vllm":
+        from sentidistill.teacher.vllm import VLLMEngine
+
+        options = {"dtype": runtime.dtype, "concurrency": runtime.concurrency, "options": runtime.vllm}
+        return VLLMEngine(models.locate(folder, Path()), **options)
+    from sentidistill.teacher.transformers import TransformersEngine
+
+    return TransformersEngine(
+        models.load_causal_lm(folder, Path(), runtime),
+        models.load_tokenizer(folder, Path()),
+        rows_per_batch=runtime.concurrency,
+        batch_tokens=runtime.batch_tokens,
+    )
+
+
+def means(metrics: dict[str, dict]) -> dict[str, float]:
+    """Mean of the main scores by group, and over all twelve tasks, where all tasks of it were run."""
+    groups = {**GROUPS, "all": tuple(TASKS)}
+    return {
+        name: round(float(np.mean([metrics[task]["main"] for task in tasks])), 2)
+        for name, tasks in groups.items()
+        if set(tasks) <= set(metrics)
+    }
+
+
+def table(name: str, metrics: dict[str, dict], group_means: dict[str, float]) -> Table:
+    shown = Table(
+        Column("task", no_wrap=True), "records", "F1", "95 %", "±", "empty", "invalid", "salvaged", "cut", title=name
+    )
+    for task, row in metrics.items():
+        deviation = "" if row["deviation"] is None else f"{row['deviation']:.1f}"
+        counts = [str(row.get(kind, "")) for kind in ("empty", "invalid", "salvaged", "cut")]
+        shown.add_row(
+            task,
+            str(row["records"]),
+            f"{row['main']:.1f}",
+            f"{row['low']:.1f} to {row['high']:.1f}",
+            deviation,
+            *counts,
+        )
+    shown.add_section()
+    for group, mean in group_means.items():
+        shown.add_row(f"mean, {group.replace('_', '-')}", "", f"{mean:.1f}")
+    return shown
+
+
+def run(chosen: argparse.Namespace) -> None:
+    params = config.load()
+    settings = suite.Settings(
+        shots=chosen.shots,
+        seeds=tuple(chosen.seeds),
+        demonstrations=chosen.demonstrations,
+        label_limit=chosen.label_limit,
+        tuple_limit=chosen.tuple_limit,
+        calibration_texts=chosen.calibrate,
+        with_schema=chosen.schema,
+        max_new_tokens=chosen.max_new_tokens,
+    )
+    data = {
+        task: {split: sentibench.load(chosen.data, task, split) for split in ("train", chosen.split)}
+        for task in chosen.tasks
+    }
+    name = Path(chosen.model).name
+    out = chosen.out or Path("sentibench", name)
+    if chosen.model == BASELINES:
+        for kind in baselines.KINDS:
+            found = {
+                task: baselines.outcomes(kind, task, data[task][chosen.split], data[task]["train"], settings)
+                for task in chosen.tasks
+                if task in LABELS
+            }
+            report(kind, out / kind, found, data, chosen.split, settings)
+        return
+    found = {}
+    with opened(chosen, params, stage.cache_root()) as model:
+        for task in chosen.tasks:
+            found[task] = suite.evaluate(model, name, task, data[task][chosen.split], data[task]["train"], settings)
+    report(name, out, found, data, chosen.split, settings)
+
+
+def report(
+    name: str, out: Path, found: dict[str, list[suite.Outcome]], data: dict, split: str, settings: suite.Settings
+) -> None:
+    """Write predictions and metrics, and show the scores."""
+    metrics = {
+        task: suite.scores(task, data[task][split], rows, settings.bootstrap_samples) for task, rows in found.items()
+    }
+    for task, rows in found.items():
+        records.write_jsonl(out / "predictions" / f"{task}.jsonl", rows)
+    group_means = means(metrics)
+    records.write_json(out / "metrics.json", {"split": split, "mean": group_means, **metrics})
+    stage.console().print(table(name, metrics, group_means))
+
+
+def main(*arguments: str) -> None:
+    chosen = options().parse_args(arguments)
+    if chosen.model != BASELINES and not chosen.server and not Path(chosen.model).is_dir():
+        raise SentiDistillError(f"{chosen.model}: no such folder; for a model at a server give its address by --server")
+    run(chosen)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,51 @@
+"""What a model has to beat on the label tasks: the commonest label, and a linear model of the training texts."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sentidistill.benchmark.questions import limited, text_of
+from sentidistill.benchmark.sentibench import gold_label
+from sentidistill.benchmark.suite import Outcome, Settings
+
+KINDS = ("majority", "tfidf")
+
+
+def outcomes(kind: str, task: str, records: Sequence[dict], train: Sequence[dict], settings: Settings) -> list[Outcome]:
+    """What the baseline predicts for the records that a model is tested on."""
+    places = limited(task, records, settings.label_limit, seed=0)
+    texts = [text_of(task, records[place]) for place in places]
+    predicted = majority(texts, train) if kind == "majority" else tfidf(task, texts, train)
+    return [
+        Outcome(
+            task=task,
+            record=place,
+            seed=0,
+            text=text,
+            gold=gold_label(records[place]),
+            output=label,
+            right=label == gold_label(records[place]),
+            finish_reason="choice",
+            shown=[],
+            scores=[],
+        )
+        for place, text, label in zip(places, texts, predicted)
+    ]
+
+
+def majority(texts: Sequence[str], train: Sequence[dict]) -> list[str]:
+    (commonest, _), *_ = Counter(gold_label(record) for record in train).most_common(1)
+    return [commonest] * len(texts)
+
+
+def tfidf(task: str, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
+    """TF-IDF of words and pairs, and logistic regression with classes weighed alike; it sees all training records."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+        LogisticRegression(class_weight="balanced", max_iter=2000),
+    )
+    model.fit([text_of(task, record) for record in train], [gold_label(record) for record in train])
+    return model.predict(list(texts)).tolist()

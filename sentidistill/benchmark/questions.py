@@ -1,0 +1,173 @@
+"""How the tasks of SentiBench are put to a model: wording, demonstrations, and the form of the answer."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from sentidistill.benchmark.sentibench import LABELS, gold_label
+from sentidistill.benchmark.tuples import NULL, POLARITIES, category, tidy
+from sentidistill.prompts import Prompt
+from sentidistill.samples import prompt
+
+Demonstrations = Literal["shared", "per_record"]
+
+_WORDING: dict[str, dict[str, str]] = yaml.safe_load(
+    files("sentidistill.benchmark").joinpath("wording.yaml").read_text(encoding="utf-8")
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One record as it is asked. `shown` are places in the training records; `choices` is empty for tuple tasks."""
+
+    record: int
+    prompt: Prompt
+    choices: tuple[str, ...]
+    shown: tuple[int, ...]
+
+
+def text_of(task: str, record: dict) -> str:
+    return f"{record['sentence']}\nTarget: {record['target']}" if task == "pstance" else record["sentence"]
+
+
+def answer_of(task: str, record: dict) -> str:
+    """The right answer, as demonstrations show it."""
+    if task in LABELS:
+        return gold_label(record)
+    return json.dumps(_objects(task, record), ensure_ascii=False)
+
+
+def _objects(task: str, record: dict) -> list[dict[str, str]]:
+    if task == "atsa_rest16":
+        found = [
+            {"aspect_term": tidy(one["target"]), "sentiment": one["polarity"]}
+            for one in record["aspects"]
+            if one["target"] != NULL
+        ]
+    elif task == "acsa_rest16":
+        found = [
+            {"aspect_category": category(one["category"]), "sentiment": one["polarity"]} for one in record["aspects"]
+        ]
+    elif task == "asqp_rest16":
+        found = [
+            {
+                "aspect_term": tidy(one["aspect"]),
+                "aspect_category": category(one["category"]),
+                "opinion": tidy(one["opinion"]),
+                "sentiment": one["sentiment"],
+            }
+            for one in record["quards"]
+        ]
+    else:
+        found = [
+            {
+                "holder": " AND ".join(one["Source"][0]) or NULL,
+                "target": " AND ".join(one["Target"][0]) or NULL,
+                "sentiment_expression": " AND ".join(one["Polar_expression"][0]),
+                "sentiment_polarity": one["Polarity"].lower(),
+            }
+            for one in record["opinions"]
+        ]
+    # Each once: the data repeat some, and a model would learn to repeat itself.
+    return [one for place, one in enumerate(found) if one not in found[:place]]
+
+
+def categories(task: str, train: Sequence[dict]) -> list[str]:
+    """The categories that the training records use."""
+    key = {"acsa_rest16": "aspects", "asqp_rest16": "quards"}[task]
+    return sorted({category(one["category"]) for record in train for one in record[key]})
+
+
+def instruction(task: str, train: Sequence[dict]) -> str:
+    text = _WORDING[task]["text"]
+    if task in LABELS:
+        return f"{text} Answer with one of: {', '.join(LABELS[task])}."
+    return text.replace("{categories}", ", ".join(categories(task, train))) if "{categories}" in text else text
+
+
+def schema(task: str, train: Sequence[dict]) -> dict[str, Any]:
+    """JSON schema of the answers to a tuple task."""
+    text = {"type": "string", "maxLength": 80}
+    polarity = {"type": "string", "enum": list(POLARITIES)}
+    keys: dict[str, Any] = {
+        "atsa_rest16": {"aspect_term": text, "sentiment": polarity},
+        "acsa_rest16": {"aspect_category": None, "sentiment": polarity},
+        "asqp_rest16": {"aspect_term": text, "aspect_category": None, "opinion": text, "sentiment": polarity},
+        "opener": {
+            "holder": text,
+            "target": text,
+            "sentiment_expression": text,
+            "sentiment_polarity": {"type": "string", "enum": ["positive", "negative"]},
+        },
+    }[task]
+    if "aspect_category" in keys:
+        keys["aspect_category"] = {"type": "string", "enum": categories(task, train)}
+    entry = {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
+    return {"type": "array", "items": entry, "maxItems": 12}
+
+
+def questions(
+    task: str,
+    records: Sequence[dict],
+    train: Sequence[dict],
+    *,
+    shots: int,
+    demonstrations: Demonstrations,
+    max_chars: int,
+    seed: int,
+) -> list[Question]:
+    """Every record with `shots` training records as demonstrations.
+
+    They are drawn by a generator of their own for each seed and task ("shared"), or for each record, too
+    ("per_record"), among training texts of at most `max_chars` characters other than the record's own text. Labels
+    take turns, in random order. Shared ones let a model compute the beginning of all prompts once.
+    """
+    by_label: dict[str, list[int]] = {}
+    for place, record in enumerate(train):
+        if len(record["sentence"]) <= max_chars:
+            by_label.setdefault(gold_label(record) if task in LABELS else "", []).append(place)
+    fixed = "" if demonstrations == "per_record" else "shared"
+    asked_texts = {record["sentence"] for record in records} if fixed else set()
+    shared = _drawn(by_label, train, shots, asked_texts, (seed, task, fixed)) if fixed else ()
+    text, cue = instruction(task, train), _WORDING[task]["cue"]
+    found = []
+    for number, record in enumerate(records):
+        shown = shared or _drawn(by_label, train, shots, {record["sentence"]}, (seed, task, text_of(task, record)))
+        pairs = [(text_of(task, train[place]), answer_of(task, train[place])) for place in shown]
+        found.append(Question(number, prompt(text, cue, text_of(task, record), pairs), LABELS.get(task, ()), shown))
+    return found
+
+
+def _drawn(
+    by_label: dict[str, list[int]], train: Sequence[dict], shots: int, forbidden: set[str], key: tuple
+) -> tuple[int, ...]:
+    random = np.random.default_rng(list(hashlib.sha256(repr(key).encode()).digest()))
+    turns = []
+    for label in random.permutation(sorted(by_label)):
+        places = [place for place in random.permutation(by_label[label]) if train[place]["sentence"] not in forbidden]
+        turns += [(turn, len(turns), int(place)) for turn, place in enumerate(places[:shots])]
+    chosen = [place for _, _, place in sorted(turns)[:shots]]
+    return tuple(int(place) for place in random.permutation(chosen))
+
+
+def limited(task: str, records: Sequence[dict], limit: int, seed: int) -> list[int]:
+    """Places of at most `limit` records (0: all), drawn by the hash of their content; classes keep their shares."""
+    if not limit or limit >= len(records):
+        return list(range(len(records)))
+    groups: dict[str, list[tuple[bytes, int]]] = {}
+    for place, record in enumerate(records):
+        key = hashlib.sha256(f"{seed} {text_of(task, record)} {place}".encode()).digest()
+        groups.setdefault(gold_label(record) if task in LABELS else "", []).append((key, place))
+    # The n-th of m records of a class comes at (n + 1/2) / m, so that any beginning has the shares of the whole.
+    order = [
+        ((rank + 0.5) / len(group), label, place)
+        for label, group in sorted(groups.items())
+        for rank, (_, place) in enumerate(sorted(group))
+    ]
+    return sorted(place for _, _, place in sorted(order)[:limit])

@@ -1,0 +1,247 @@
+"""SentiBench from questions to figures: demonstrations, limits, intervals, and the command on a small made-up copy."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentidistill.benchmark import suite
+from sentidistill.benchmark.metrics import score
+from sentidistill.benchmark.questions import answer_of, limited, questions, schema
+from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS, path_of
+from sentidistill.benchmark.suite import Outcome
+from tests.local_server import running
+from tests.project import ROOT, environment
+from tests.test_sentibench_scores import RECORDS
+
+DRAW = {"shots": 4, "max_chars": 200, "seed": 1}
+
+
+def labelled(task: str, number: int, text: str = "text") -> list[dict]:
+    """Records of a label task, of every label one after the other."""
+    labels = LABELS[task]
+    return [
+        {"sentence": f"{text} number {n} of many", "label": labels[n % len(labels)], "target": "Somebody"}
+        for n in range(number)
+    ]
+
+
+def records_of(task: str, number: int, text: str = "text") -> list[dict]:
+    if task in LABELS:
+        return labelled(task, number, text)
+    rows = RECORDS[task]
+    return [
+        {**rows[n % len(rows)], "ID": f"{text}{n}", "sentence": f"{rows[n % len(rows)]['sentence']} {text} {n}"}
+        for n in range(number)
+    ]
+
+
+@pytest.mark.parametrize("demonstrations", ["shared", "per_record"])
+@pytest.mark.parametrize("task", [*LABELS, *TUPLE_TASKS])
+def test_demonstrations_are_never_the_records_own_text_and_the_same_again(task, demonstrations):
+    train = records_of(task, 30)
+    records = records_of(task, 12)  # their texts are all among the training texts, too
+    found = questions(task, records, train, demonstrations=demonstrations, **DRAW)
+    assert found == questions(task, records, train, demonstrations=demonstrations, **DRAW)
+    assert found != questions(task, records, train, demonstrations=demonstrations, **{**DRAW, "seed": 2})
+    for question, record in zip(found, records):
+        assert len(question.shown) == len(question.prompt.demonstrations) == 4
+        assert record["sentence"] not in [train[place]["sentence"] for place in question.shown]
+        for place, (_, answer) in zip(question.shown, question.prompt.demonstrations):
+            assert answer == answer_of(task, train[place])
+    draws = {question.shown for question in found}
+    assert len(draws) == 1 if demonstrations == "shared" else len(draws) > 6
+
+
+def test_labels_take_turns_in_demonstrations():
+    train = labelled("twitter", 3) + [{"sentence": f"more {n}", "label": "neutral"} for n in range(50)]
+    shown = [
+        Counter(answer for _, answer in one.prompt.demonstrations)
+        for one in questions("twitter", labelled("twitter", 9, "new"), train, demonstrations="per_record", **DRAW)
+    ]
+    assert all(set(one) == set(LABELS["twitter"]) for one in shown)
+
+
+def test_a_record_keeps_its_demonstrations_whatever_stands_beside_it():
+    train, records = labelled("sst2", 40), labelled("sst2", 10, "new")
+    alone = questions("sst2", records[7:8], train, demonstrations="per_record", **DRAW)[0]
+    assert questions("sst2", records, train, demonstrations="per_record", **DRAW)[7].prompt == alone.prompt
+
+
+def test_long_training_texts_are_not_shown():
+    train = [{"sentence": "short", "label": "positive"}, {"sentence": "long " * 100, "label": "negative"}]
+    (question,) = questions("imdb", labelled("imdb", 1), train, demonstrations="shared", **DRAW)
+    assert [text for text, _ in question.prompt.demonstrations] == ["Text: short"]
+
+
+def test_the_target_of_a_stance_is_part_of_the_text():
+    (question,) = questions(
+        "pstance", labelled("pstance", 1), labelled("pstance", 8, "t"), demonstrations="shared", **DRAW
+    )
+    assert question.prompt.input.endswith("Target: Somebody")
+    assert all("Target: Somebody" in text for text, _ in question.prompt.demonstrations)
+
+
+@pytest.mark.parametrize("task", TUPLE_TASKS)
+def test_right_answers_obey_the_schema_and_score_in_full(task):
+    import jsonschema
+
+    records = RECORDS[task]
+    for record in records:
+        answer = json.loads(answer_of(task, record))
+        jsonschema.validate(answer, schema(task, records))
+        assert len(answer) == len({json.dumps(one) for one in answer}), "nothing is repeated"
+    assert score(task, records, [answer_of(task, record) for record in records])["f1"] == 100
+
+
+def test_a_limit_keeps_the_shares_of_the_classes_and_grows_by_adding():
+    records = [{"sentence": f"r {n}", "label": "negative" if n % 4 else "positive"} for n in range(400)]
+    some, more = limited("sst2", records, 40, seed=0), limited("sst2", records, 80, seed=0)
+    assert Counter(records[place]["label"] for place in some) == {"negative": 30, "positive": 10}
+    assert set(some) < set(more)
+    assert limited("sst2", records, 0, seed=0) == limited("sst2", records, 1000, seed=0) == list(range(400))
+
+
+def outcome(task: str, record: int, gold: str, output: str, seed: int = 1) -> Outcome:
+    return Outcome(
+        task=task,
+        record=record,
+        seed=seed,
+        text="",
+        gold=gold,
+        output=output,
+        right=gold == output,
+        finish_reason="choice",
+        shown=[],
+        scores=[],
+    )
+
+
+def test_intervals_hold_the_score_and_shrink_with_the_records():
+    random = np.random.default_rng(0)
+    widths = []
+    for number in (60, 600):
+        records = labelled("sst2", number)
+        rows = [
+            outcome("sst2", n, record["label"], record["label"] if random.random() < 0.7 else "negative")
+            for n, record in enumerate(records)
+        ]
+        found = suite.scores("sst2", records, rows, samples=500)
+        assert found["low"] < found["main"] < found["high"]
+        assert found["main"] == pytest.approx(
+            score("sst2", records, [row.output for row in rows])["macro_f1"], abs=0.01
+        )
+        widths.append(found["high"] - found["low"])
+    assert widths[1] < widths[0] / 2
+
+
+def test_the_interval_of_tuples_is_that_of_their_sums():
+    records = records_of("asqp_rest16", 40)
+    rows = [
+        outcome("asqp_rest16", n, "", answer_of("asqp_rest16", record) if n % 3 else "[]")
+        for n, record in enumerate(records)
+    ]
+    found = suite.scores("asqp_rest16", records, rows, samples=300)
+    assert found["low"] < found["main"] < found["high"]
+    assert found["precision"] == 100
+
+
+def test_seeds_give_a_mean_and_a_deviation():
+    records = labelled("sst2", 20)
+    rows = [outcome("sst2", n, one["label"], one["label"], seed=1) for n, one in enumerate(records)]
+    rows += [outcome("sst2", n, one["label"], "negative", seed=2) for n, one in enumerate(records)]
+    found = suite.scores("sst2", records, rows, samples=100)
+    assert found["main"] == pytest.approx((100 + 100 / 3) / 2, abs=0.01)
+    assert found["deviation"] == pytest.approx((100 - 100 / 3) / np.sqrt(2), abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A made-up copy of some data sets."""
+    root = tmp_path_factory.mktemp("datasets")
+    for task in ("twitter", "pstance", "atsa_rest16", "opener"):
+        for split, number in (("train", 24), ("test", 12)):
+            path = path_of(root, task, split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(records_of(task, number, split)), encoding="utf-8-sig")
+    return root
+
+
+def benchmark(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    result = subprocess.run(
+        [sys.executable, "-m", "sentidistill.benchmark", *arguments],
+        cwd=folder,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def test_the_command_tests_a_model_folder_and_writes_every_outcome(tiny_models, copy, tmp_path):
+    tasks = ["twitter", "pstance", "atsa_rest16", "opener"]
+    arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", *tasks, "--max-new-tokens", "8"]
+    arguments += ["--label-limit", "9", "--seeds", "1", "2", "--calibrate", "6"]
+    shown = benchmark(tmp_path, *arguments)
+    metrics = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())
+    assert set(metrics) == {"split", "mean", *tasks}
+    assert (metrics["twitter"]["records"], metrics["opener"]["records"], metrics["twitter"]["seeds"]) == (9, 12, 2)
+    for task in tasks:
+        assert task in shown.stdout
+        rows = [json.loads(line) for line in (tmp_path / f"sentibench/student/predictions/{task}.jsonl").open()]
+        assert len(rows) == 2 * metrics[task]["records"]
+        assert all(len(row["shown"]) == 4 for row in rows)
+    again = benchmark(tmp_path, *arguments)
+    assert again.stdout == shown.stdout
+    assert "0.0/s" in again.stderr, "all answers are cached"
+
+
+def test_constrained_tuples_can_all_be_read(tiny_models, copy, tmp_path):
+    arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", "atsa_rest16", "--schema"]
+    benchmark(tmp_path, *arguments, "--max-new-tokens", "60")
+    metrics = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())["atsa_rest16"]
+    rows = [json.loads(line) for line in (tmp_path / "sentibench/student/predictions/atsa_rest16.jsonl").open()]
+    assert metrics["invalid"] == sum(row["finish_reason"] == "length" and not row["output"].count("}") for row in rows)
+
+
+def test_the_command_tests_a_model_behind_a_server(copy, tmp_path):
+    with running() as server:
+        arguments = ["large", "--server", server.url, "--data", str(copy), "--tasks", "twitter", "opener"]
+        benchmark(tmp_path, *arguments)
+        assert len(server.calls) == 24
+    assert set(json.loads((tmp_path / "sentibench/large/metrics.json").read_text())) == {
+        "split",
+        "mean",
+        "twitter",
+        "opener",
+    }
+
+
+def test_baselines_are_tested_on_the_same_records(copy, tmp_path):
+    benchmark(tmp_path, "baselines", "--data", str(copy), "--tasks", "twitter", "opener", "--label-limit", "9")
+    majority, tfidf = (
+        json.loads((tmp_path / f"sentibench/baselines/{kind}/metrics.json").read_text())
+        for kind in ("majority", "tfidf")
+    )
+    assert set(majority) == {"split", "mean", "twitter"}, "there are none for tuples"
+    assert majority["twitter"]["main"] == pytest.approx(100 / 6, abs=0.01)
+    assert majority["twitter"]["records"] == tfidf["twitter"]["records"] == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no/such/model", "--data", "x"], "no/such/model: no such folder"),
+        (["baselines", "--data", "x"], "x/sc/imdb/train.json is missing"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, arguments, message):
+    result = benchmark(tmp_path, *arguments, check=False)
+    assert result.returncode == 1
+    assert message in result.stderr
