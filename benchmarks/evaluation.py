@@ -1,0 +1,79 @@
+"""Records of a label task per second: ours, the bare batched forward pass, and one prompt after the other.
+
+    python -m benchmarks.evaluation DATA [MODEL_FOLDER]     DATA: a copy of SentiBench; default: models/student_base
+
+The same prompts, with shared demonstrations, in one run, in turn. "Loop" asks `generate` for two tokens of one prompt at
+a time, as the papers' evaluator does. "Bare" is one forward pass over padded batches of whole prompts. "Ours" is what
+`python -m sentidistill.benchmark` does, with an empty cache.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sentidistill import config, models, shared_prefix
+from sentidistill.benchmark import sentibench
+from sentidistill.benchmark.questions import limited, questions
+from sentidistill.teacher.base import Reader, Request
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.transformers import TransformersEngine
+
+TASKS = ("twitter", "tweeteval", "intimacy")
+RECORDS, ROUNDS, BATCH = 96, 3, 16
+
+
+def measure(task: str, data: Path, folder: Path) -> None:
+    import torch
+
+    runtime = config.load().runtime
+    model, tokenizer = models.load_causal_lm(folder, Path(), runtime), models.load_tokenizer(folder, Path())
+    records, train = (sentibench.load(data, task, split) for split in ("test", "train"))
+    chosen = [records[place] for place in limited(task, records, RECORDS, seed=0)]
+    asked = questions(task, chosen, train, shots=4, demonstrations="shared", max_chars=600, seed=42)
+    requests = [Request(one.prompt, choices=one.choices) for one in asked]
+    reader = Reader("benchmark", "transcript", 8000, tokenizer)
+    ids = sorted((reader.job(request).prompt_ids for request in requests), key=len)
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=runtime.concurrency, batch_tokens=runtime.batch_tokens)
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            teacher = CachedTeacher(reader, lambda: engine, Cache(Path(name, "cache")))
+            assert all(answer.error is None for answer in teacher.generate(requests, "ours"))
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for start in range(0, len(ids), BATCH):
+                own, mask, positions = shared_prefix.own_parts(ids[start : start + BATCH], 0, 0, model.device)
+                model(input_ids=own, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
+
+    def loop() -> None:
+        with torch.inference_mode():
+            for row in ids:
+                model.generate(torch.tensor([row]), max_new_tokens=2, do_sample=False, pad_token_id=0)
+
+    calls = {"ours": ours, "bare": bare, "loop": loop}
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    ours()
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            rates[name].append(len(ids) / (time.perf_counter() - started))
+    shown = ", ".join(f"{name} {statistics.median(values):.1f}" for name, values in rates.items())
+    tokens = sum(map(len, ids)) / len(ids)
+    print(f"{task}, {folder}, {len(ids)} prompts of {tokens:.0f} tokens: {shown} records/s")
+    for other in ("bare", "loop"):
+        ratios = sorted(one / two for one, two in zip(rates["ours"], rates[other]))
+        print(f"  ours to {other}: {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+
+
+def main(data: str, folder: str = "models/student_base") -> None:
+    for task in TASKS:
+        measure(task, Path(data), Path(folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

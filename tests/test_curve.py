@@ -1,0 +1,72 @@
+"""`make curve`: the runs that it asks for, and the table that comes of them."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from sentidistill.curve import Run, by_point, markdown, runs, summary
+
+
+def row(run: Run, score: float) -> dict:
+    """A row as dvc.api.exp_show gives it."""
+    return {
+        "Experiment": run.name,
+        "kept": 1000 * run.rate,
+        "kept_tokens": 50_000 * run.rate,
+        "mean.macro_f1": score,
+        "mean.macro_f1_low": score - 2,
+        "mean.macro_f1_high": score + 2,
+    }
+
+
+def test_every_rate_has_both_strategies_and_two_seeds_and_the_whole_pool_is_there():
+    found = pd.DataFrame([vars(run) for run in runs()])
+    assert len({run.name for run in runs()}) == len(runs())
+    part = found[found["rate"] < 1].groupby(["rate", "strategy"])["seed"].nunique()
+    assert part.index.to_list() == [(rate, name) for rate in (0.1, 0.25, 0.5) for name in ("random", "soft")]
+    assert (part >= 2).all()
+    assert (found["rate"] == 1).sum() >= 1
+
+
+def test_the_seeds_of_a_point_are_put_together_and_what_is_not_done_is_left_out():
+    done = [row(run, 50 + 10 * run.rate + run.seed) for run in runs() if run.rate in (0.1, 1.0)]
+    points = by_point(summary([*done, {"Experiment": None, "kept": 1}]))
+    assert points["strategy"].to_list() == ["random", "soft", "all"]
+    first = points.iloc[0]
+    assert (first["seeds"], first["kept"], first["mean"], first["least"], first["most"]) == (2, 100, 52.5, 52, 53)
+    lines = markdown(points).splitlines()
+    assert len(lines) == 2 + 3
+    assert lines[-1].startswith("| 100 % | all | 1000 | 2 | 61.5 | 61.0 to 62.0 |")
+
+
+def test_a_run_goes_through_the_queue_into_the_table_and_the_figure(project):
+    run = Run("soft", 0.25, 1)
+    project.run(*run.command())
+    project.run("python", "-m", "sentidistill.curve", "wait")
+    shown = project.run("python", "-m", "sentidistill.curve", "table").stdout
+    try:
+        table = pd.read_csv(project.folder / "plots/curve.csv")
+        (one,) = table.to_dict("records")
+        assert (one["strategy"], one["rate"], one["seed"]) == ("soft", 0.25, 1)
+        samples = project.json("metrics/select_samples.json")["samples"]
+        assert one["kept"] == pytest.approx(0.25 * samples, abs=1)
+        assert one["low"] <= one["macro_f1"] <= one["high"]
+        assert f"| 25 % | soft | {one['kept']} | 1 | {one['macro_f1']:.1f} |" in shown
+        assert (project.folder / "plots/curve.png").stat().st_size > 1000
+    finally:
+        for name in ("curve.csv", "curve.png"):
+            (project.folder / "plots" / name).unlink(missing_ok=True)
+
+
+def test_a_pipeline_that_is_not_up_to_date_is_refused(project):
+    path = project.folder / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("learning_rate: ", "learning_rate: 1"))
+    try:
+        result = project.run("python", "-m", "sentidistill.curve", "queue", check=False)
+    finally:
+        path.write_text(before)
+    assert result.returncode == 1
+    assert "run `make repro`" in result.stderr
+    assert json.loads(project.run("dvc", "status", "--json").stdout) == {}
