@@ -2,9 +2,9 @@
 
     python -m benchmarks.evaluation DATA [MODEL_FOLDER]     DATA: a copy of SentiBench; default: models/student_base
 
-The same prompts, with shared demonstrations, in one run, in turn. "Loop" asks `generate` for two tokens of one prompt at
-a time, as the papers' evaluator does. "Bare" is one forward pass over padded batches of whole prompts. "Ours" is what
-`python -m sentidistill.benchmark` does, with an empty cache.
+The same prompts, with shared demonstrations, in one run, in turn. "Loop" asks `generate` for two tokens of one prompt
+at a time, as the papers' evaluator does. "Bare" is one forward pass over padded batches of whole prompts. "Ours" is
+what `python -m sentidistill.benchmark` does, with an empty cache.
 """
 
 import statistics
