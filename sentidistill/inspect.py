@@ -4,13 +4,15 @@
     python -m sentidistill.inspect instructions   [--cluster 3] [--family scoring]
     python -m sentidistill.inspect demonstrations [--cluster 3] [--family scoring] [--status agreed|not-agreed]
     python -m sentidistill.inspect calls STAGE    [--status parsed|repaired|failed] [--fault number_of_labels]
+    python -m sentidistill.inspect predictions MODEL [--task tweet] [--wrong]
 
-Each shows the first rows that fit, 20 by default; `--limit 0` shows all.
+MODEL is one that the pipeline has tested (student_base, student, teacher), or one of `python -m
+sentidistill.benchmark`. Each shows the first rows that fit, 20 by default; `--limit 0` shows all.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +20,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from sentidistill import records, stage
+from sentidistill.benchmark.predictions import Prediction
+from sentidistill.benchmark.suite import Outcome
+from sentidistill.benchmark.tasks import Example
 from sentidistill.calls import CALLING_STAGES, Call
 from sentidistill.instructions import Demonstration, Instruction, TaskDefinition
 from sentidistill.perspectives import Perspective
@@ -100,6 +105,34 @@ def calls(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def predictions(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
+    tested = Path("sentibench", chosen.model, "predictions")
+    rows = outcomes(tested) if tested.is_dir() else of_pipeline(chosen.model)
+    return ["task", "text", "right answer", "prediction"], [
+        [task, text, gold, predicted]
+        for task, text, gold, predicted, right in rows
+        if chosen.task in (None, task) and not (chosen.wrong and right)
+    ]
+
+
+def of_pipeline(model: str) -> Iterator[tuple[str, str, str, str, bool]]:
+    """(task, text, gold, prediction, whether it is right) of every record that the stage `evaluate` tested."""
+    split = records.read_json(f"metrics/evaluate/{model}.json")["split"]
+    texts: dict[str, dict[str, str]] = {}
+    for row in records.read_jsonl(DATA / "predictions" / f"{model}.jsonl", Prediction):
+        if row.task not in texts:
+            examples = records.read_jsonl(DATA / "benchmark" / row.task / f"{split}.jsonl", Example)
+            texts[row.task] = {example.id: example.text for example in examples}
+        yield row.task, texts[row.task][row.id], row.gold, row.predicted, row.gold == row.predicted
+
+
+def outcomes(folder: Path) -> Iterator[tuple[str, str, str, str, bool]]:
+    """The same of what `python -m sentidistill.benchmark` tested."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for row in records.read_jsonl(path, Outcome):
+            yield row.task, row.text, row.gold, row.output, row.right
+
+
 def show(columns: Iterable[str], rows: list[list[str]], limit: int, console: Console) -> None:
     table = Table(*columns, show_lines=True)
     shown = rows[:limit] if limit else rows
@@ -129,6 +162,11 @@ def parser() -> argparse.ArgumentParser:
     kind.add_argument("stage", choices=CALLING_STAGES)
     kind.add_argument("--status", choices=("parsed", "repaired", "failed"))
     kind.add_argument("--fault", help="a reason, as under 'lost' in the stage's metrics")
+    kind = kinds.add_parser("predictions")
+    kind.set_defaults(table=predictions)
+    kind.add_argument("model", help="such as student, or the name of a model's folder")
+    kind.add_argument("--task")
+    kind.add_argument("--wrong", action="store_true", help="only wrong ones")
     for kind in kinds.choices.values():
         kind.add_argument("--limit", type=int, default=20, help="rows to show; 0: all")
     return made

@@ -56,6 +56,16 @@ def test_failed_calls_are_shown_with_their_faults(project, inspect):
     assert fault in shown
 
 
+def test_wrong_predictions_of_the_pipeline_are_shown_with_their_texts(project, inspect):
+    texts = {row["id"]: row["text"] for row in rows(project, "benchmark/tweet/test")}
+    made = [row for row in rows(project, "predictions/student") if row["task"] == "tweet"]
+    wrong = [row for row in made if row["predicted"] != row["gold"]]
+    assert f"of {len(made)} rows" in inspect("predictions", "student", "--task", "tweet", "--limit", "1")
+    shown = inspect("predictions", "student", "--task", "tweet", "--wrong", "--limit", "0")
+    assert f"{len(wrong)} of {len(wrong)} rows" in shown
+    assert texts[wrong[0]["id"]].split()[0] in shown
+
+
 def test_a_stage_that_has_not_run_is_named(tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "sentidistill.inspect", "clusters"],

@@ -197,6 +197,10 @@ def test_the_command_tests_a_model_folder_and_writes_every_outcome(tiny_models, 
         rows = [json.loads(line) for line in (tmp_path / f"sentibench/student/predictions/{task}.jsonl").open()]
         assert len(rows) == 2 * metrics[task]["records"]
         assert all(len(row["shown"]) == 4 for row in rows)
+    wrong = [row for row in rows if not row["right"]]
+    command = [sys.executable, "-m", "sentidistill.inspect", "predictions", "student", "--task", task, "--wrong"]
+    looked = subprocess.run(command, cwd=tmp_path, env={**environment(), "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert f"of {len(wrong)} rows" in looked.stdout.decode()
     again = benchmark(tmp_path, *arguments)
     assert again.stdout == shown.stdout
     assert "0.0/s" in again.stderr, "all answers are cached"
