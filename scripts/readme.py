@@ -5,28 +5,32 @@ from pathlib import Path
 
 import yaml
 
+from sentidistill.pipeline import path_of, stages
+
 ROOT = Path(__file__).resolve().parent.parent
+ABOUT = {
+    "item": "teacher, student, embedder or proxy",
+    "item.model": "each model",
+    "item.task": "each task of the benchmark",
+}
 BEGIN, END = "<!-- generated from dvc.yaml by scripts/readme.py -->", "<!-- end of the generated part -->"
-
-
-def _paths(entries: list) -> list[str]:
-    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def generated(dvc_yaml: str) -> str:
     """The table of stages and a Mermaid graph of them, as Markdown."""
-    stages = yaml.safe_load(dvc_yaml)["stages"]
+    content = yaml.safe_load(dvc_yaml)
     rows, writer, reads = [], {}, {}
-    for name, stage in stages.items():
+    for one in stages(content, yaml.safe_load((ROOT / "params.yaml").read_text())):
+        writer |= dict.fromkeys([*one.outs, *one.metrics], one.template)
+        reads.setdefault(one.template, set()).update(one.deps)
+    for name, stage in content["stages"].items():
         body = stage.get("do", stage)
-        items = stage.get("foreach", [""])
-        outs = _paths([*body.get("outs", []), *body.get("metrics", [])])
-        for item in items:
-            writer |= {path.replace("${item}", item): name for path in outs}
-        reads[name] = {path.replace("${item}", item) for path in _paths(body["deps"]) for item in items}
-        shown = [path.replace("${item}", "*") for path in _paths(body.get("outs", []))]
-        about = body["desc"].replace("${item}", "each model" if name == "evaluate" else "teacher, student or embedder")
+        shown = [re.sub(r"\$\{[\w.]+\}", "*", path_of(entry)) for entry in body.get("outs", [])]
+        about = body["desc"]
+        for item, words in ABOUT.items():
+            about = about.replace(f"${{{item}}}", words)
         rows.append(f"| `{name}` | {about} | {', '.join(f'`{path}`' for path in shown)} |")
+    order = list(content["stages"])
     edges = sorted(
         {
             (origin, name)
@@ -35,7 +39,7 @@ def generated(dvc_yaml: str) -> str:
             for out, origin in writer.items()
             if origin != name and (out == path or out.startswith(f"{path}/") or path.startswith(f"{out}/"))
         },
-        key=lambda edge: (list(stages).index(edge[0]), list(stages).index(edge[1])),
+        key=lambda edge: (order.index(edge[0]), order.index(edge[1])),
     )
     lines = ["| stage | what it does | writes |", "|---|---|---|", *rows, "", "```mermaid", "flowchart TD"]
     lines += [f"    {origin} --> {name}" for origin, name in edges]

@@ -9,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sentidistill.errors import SentiDistillError
 
+# The tasks of SentiBench, and irony without the hashtags that give it away.
+SENTIBENCH = (
+    *("imdb", "yelp2", "sst2", "twitter"),
+    *("irony18", "irony18_stripped", "tweeteval", "pstance", "intimacy"),
+    *("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener"),
+)
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -79,6 +85,7 @@ class PrepareBenchmark(Section):
     per_label: Splits
     min_chars: Positive
     max_chars: Positive
+    sentibench: str | None
 
 
 class VaderTexts(Section):
@@ -243,6 +250,18 @@ class TrainStudent(Section):
     seed: int
 
 
+class SentiBench(Section):
+    shots: Count
+    seeds: list[int]
+    demonstrations: Literal["shared", "per_record"]
+    max_demonstration_chars: Positive
+    label_limit: Count
+    tuple_limit: Count
+    calibration_texts: Count
+    with_schema: bool
+    max_new_tokens: Positive
+
+
 class Evaluate(Section):
     tasks: list[str]
     split: Literal["validation", "test"]
@@ -251,6 +270,7 @@ class Evaluate(Section):
     calibration_texts: Positive
     bootstrap_samples: Positive
     seed: int
+    sentibench: SentiBench
 
 
 class Engines(Section):
@@ -323,8 +343,17 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        if unknown := sorted(set(self.evaluate.tasks) - set(self.prepare_benchmark.tasks)):
-            raise ValueError(f"evaluate.tasks names {unknown}, which prepare_benchmark.tasks does not define")
+        others = set(self.evaluate.tasks) - set(self.prepare_benchmark.tasks)
+        if unknown := sorted(others - set(SENTIBENCH)):
+            raise ValueError(
+                f"evaluate.tasks names {unknown}, which are neither in prepare_benchmark.tasks nor SentiBench's"
+            )
+        if others and not self.prepare_benchmark.sentibench:
+            raise ValueError(
+                f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data"
+            )
+        if len(others) == len(self.evaluate.tasks):
+            raise ValueError("evaluate.tasks has to name one of prepare_benchmark.tasks, for the headline")
         if self.prepare_benchmark.negative_below > self.prepare_benchmark.positive_above:
             raise ValueError("prepare_benchmark.negative_below lies above positive_above")
         if len(self.select_samples.budget) > 1:

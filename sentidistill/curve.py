@@ -71,9 +71,9 @@ def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
                 "seed": run.seed,
                 "kept": int(row["kept"]),
                 "kept_tokens": int(row["kept_tokens"]),
-                "macro_f1": row["mean.macro_f1"],
-                "low": row["mean.macro_f1_low"],
-                "high": row["mean.macro_f1_high"],
+                "macro_f1": row["macro_f1.student"],
+                "low": row["student.low"],
+                "high": row["student.high"],
             }
             for run, row in done
         ]

@@ -106,31 +106,27 @@ def calls(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
 
 
 def predictions(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
-    tested = Path("sentibench", chosen.model, "predictions")
-    rows = outcomes(tested) if tested.is_dir() else of_pipeline(chosen.model)
+    apart = Path("sentibench", chosen.model, "predictions")
+    folder = apart if apart.is_dir() else DATA / "predictions" / chosen.model
+    rows = [
+        row for path in sorted(folder.glob("*.jsonl")) if chosen.task in (None, path.stem) for row in outcomes(path)
+    ]
     return ["task", "text", "right answer", "prediction"], [
-        [task, text, gold, predicted]
-        for task, text, gold, predicted, right in rows
-        if chosen.task in (None, task) and not (chosen.wrong and right)
+        [task, text, gold, predicted] for task, text, gold, predicted, right in rows if not (chosen.wrong and right)
     ]
 
 
-def of_pipeline(model: str) -> Iterator[tuple[str, str, str, str, bool]]:
-    """(task, text, gold, prediction, whether it is right) of every record that the stage `evaluate` tested."""
-    split = records.read_json(f"metrics/evaluate/{model}.json")["split"]
-    texts: dict[str, dict[str, str]] = {}
-    for row in records.read_jsonl(DATA / "predictions" / f"{model}.jsonl", Prediction):
-        if row.task not in texts:
-            examples = records.read_jsonl(DATA / "benchmark" / row.task / f"{split}.jsonl", Example)
-            texts[row.task] = {example.id: example.text for example in examples}
-        yield row.task, texts[row.task][row.id], row.gold, row.predicted, row.gold == row.predicted
-
-
-def outcomes(folder: Path) -> Iterator[tuple[str, str, str, str, bool]]:
-    """The same of what `python -m sentidistill.benchmark` tested."""
-    for path in sorted(folder.glob("*.jsonl")):
+def outcomes(path: Path) -> Iterator[tuple[str, str, str, str, bool]]:
+    """(task, text, right answer, prediction, whether it is right) of every record that a model was tested on."""
+    if '"output"' in path.read_text(encoding="utf-8").partition("\n")[0]:
         for row in records.read_jsonl(path, Outcome):
             yield row.task, row.text, row.gold, row.output, row.right
+        return
+    split = records.read_json(Path("metrics/evaluate", path.parent.name, f"{path.stem}.json"))["split"]
+    examples = records.read_jsonl(DATA / "benchmark" / path.stem / f"{split}.jsonl", Example)
+    texts = {example.id: example.text for example in examples}
+    for row in records.read_jsonl(path, Prediction):
+        yield row.task, texts[row.id], row.gold, row.predicted, row.gold == row.predicted
 
 
 def show(columns: Iterable[str], rows: list[list[str]], limit: int, console: Console) -> None:

@@ -176,6 +176,8 @@ def define(
         "long_label": any(len(label.split()) > max_label_words for label in labels),
         "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
         "scale_without_direction": _scale_without_direction(definition.instruction),
+        "goes_in_circles": _goes_in_circles(definition.instruction),
+        "no_question": bool(form) and fuzz.ratio(definition.instruction.casefold(), form.casefold()) > 80,
         "no_format": not closed and not form,
         "no_keys": proposal.family == "structured" and not _distinct(_keys(f"{definition.instruction} {form}")),
     }
@@ -246,8 +248,8 @@ def _keys(form: str) -> list[str]:
 
 
 def _distinct(names: list[str]) -> bool:
-    """Whether there are names, and no two of them equal."""
-    return 0 < len(names) == len(set(names))
+    """Whether there are names, no two of them equal, and none that is a value."""
+    return 0 < len(names) == len(set(names)) and not {"true", "false", "null"} & set(names)
 
 
 def _same_meaning(a: str, b: str) -> bool:
@@ -263,6 +265,12 @@ def _scale_without_direction(instruction: str) -> bool:
     """Whether the two ends of a scale "from 1 (...) to 5 (...)" are described by the same words."""
     ends = re.search(r"from \d+ \(([^)]*)\) to \d+ \(([^)]*)\)", instruction, re.IGNORECASE)
     return bool(ends) and ends[1].casefold() == ends[2].casefold()
+
+
+def _goes_in_circles(instruction: str) -> bool:
+    """Whether two words follow each other three times: "is friendly, is friendly, is not friendly, is friendly"."""
+    words = re.findall(r"\w+", instruction.casefold())
+    return any(number >= 3 for number in Counter(itertools.pairwise(words)).values())
 
 
 def copied(text: str, sources: Sequence[str], limit: float) -> bool:

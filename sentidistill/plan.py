@@ -12,16 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
 from sentidistill import config, models, records, stage
+from sentidistill.benchmark.sentibench import TUPLE_TASKS
 from sentidistill.calls import CALLING_STAGES
 from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import Stage, stages
 from sentidistill.teacher.base import Reader, Request, Response
 from sentidistill.teacher.cache import Cache, Rate
 from sentidistill.teacher.cached import CachedTeacher
@@ -78,7 +79,7 @@ def _no_engine():
     raise AssertionError("a plan asks nothing")
 
 
-def real(name: str, role: Role, params: Params, cache: Cache) -> Work:
+def real(one: Stage, role: Role, params: Params, cache: Cache) -> Work:
     """What the stage would ask on its inputs as they are."""
     planners: list[_Planner] = []
 
@@ -88,9 +89,8 @@ def real(name: str, role: Role, params: Params, cache: Cache) -> Work:
         yield planners[0]
         raise _Stop
 
-    arguments = [role] if name.startswith("evaluate") else []
     try:
-        importlib.import_module(f"stages.{name.partition('@')[0]}").main(*arguments, open_model=planning)
+        importlib.import_module(f"stages.{one.template}").main(*one.cmd.split()[3:], open_model=planning)
     except _Stop:
         pass
     except SentiDistillError:
@@ -99,7 +99,7 @@ def real(name: str, role: Role, params: Params, cache: Cache) -> Work:
             raise
     (planner,) = planners
     return Work(
-        name,
+        one.name,
         planner.requests,
         planner.cached,
         planner.too_long,
@@ -109,7 +109,7 @@ def real(name: str, role: Role, params: Params, cache: Cache) -> Work:
     )
 
 
-def estimated(name: str, params: Params) -> Work:
+def estimated(one: Stage, params: Params) -> Work:
     """What the stage would ask, by the params: at most so much, where they set a limit.
 
     The number of clusters is taken to be `cluster_attributes.n_clusters`, whatever the method.
@@ -125,7 +125,13 @@ def estimated(name: str, params: Params) -> Work:
     pool = params.compose_prompts.prompts
     open_prompts = sum(number for family, number in pool.items() if family not in ("classification", "scoring"))
     benchmark, test = params.prepare_benchmark, params.evaluate
-    of_task = 3 * getattr(benchmark.per_label, test.split) + test.demonstration_draws * test.calibration_texts
+    tested = 3 * getattr(benchmark.per_label, test.split) + test.demonstration_draws * test.calibration_texts
+    answered = 0
+    if one.template == "evaluate" and (task := one.cmd.split()[4]) not in benchmark.tasks:
+        limits = test.sentibench
+        extraction = task in TUPLE_TASKS
+        tested = len(limits.seeds) * (limits.tuple_limit if extraction else limits.label_limit)
+        answered = tested * limits.max_new_tokens if extraction else 0
     requests, sampled, section = {
         "enumerate_attributes": (params.prepare_corpus.pool_sizes.enumeration, None, params.enumerate_attributes),
         "select_perspectives": (clusters, 0, None),
@@ -134,20 +140,20 @@ def estimated(name: str, params: Params) -> Work:
         "define_tasks": (proposals * params.propose_tasks.max_per_attribute, None, params.define_tasks),
         "write_demonstrations": (written, None, demonstrations),
         "collect_responses": (sum(pool.values()), open_prompts, params.collect_responses),
-    }.get(name, (len(test.tasks) * of_task, 0, None))
-    new = (requests if sampled is None else sampled) * (section.sampling.max_new_tokens if section else 0)
-    last = Path("metrics", f"{name}.json")
+    }.get(one.template, (tested, 0, None))
+    new = answered + (requests if sampled is None else sampled) * (section.sampling.max_new_tokens if section else 0)
+    last = Path("metrics", f"{one.name}.json")
     tokens = None
     if section and last.exists():
         figures = records.read_json(last)
         tokens = round(requests * figures["prompt_tokens"] / max(figures["calls"], 1))
-    return Work(name, requests, 0, 0, tokens, new, "params")
+    return Work(one.name, requests, 0, 0, tokens, new, "params")
 
 
 def priced(work: Work, rates: dict[str, Rate], params: Params) -> Work:
     """`work` with hours, at the pace of the last run of the stage or else of all stages, and money."""
     asked = work.requests - work.cached - work.too_long
-    own = [rate for label, rate in rates.items() if label.startswith(work.stage.replace("@", " "))]
+    own = [rate for label, rate in rates.items() if label.startswith(label_of(work.stage))]
     hours = money = None
     if asked == 0:
         return replace(work, hours=0.0, money=0.0)
@@ -163,47 +169,41 @@ def priced(work: Work, rates: dict[str, Rate], params: Params) -> Work:
     return replace(work, hours=hours, money=money)
 
 
+def label_of(name: str) -> str:
+    """What the progress of a stage is called: "evaluate@student-tweet" is "evaluate student, tweet"."""
+    return name.replace("@", " ").replace("-", ", ")
+
+
 def plan(params: Params, cache: Cache) -> list[Work]:
     """What every stage that asks a model would ask, in the order of the pipeline."""
     works = []
     pending: set[str] = set()
-    for name, stage_ in _stages().items():
-        inputs = [dep for dep in stage_["deps"] if not dep.endswith(".py")]
-        changing = any(dep == one or dep.startswith(f"{one}/") for dep in inputs for one in pending)
-        asks = name in CALLING_STAGES or name.startswith("evaluate@")
+    for one in _stages():
+        name = one.name
+        inputs = [dep for dep in one.deps if not dep.endswith(".py")]
+        changing = any(dep == path or dep.startswith(f"{path}/") for dep in inputs for path in pending)
+        asks = name in CALLING_STAGES or one.template == "evaluate"
         asks |= name == "select_perspectives" and params.select_perspectives.method == "teacher"
         if asks:
-            role = name.partition("@")[2] or "teacher"
+            role = one.cmd.split()[3] if one.template == "evaluate" else "teacher"
             exists = all(Path(dep).exists() for dep in inputs)
-            work = real(name, role, params, cache) if exists else estimated(name, params)
+            work = real(one, role, params, cache) if exists else estimated(one, params)
             if exists and changing:
                 work = replace(work, basis="old inputs")
             rates = cache.rates(models.identity(Path("models", role))) if Path("models", role).exists() else {}
             works.append(priced(work, rates, params))
         if (
             changing
-            or not all(Path(out).exists() for out in stage_["outs"])
+            or not all(Path(out).exists() for out in one.outs)
             or (asks and works[-1].cached < works[-1].requests)
         ):
-            pending |= set(stage_["outs"])
+            pending |= set(one.outs)
     return works
 
 
-def _stages() -> dict[str, dict[str, list[str]]]:
-    """Dependencies and outputs of each stage of dvc.yaml, `foreach` written out, in the file's order."""
-    found = {}
-    for name, content in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
-        body = content.get("do", content)
-        for item in content.get("foreach", [""]):
-            found[f"{name}@{item}" if item else name] = {
-                kind: [_path(entry).replace("${item}", item) for entry in body.get(kind, [])]
-                for kind in ("deps", "outs")
-            }
-    return found
-
-
-def _path(entry: Any) -> str:
-    return entry if isinstance(entry, str) else next(iter(entry))
+def _stages() -> list[Stage]:
+    dvc_yaml, params = (yaml.safe_load(Path(name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml"))
+    return stages(dvc_yaml, params)
 
 
 def show(works: list[Work], console: Console) -> None:

@@ -22,6 +22,8 @@ FAULTS = {
     "long_label": "A label is too long.",
     "labels_alike": "Two labels mean the same.",
     "scale_without_direction": "Both ends of the scale are described alike.",
+    "goes_in_circles": "The instruction repeats itself.",
+    "no_question": "The instruction says no more than the format.",
     "no_format": "The part Format is missing.",
     "no_keys": "The part Format does not name the keys of the object, each once and in double quotes.",
     "no_valid_example": "No example obeys the definition.",

@@ -1,9 +1,14 @@
 """rated sentences -> data/benchmark/<task>/{train,validation,test}.jsonl, classes equally frequent.
 
+Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are.
+
 A row: {"id": "5f1c...", "text": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
 
+from pathlib import Path
+
 from sentidistill import config, corpus, records, stage
+from sentidistill.benchmark import sentibench
 from sentidistill.benchmark.tasks import LABELS, Example, label
 from sentidistill.config import PrepareBenchmark
 from sentidistill.corpus import Rated
@@ -42,6 +47,12 @@ def main() -> None:
         for name, examples in split(rows, params.prepare_benchmark, task).items():
             records.write_jsonl(f"data/benchmark/{task}/{name}.jsonl", examples)
             sizes[f"{task} {name}"] = len(examples)
+    for task in params.evaluate.tasks:
+        if task not in params.prepare_benchmark.tasks:
+            for name in params.prepare_benchmark.per_label.model_dump():
+                rows = sentibench.load(stage.cache_root().parent / params.prepare_benchmark.sentibench, task, name)
+                sentibench.write(Path("data/benchmark", task, f"{name}.jsonl"), rows)
+                sizes[f"{task} {name}"] = len(rows)
     stage.finish("prepare_benchmark", sizes)
 
 

@@ -6,6 +6,7 @@ A row: {"id": "09ab...", "domain": "amazon", "text": "The battery lasts two days
 from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
+from sentidistill.benchmark import sentibench
 from sentidistill.benchmark.tasks import Example
 from sentidistill.config import FileTexts, Params
 from sentidistill.errors import SentiDistillError
@@ -24,6 +25,12 @@ def read_sources(params: Params) -> list[tuple[str, str]]:
     return pairs
 
 
+def benchmark_texts(path: Path, params: Params) -> list[str]:
+    if path.parent.name in params.prepare_benchmark.tasks:
+        return [example.text for example in records.read_jsonl(path, Example)]
+    return [corpus.clean(record["sentence"]) for record in sentibench.read(path)]
+
+
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
@@ -31,9 +38,7 @@ def main() -> None:
     domain_of = {corpus.text_id(corpus.clean(text)): domain for domain, text in pairs}
     texts = corpus.distinct((text for _, text in pairs), section.min_chars, section.max_chars)
     held_out = [
-        example.text
-        for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
-        for example in records.read_jsonl(path, Example)
+        text for path in sorted(Path("data/benchmark").glob("*/*.jsonl")) for text in benchmark_texts(path, params)
     ]
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = [corpus.text_id(text) in exact_ids for text in texts]

@@ -9,15 +9,19 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from sentidistill import config, records, stage
+from sentidistill.benchmark import baselines, sentibench, suite
 from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval, label_scores
 from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.tasks import LABELS
 from sentidistill.calls import CALLING_STAGES
+from sentidistill.config import Evaluate
 from sentidistill.instructions import Instruction
 from sentidistill.perspectives import Perspective
 from sentidistill.report import figures
 from sentidistill.samples import Answered, PoolPrompt
 
+ROLES = ("student_base", "student", "teacher")
+PREDICTIONS, BENCHMARK = Path("data/predictions"), Path("data/benchmark")
 EXAMPLES = 10
 # Figures of a stage that count what it leaves out, besides the faults of answers.
 LOSSES = {
@@ -63,6 +67,56 @@ def gains(
     return result
 
 
+def default_scores(role: str, tasks: list[str]) -> dict[str, dict]:
+    """Scores of a model by default task and, under "mean", their means."""
+    found = {task: records.read_json(f"metrics/evaluate/{role}/{task}.json") for task in tasks}
+    keys = ("macro_f1", "accuracy", "macro_f1_calibrated")
+    return {**found, "mean": {key: round(float(np.mean([one[key] for one in found.values()])), 2) for key in keys}}
+
+
+def student_interval(rows: list[Prediction], tasks: list[str], params: Evaluate) -> dict[str, float]:
+    """The central 95 % of the student's mean macro-F1 over the default tasks, over resampled records."""
+    arrays = [
+        (
+            indices([row.gold for row in rows if row.task == task], LABELS),
+            [indices([row.predicted for row in rows if row.task == task], LABELS)],
+        )
+        for task in tasks
+    ]
+    low, high = interval(bootstrap_macro_f1(arrays, len(LABELS), params.bootstrap_samples, params.seed)[:, 0])
+    return {"low": low, "high": high}
+
+
+def sentibench_table(tasks: list[str], params: Evaluate) -> dict[str, dict[str, dict]]:
+    """Scores of the models and baselines by task of SentiBench and, under "mean", by group of tasks.
+
+    A model's row has "main", "low" and "high"; under "gain" stand the student's minus the base's, paired.
+    """
+    settings = suite.Settings(**params.sentibench.model_dump(), bootstrap_samples=params.bootstrap_samples)
+    table: dict[str, dict[str, dict]] = {}
+    for task in tasks:
+        test, train = (sentibench.read(BENCHMARK / task / f"{name}.jsonl") for name in (params.split, "train"))
+        row = {role: records.read_json(f"metrics/evaluate/{role}/{task}.json") for role in ROLES}
+        outcomes = {role: records.read_jsonl(PREDICTIONS / role / f"{task}.jsonl", suite.Outcome) for role in ROLES}
+        base, student = (
+            suite.bootstrap(task, test, outcomes[role], params.bootstrap_samples)
+            for role in ("student_base", "student")
+        )
+        low, high = interval(student - base)
+        row["gain"] = {"main": round(row["student"]["main"] - row["student_base"]["main"], 2), "low": low, "high": high}
+        for kind in baselines.KINDS if task in sentibench.LABELS else ():
+            found = baselines.outcomes(kind, task, test, train, settings)
+            row[kind] = suite.scores(task, test, found, params.bootstrap_samples)
+        table[task] = row
+    groups = {**sentibench.GROUPS, "all": tuple(task for group in sentibench.GROUPS.values() for task in group)}
+    table["mean"] = {
+        name: {role: round(float(np.mean([table[task][role]["main"] for task in members])), 2) for role in ROLES}
+        for name, members in groups.items()
+        if set(members) <= set(tasks)
+    }
+    return table
+
+
 def cell(text: str, limit: int = 240) -> str:
     """`text` fit for a cell of a Markdown table."""
     text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
@@ -105,14 +159,19 @@ def example_rows(pool: list[PoolPrompt], answers: dict[str, str], seed: int) -> 
 
 def main() -> None:
     params = config.load()
-    tasks, seed = params.evaluate.tasks, params.evaluate.seed
-    roles = ("student_base", "student", "teacher")
-    scores = {role: records.read_json(f"metrics/evaluate/{role}.json") for role in roles}
-    predictions = {role: records.read_jsonl(f"data/predictions/{role}.jsonl", Prediction) for role in roles}
+    seed = params.evaluate.seed
+    tasks = [task for task in params.evaluate.tasks if task in params.prepare_benchmark.tasks]
+    others = [task for task in params.evaluate.tasks if task not in tasks]
+    scores = {role: default_scores(role, tasks) for role in ROLES}
+    predictions = {
+        role: [row for task in tasks for row in records.read_jsonl(PREDICTIONS / role / f"{task}.jsonl", Prediction)]
+        for role in ROLES
+    }
     gained, calibrated = (
         gains(predictions, tasks, column, params.evaluate.bootstrap_samples, seed)
         for column in ("predicted", "calibrated")
     )
+    table_of = sentibench_table(others, params.evaluate) if others else {}
     ratio = scores["student"]["mean"]["macro_f1"] / scores["teacher"]["mean"]["macro_f1"]
 
     plots = Path("plots")
@@ -122,7 +181,7 @@ def main() -> None:
     figures.kept_shares(pd.read_csv(plots / "kept.csv"), plots / "kept.png")
     figures.cluster_map(clusters_map, plots / "clusters.png")
     table = pd.DataFrame(
-        {role: [scores[role][task]["macro_f1"] for task in [*tasks, "mean"]] for role in roles}, [*tasks, "mean"]
+        {role: [scores[role][task]["macro_f1"] for task in [*tasks, "mean"]] for role in ROLES}, [*tasks, "mean"]
     )
     figures.scores(table, plots / "scores.png")
     records.write_text(plots / "scores.csv", table.rename_axis("task").to_csv())
@@ -163,15 +222,19 @@ def main() -> None:
         examples=example_rows(pool, answers, seed),
         selection=records.read_json("metrics/select_samples.json"),
         training=records.read_json("metrics/train_student.json"),
+        sentibench=table_of,
+        limits=params.evaluate.sentibench,
     )
     records.write_text("report.md", text)
     records.write_json(
         "metrics/report.json",
         {
-            "macro_f1": {role: scores[role]["mean"]["macro_f1"] for role in roles},
+            "macro_f1": {role: scores[role]["mean"]["macro_f1"] for role in ROLES},
+            "student": student_interval(predictions["student"], tasks, params.evaluate),
             "gain": gained["mean"],
             "gain_calibrated": calibrated["mean"],
             "student_to_teacher": round(ratio, 4),
+            **({"sentibench": table_of["mean"]} if table_of else {}),
         },
     )
     print(f"report.md: student {gained['mean']['mean']:+.1f} points of mean macro-F1 over its base")

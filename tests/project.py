@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.made_up_sentibench import write_copy
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
@@ -67,6 +69,7 @@ class Project:
                 shutil.copy2(ROOT / name, folder / name)
         shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
         shutil.copytree(models, folder / ".cache/smoke")
+        write_copy(folder / ".cache/smoke/sentibench", ("twitter", "atsa_rest16"))
         downloads = ROOT / ".cache/downloads"
         if downloads.exists():  # spares the registry; a machine without them fetches them
             shutil.copytree(downloads, folder / ".cache/downloads")

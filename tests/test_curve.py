@@ -14,9 +14,9 @@ def row(run: Run, score: float) -> dict:
         "Experiment": run.name,
         "kept": 1000 * run.rate,
         "kept_tokens": 50_000 * run.rate,
-        "mean.macro_f1": score,
-        "mean.macro_f1_low": score - 2,
-        "mean.macro_f1_high": score + 2,
+        "macro_f1.student": score,
+        "student.low": score - 2,
+        "student.high": score + 2,
     }
 
 

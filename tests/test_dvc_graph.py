@@ -10,6 +10,7 @@ import yaml
 from scripts.closure import closure
 from scripts.readme import generated
 from sentidistill import config
+from sentidistill.pipeline import Stage, stages
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -28,8 +29,15 @@ def outputs(name: str) -> list:
     return [*body(name).get("outs", []), *body(name).get("metrics", [])]
 
 
+def single(name: str) -> list[Stage]:
+    return [one for one in stages({"stages": STAGES}, PARAMS) if one.template == name]
+
+
 def expanded(name: str, path: str) -> list[str]:
-    return [path.replace("${item}", item) for item in STAGES[name].get("foreach", [""])]
+    """The paths, or params, that `path` of the stage `name` stands for."""
+    pattern = re.sub(r"\\\$\\\{[^}]+\}", "[^/]+", re.escape(path))
+    found = {one for stage in single(name) for one in [*stage.outs, *stage.metrics, *stage.params]}
+    return sorted(one for one in found if re.fullmatch(pattern, one))
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -41,8 +49,8 @@ def test_code_dependencies_are_the_import_closure(name):
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_is_described_and_runs_the_module_of_its_name(name):
     assert body(name)["desc"]
-    suffix = " ${item}" if "foreach" in STAGES[name] else ""
-    assert body(name)["cmd"] == f"python -m stages.{name}{suffix}"
+    for one in single(name):
+        assert " ".join([f"python -m stages.{name}", *one.name.partition("@")[2].split("-")]).strip() == one.cmd
     assert not {"always_changed", "frozen"} & set(body(name))
 
 

@@ -58,7 +58,7 @@ def test_failed_calls_are_shown_with_their_faults(project, inspect):
 
 def test_wrong_predictions_of_the_pipeline_are_shown_with_their_texts(project, inspect):
     texts = {row["id"]: row["text"] for row in rows(project, "benchmark/tweet/test")}
-    made = [row for row in rows(project, "predictions/student") if row["task"] == "tweet"]
+    made = rows(project, "predictions/student/tweet")
     wrong = [row for row in made if row["predicted"] != row["gold"]]
     assert f"of {len(made)} rows" in inspect("predictions", "student", "--task", "tweet", "--limit", "1")
     shown = inspect("predictions", "student", "--task", "tweet", "--wrong", "--limit", "0")

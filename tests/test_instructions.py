@@ -47,6 +47,12 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"labels": ["positive", "feels positive"]}, "labels_alike"),
         ({"text": "Rate it from 1 (very fun) to 5 (very fun)."}, "scale_without_direction"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
+        ({"text": "Say if it is kind, is kind, is not kind or is kind."}, "goes_in_circles"),
+        (
+            {"family": "extraction", "form": "the exact words, or none", "text": "Give the exact words, or none."},
+            "no_question",
+        ),
+        ({"family": "structured", "form": 'an object with "mood" and "true"'}, "no_keys"),
         ({"examples": [("I love it", "great")]}, "no_valid_example"),
         ({"family": "extraction", "form": ""}, "no_format"),
         ({"family": "structured", "form": "a JSON object"}, "no_keys"),

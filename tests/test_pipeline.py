@@ -5,12 +5,14 @@ import json
 import pytest
 import yaml
 
+from sentidistill.pipeline import stages
 from tests.project import ROOT, finish, start
+
+SMOKE = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
 
 
 def stage_names() -> set[str]:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    return {f"{name}@{item}" if item else name for name, stage in stages.items() for item in stage.get("foreach", [""])}
+    return {one.name for one in stages(yaml.safe_load((ROOT / "dvc.yaml").read_text()), SMOKE)}
 
 
 def test_every_stage_ran_and_the_report_has_its_figures(project):
@@ -30,6 +32,27 @@ def test_git_sees_metrics_and_plots_and_nothing_large(project):
     assert not [name for name in tracked if name.startswith(("data/", "models/")) and not name.endswith("README.md")]
 
 
+def test_a_new_task_runs_only_itself_and_what_reads_all(project):
+    path = project.folder / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("twitter, atsa_rest16]", "twitter]"))
+    try:
+        fewer = set(project.repro("--dry"))
+    finally:
+        path.write_text(before)
+    assert not {name for name in fewer if name.startswith("evaluate@")}
+    assert "train_student" not in fewer
+
+
+def test_tasks_of_sentibench_stand_in_the_report_beside_baselines(project):
+    text = (project.folder / "report.md").read_text()
+    for task, records_tested in (("twitter", 6), ("atsa_rest16", 4)):
+        for model in ("student_base", "student", "teacher"):
+            metrics = project.json(f"metrics/evaluate/{model}/{task}.json")
+            assert (metrics["records"], metrics["seeds"]) == (records_tested, 2)
+        assert f"| {task} | {records_tested} |" in text
+
+
 def test_nothing_of_the_benchmark_is_in_the_corpus(project):
     from sentidistill.corpus import fold
 
@@ -37,6 +60,7 @@ def test_nothing_of_the_benchmark_is_in_the_corpus(project):
     held_out = [
         fold(json.loads(line)["text"])
         for path in (project.folder / "data/benchmark").glob("*/*.jsonl")
+        if path.parent.name in SMOKE["prepare_benchmark"]["tasks"]
         for line in path.open()
     ]
     assert len(held_out) == 4 * 3 * (6 + 4 + 8)
@@ -88,7 +112,8 @@ def test_teacher_answers_are_not_paid_for_twice(project):
 def test_an_experiment_with_another_rate_reruns_selection_and_what_follows(project):
     result = project.run("dvc", "exp", "run", "-S", "select_samples.rate=0.3")
     ran = [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
-    assert ran == ["select_samples", "train_student", "evaluate@student", "report"]
+    tested = [f"evaluate@student-{task}" for task in SMOKE["evaluate"]["tasks"]]
+    assert sorted(ran) == sorted(["select_samples", "train_student", *tested, "report"])
     selection = project.json("metrics/select_samples.json")
     assert selection["kept"] == pytest.approx(0.3 * selection["samples"], abs=1)
     project.run("git", "checkout", "-q", ".")

@@ -1,12 +1,15 @@
 """`make plan`, and a replay of stored answers without the model."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from sentidistill.calls import CALLING_STAGES
 from tests.project import environment
+
+TASKS = ("tweet", "twitter", "atsa_rest16")
 
 
 def run(folder: Path, *command: str) -> str:
@@ -28,7 +31,8 @@ def calls(folder: Path, stage: str) -> list[dict]:
 def test_after_a_run_everything_is_cached_and_a_plan_writes_nothing(project):
     before = project.run("dvc", "status", "--json").stdout, project.run("git", "status", "--short").stdout
     works = plan(project.folder)
-    assert set(works) == {*CALLING_STAGES, "evaluate@student_base", "evaluate@student", "evaluate@teacher"}
+    tested = {f"evaluate@{model}-{task}" for model in ("student_base", "student", "teacher") for task in TASKS}
+    assert set(works) == {*CALLING_STAGES, *tested}
     assert all(work["cached"] == work["requests"] > 0 for work in works.values())
     assert {(work["prompt_tokens"], work["hours"], work["money"]) for work in works.values()} == {(0, 0.0, 0.0)}
     assert (project.run("dvc", "status", "--json").stdout, project.run("git", "status", "--short").stdout) == before
@@ -56,13 +60,17 @@ def test_what_does_not_exist_yet_is_estimated_from_the_params(project, tmp_path)
     for path in tmp_path.glob("data/*.jsonl"):
         if path.name != "corpus.jsonl":
             path.unlink()
+    shutil.rmtree(tmp_path / "models/student")
     works = plan(tmp_path)
     first = works["enumerate_attributes"]
     assert first["basis"] == "inputs"
     assert 0 < first["too_long"] <= first["requests"] == 24
     assert {works[stage]["basis"] for stage in CALLING_STAGES[1:]} == {"params"}
     assert works["collect_responses"]["requests"] == 30 + 12 + 8 + 8 + 6
-    assert works["evaluate@teacher"]["requests"] == 4 * (3 * 8 + 3 * 3)
+    assert works["evaluate@teacher-tweet"]["requests"] == 3 * 8 + 3 * 3
+    for task, requests, tokens in (("tweet", 33, 0), ("twitter", 2 * 6, 0), ("atsa_rest16", 2 * 4, 2 * 4 * 20)):
+        work = works[f"evaluate@student-{task}"]
+        assert (work["requests"], work["max_new_tokens"], work["basis"]) == (requests, tokens, "params")
 
 
 def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(project, tmp_path):

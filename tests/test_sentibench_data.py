@@ -73,7 +73,7 @@ def test_a_faulty_record_is_named_with_its_file(tmp_path, task, change, fault):
 
 
 def test_a_missing_file_and_one_that_is_no_list_are_named(tmp_path):
-    with pytest.raises(SentiDistillError, match=r"sst2/test.json is missing; benchmark.sentibench.path"):
+    with pytest.raises(SentiDistillError, match=r"sst2/test.json is missing; the path has to be"):
         load(tmp_path, "sst2", "test")
     path = write(tmp_path, "imdb", "not json")
     with pytest.raises(SentiDistillError, match=str(path)):
@@ -113,7 +113,7 @@ def test_tasks_without_a_validation_file_get_a_part_of_the_training_records(tmp_
 @pytest.mark.parametrize("task", [*LABELS, *TUPLE_TASKS])
 def test_the_public_files_are_read_and_gold_answers_score_as_documented(task):
     from sentidistill.benchmark.metrics import score
-    from tests.test_sentibench_scores import gold
+    from tests.made_up_sentibench import gold
 
     records = load(COPY, task, "test")
     assert len(records) >= 396

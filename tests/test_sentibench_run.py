@@ -12,32 +12,13 @@ import pytest
 from sentidistill.benchmark import suite
 from sentidistill.benchmark.metrics import score
 from sentidistill.benchmark.questions import answer_of, limited, questions, schema
-from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS, path_of
+from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS
 from sentidistill.benchmark.suite import Outcome
 from tests.local_server import running
+from tests.made_up_sentibench import RECORDS, labelled, records_of, write_copy
 from tests.project import ROOT, environment
-from tests.test_sentibench_scores import RECORDS
 
 DRAW = {"shots": 4, "max_chars": 200, "seed": 1}
-
-
-def labelled(task: str, number: int, text: str = "text") -> list[dict]:
-    """Records of a label task, of every label one after the other."""
-    labels = LABELS[task]
-    return [
-        {"sentence": f"{text} number {n} of many", "label": labels[n % len(labels)], "target": "Somebody"}
-        for n in range(number)
-    ]
-
-
-def records_of(task: str, number: int, text: str = "text") -> list[dict]:
-    if task in LABELS:
-        return labelled(task, number, text)
-    rows = RECORDS[task]
-    return [
-        {**rows[n % len(rows)], "ID": f"{text}{n}", "sentence": f"{rows[n % len(rows)]['sentence']} {text} {n}"}
-        for n in range(number)
-    ]
 
 
 @pytest.mark.parametrize("demonstrations", ["shared", "per_record"])
@@ -161,14 +142,7 @@ def test_seeds_give_a_mean_and_a_deviation():
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A made-up copy of some data sets."""
-    root = tmp_path_factory.mktemp("datasets")
-    for task in ("twitter", "pstance", "atsa_rest16", "opener"):
-        for split, number in (("train", 24), ("test", 12)):
-            path = path_of(root, task, split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(records_of(task, number, split)), encoding="utf-8-sig")
-    return root
+    return write_copy(tmp_path_factory.mktemp("datasets"), ("twitter", "pstance", "atsa_rest16", "opener"))
 
 
 def benchmark(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentidistill.errors import SentiDistillError
+from sentidistill.records import write_text
 
 # The order decides ties.
 LABELS: dict[str, tuple[str, ...]] = {
@@ -61,8 +62,7 @@ def load(root: Path, task: str, split: str) -> list[dict]:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SentiDistillError(
-            f"{path} is missing; benchmark.sentibench.path has to be a copy of the folder datasets of "
-            "HITSZ-HLT/Sentiment-Distillation"
+            f"{path} is missing; the path has to be a copy of the folder datasets of HITSZ-HLT/Sentiment-Distillation"
         ) from error
     except (OSError, ValueError) as error:
         raise SentiDistillError(f"{path}: {error}") from error
@@ -78,6 +78,15 @@ def load(root: Path, task: str, split: str) -> list[dict]:
     if task in VARIANTS:
         return [{**row, "sentence": _GIVING_AWAY.sub("", row["sentence"]).strip()} for row in rows]
     return rows
+
+
+def read(path: Path) -> list[dict]:
+    """Records of a split as the pipeline keeps them, one on a line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows))
 
 
 def _is_validation(key: str, ids: set[str] | None) -> bool:

@@ -51,7 +51,8 @@ def kept_shares(table: pd.DataFrame, path: Path) -> None:
     titles = {"decile": "decile of difficulty in its stratum", "family": "family", "cluster": "cluster"}
     for one, (group, title) in zip(axes, titles.items()):
         rows = table[table["group"] == group].nlargest(20, "samples", keep="first").sort_index()
-        one.bar(rows["name"].astype(str), 100 * rows["kept"] / rows["samples"], color=COLOURS["student"])
+        one.bar(range(len(rows)), 100 * rows["kept"] / rows["samples"], color=COLOURS["student"])
+        one.set_xticks(range(len(rows)), rows["name"].astype(str))
         one.set(xlabel=title, ylim=(0, 100))
         one.tick_params(axis="x", rotation=90 if group == "family" else 0, labelsize=7)
     axes[0].set(ylabel="kept (%)")

@@ -1,0 +1,73 @@
+"""dvc.yaml with `foreach` and `matrix` written out: every single stage with its own paths."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as DVC runs it. `template` is its name in dvc.yaml; `name` has the item behind an @."""
+
+    name: str
+    template: str
+    desc: str
+    cmd: str
+    deps: list[str]
+    outs: list[str]
+    metrics: list[str]
+    params: list[str]
+
+
+def stages(dvc_yaml: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
+    """The stages of `dvc_yaml`, in its order. Lists of a matrix may be taken from `params`: ${evaluate.tasks}."""
+    found = []
+    for template, content in dvc_yaml["stages"].items():
+        body = content.get("do", content)
+        for suffix, values in _items(content, params):
+            found.append(
+                Stage(
+                    f"{template}@{suffix}" if suffix else template,
+                    template,
+                    _filled(body["desc"], values),
+                    _filled(body["cmd"], values),
+                    *(
+                        [_filled(path_of(entry), values) for entry in body.get(kind, [])]
+                        for kind in ("deps", "outs", "metrics", "params")
+                    ),
+                )
+            )
+    return found
+
+
+def path_of(entry: Any) -> str:
+    """The path, or name, of an entry that may carry options."""
+    return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def _items(content: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    if "foreach" in content:
+        yield from ((item, {"item": item}) for item in content["foreach"])
+    elif "matrix" in content:
+        lists = [_list(values, params) for values in content["matrix"].values()]
+        for chosen in itertools.product(*lists):
+            yield "-".join(chosen), {f"item.{key}": value for key, value in zip(content["matrix"], chosen)}
+    else:
+        yield "", {}
+
+
+def _list(values: Any, params: dict[str, Any]) -> list[str]:
+    if isinstance(values, str):
+        (key,) = re.fullmatch(r"\$\{([\w.]+)\}", values).groups()
+        values = params
+        for part in key.split("."):
+            values = values[part]
+    return values
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for key, value in values.items():
+        text = text.replace(f"${{{key}}}", value)
+    return text
