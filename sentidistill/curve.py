@@ -59,7 +59,7 @@ def runs() -> list[Run]:
 def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
     """One row for each run: strategy, rate, seed, kept samples, macro-F1 and its interval.
 
-    `found` are rows as `dvc.api.exp_show` gives them. Of the same name the newest counts.
+    `found` are rows as `dvc.api.exp_show` gives them.
     """
     by_name = {row["Experiment"]: row for row in found if row.get("Experiment")}
     done = [(run, by_name[run.name]) for run in runs() if run.name in by_name]

@@ -5,7 +5,7 @@ likeliest tokens reach the nucleus mass, scores r/n inside the nucleus and 1 out
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,15 +92,13 @@ def score_ids(
     top_p: float = 0.95,
     max_length: int = 2048,
     batch_tokens: int = 4096,
-    advance: Callable[[int], object] = lambda _: None,
 ) -> list[Difficulty]:
-    """`score_samples` on (prompt ids, completion ids); `advance` is told of every finished batch's size."""
+    """`score_samples` on (prompt ids, completion ids)."""
     results: list[Difficulty | None] = [None] * len(rows)
     for batch in batches(rows, vocabulary_size(model), max_length=max_length, batch_tokens=batch_tokens):
         scores = score_batch(model, [rows[index] for index in batch], top_p=top_p, max_length=max_length)
         for index, score in zip(batch, scores):
             results[index] = score
-        advance(len(batch))
     return results
 
 

@@ -153,7 +153,8 @@ def estimated(one: Stage, params: Params) -> Work:
 def priced(work: Work, rates: dict[str, Rate], params: Params) -> Work:
     """`work` with hours, at the pace of the last run of the stage or else of all stages, and money."""
     asked = work.requests - work.cached - work.too_long
-    own = [rate for label, rate in rates.items() if label.startswith(label_of(work.stage))]
+    name = label_of(work.stage)
+    own = [rate for label, rate in rates.items() if label == name or label.startswith(f"{name}, ")]
     hours = money = None
     if asked == 0:
         return replace(work, hours=0.0, money=0.0)
@@ -171,7 +172,7 @@ def priced(work: Work, rates: dict[str, Rate], params: Params) -> Work:
 
 def label_of(name: str) -> str:
     """What the progress of a stage is called: "evaluate@student-tweet" is "evaluate student, tweet"."""
-    return name.replace("@", " ").replace("-", ", ")
+    return name.replace("@", " ").replace("-", ", ", 1)
 
 
 def plan(params: Params, cache: Cache) -> list[Work]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,8 +60,15 @@ def agreement(scores: Sequence[float], others: Sequence[float]) -> dict[str, flo
 
 
 def batch_key(batch: list[Row], *settings: object) -> str:
-    """Content hash of a batch and of all else that its scores depend on."""
-    return records.content_id(batch, *settings)
+    """Content hash of a batch and of all else that its scores depend on, the code that computes them included."""
+    return records.content_id(batch, *settings, _code())
+
+
+@cache
+def _code() -> str:
+    folder = Path(difficulty.__file__).parent
+    parts = (folder / name for name in ("difficulty.py", "shared_prefix.py", "teacher/vllm_scoring.py"))
+    return records.content_id(*(part.read_text(encoding="utf-8") for part in parts))
 
 
 def score(

@@ -86,16 +86,16 @@ def select_within(samples: pd.DataFrame, *, budget: Mapping[str, int], **setting
         rate = min(1.0, limit / max(len(samples), 1))
         return select(samples, rate=rate, **settings) if len(samples) else []
     tokens = samples.set_index("id")["tokens"]
+    if tokens.sum() <= limit:
+        return sorted(tokens.index)
     low, high, best = 0.0, 1.0, []
     for _ in range(24):
-        middle = high if low == 0 and high == 1 and tokens.sum() <= limit else (low + high) / 2
+        middle = (low + high) / 2
         ids = select(samples, rate=middle, **settings)
         if tokens.loc[ids].sum() <= limit:
             low, best = middle, ids
         else:
             high = middle
-        if low == high:
-            break
     return best
 
 

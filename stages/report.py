@@ -108,12 +108,8 @@ def sentibench_table(tasks: list[str], params: Evaluate) -> dict[str, dict[str, 
             found = baselines.outcomes(kind, task, test, train, settings)
             row[kind] = suite.scores(task, test, found, params.bootstrap_samples)
         table[task] = row
-    groups = {**sentibench.GROUPS, "all": tuple(task for group in sentibench.GROUPS.values() for task in group)}
-    table["mean"] = {
-        name: {role: round(float(np.mean([table[task][role]["main"] for task in members])), 2) for role in ROLES}
-        for name, members in groups.items()
-        if set(members) <= set(tasks)
-    }
+    means = {role: sentibench.group_means({task: row[role]["main"] for task, row in table.items()}) for role in ROLES}
+    table["mean"] = {group: {role: means[role][group] for role in ROLES} for group in means["student"]}
     return table
 
 

@@ -47,6 +47,19 @@ def test_code_dependencies_are_the_import_closure(name):
 
 
 @pytest.mark.parametrize("name", STAGES)
+def test_files_of_the_package_that_the_code_reads_are_dependencies(name):
+    """Such as the report's template: a module names what it reads by `joinpath("...")` in its own package."""
+    read = set()
+    for path in closure(ROOT / "stages" / f"{name}.py"):
+        for package, file in re.findall(r'files\("([\w.]+)"\)\.joinpath\("([\w.]+)"\)', (ROOT / path).read_text()):
+            read.add(f"{package.replace('.', '/')}/{file}")
+    declared = {
+        path for path in paths(body(name)["deps"]) if path.startswith("sentidistill/") and not path.endswith(".py")
+    }
+    assert declared == read
+
+
+@pytest.mark.parametrize("name", STAGES)
 def test_stage_is_described_and_runs_the_module_of_its_name(name):
     assert body(name)["desc"]
     for one in single(name):

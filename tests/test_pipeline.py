@@ -32,7 +32,7 @@ def test_git_sees_metrics_and_plots_and_nothing_large(project):
     assert not [name for name in tracked if name.startswith(("data/", "models/")) and not name.endswith("README.md")]
 
 
-def test_a_new_task_runs_only_itself_and_what_reads_all(project):
+def test_a_change_of_the_list_of_tasks_reruns_no_other_task(project):
     path = project.folder / "params.yaml"
     before = path.read_text()
     path.write_text(before.replace("twitter, atsa_rest16]", "twitter]"))

@@ -99,6 +99,22 @@ def test_the_hours_follow_from_what_the_last_run_took(project, tmp_path):
     assert f"{work['prompt_tokens']:,}" in row
 
 
+def test_the_pace_of_a_task_is_not_that_of_another_whose_name_begins_alike():
+    from sentidistill.config import load
+    from sentidistill.plan import Work, priced
+    from sentidistill.teacher.cache import Rate
+
+    rates = {"evaluate student, tweet": Rate(10, 100, 0, 3600.0), "evaluate student, tweeteval": Rate(10, 100, 0, 36.0)}
+    work = Work("evaluate@student-tweet", 20, 0, 0, 200, 0, "inputs")
+    assert priced(work, rates, load("params.yaml")).hours == 2.0
+    demonstrations = {
+        "write_demonstrations": Rate(10, 1, 1, 1800.0),
+        "write_demonstrations, labels": Rate(10, 1, 1, 1800.0),
+    }
+    work = Work("write_demonstrations", 20, 0, 0, 200, 0, "inputs")
+    assert priced(work, demonstrations, load("params.yaml")).hours == 1.0
+
+
 def test_an_exported_cache_replays_a_stage_without_the_models_weights(project, tmp_path):
     run(project.folder, "sentidistill.cache", "export", str(tmp_path / "answers.jsonl.gz"))
     project.copy_of_files(tmp_path / "there", lambda values: values["runtime"].update(cache="read"))

@@ -91,6 +91,16 @@ def test_scores_of_another_model_or_setting_are_not_taken(tiny_student, tmp_path
     assert again.done == len(batches(samples))
 
 
+def test_scores_of_other_code_are_not_taken(tiny_student, tmp_path, monkeypatch):
+    model, _ = tiny_student
+    samples = rows(10)
+    scoring.score(samples, batches(samples), lambda: Counting(model), tmp_path, SETTINGS)
+    monkeypatch.setattr(scoring, "_code", lambda: "another state of the code")
+    again = Counting(model)
+    scoring.score(samples, batches(samples), lambda: again, tmp_path, SETTINGS)
+    assert again.done == len(batches(samples))
+
+
 def test_two_actors_give_the_same_digits(tiny_models, tmp_path):
     from sentidistill.config import Ray
     from sentidistill.teacher.ray import RayEngine

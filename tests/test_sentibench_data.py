@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS, VARIANTS, load, path_of
+from sentidistill import config
+from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS, VARIANTS, group_means, load, path_of
 from sentidistill.errors import SentiDistillError
 
 COPY = Path(__file__).resolve().parents[2] / "shared/sentibench"
@@ -42,6 +43,17 @@ def write(root: Path, task: str, content, encoding: str = "utf-8-sig") -> Path:
 def test_the_twelve_tasks_are_in_three_groups_of_four():
     assert {task for tasks in GROUPS.values() for task in tasks} == {*LABELS, *TUPLE_TASKS} - set(VARIANTS)
     assert [len(tasks) for tasks in GROUPS.values()] == [4, 4, 4]
+
+
+def test_the_tasks_that_params_may_name_are_these():
+    assert set(config.SENTIBENCH) == {*LABELS, *TUPLE_TASKS}
+
+
+def test_a_group_has_a_mean_only_with_all_its_tasks():
+    scores = {task: float(place) for place, task in enumerate(GROUPS["basic"] + GROUPS["multifaceted"])}
+    assert group_means(scores) == {"basic": 1.5, "multifaceted": 5.5}
+    whole = {task: 50.0 for tasks in GROUPS.values() for task in tasks}
+    assert group_means(whole)["all"] == 50.0
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -145,8 +145,8 @@ def copy(tmp_path_factory) -> Path:
     return write_copy(tmp_path_factory.mktemp("datasets"), ("twitter", "pstance", "atsa_rest16", "opener"))
 
 
-def benchmark(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+def benchmark(folder: Path, *arguments: str, check: bool = True, params: str = "") -> subprocess.CompletedProcess:
+    (folder / "params.yaml").write_text(params or (ROOT / "params.yaml").read_text())
     result = subprocess.run(
         [sys.executable, "-m", "sentidistill.benchmark", *arguments],
         cwd=folder,
@@ -193,6 +193,11 @@ def test_the_command_tests_a_model_behind_a_server(copy, tmp_path):
         arguments = ["large", "--server", server.url, "--data", str(copy), "--tasks", "twitter", "opener"]
         benchmark(tmp_path, *arguments)
         assert len(server.calls) == 24
+        benchmark(tmp_path, *arguments)
+        assert len(server.calls) == 24, "answers are cached"
+        changed = (ROOT / "params.yaml").read_text().replace("  extra_body: {}", "  extra_body: {top_k: 5}")
+        benchmark(tmp_path, *arguments, params=changed)
+        assert len(server.calls) == 48, "another extra_body asks again"
     assert set(json.loads((tmp_path / "sentibench/large/metrics.json").read_text())) == {
         "split",
         "mean",

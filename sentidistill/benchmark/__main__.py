@@ -18,7 +18,6 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rich.table import Column, Table
 
 from sentidistill import config, models, records, stage
@@ -29,7 +28,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.teacher.base import Reader
 from sentidistill.teacher.cache import Cache
 from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.opening import cache_path
+from sentidistill.teacher.opening import cache_path, local_engine
 
 BASELINES = "baselines"
 TASKS = [task for tasks in GROUPS.values() for task in tasks]
@@ -72,20 +71,21 @@ def opened(chosen: argparse.Namespace, params: Params, cache_root: Path) -> Iter
 
             settings = params.runtime.server.model_copy(update={"base_url": chosen.server})
             identity = records.content_id("server", chosen.server, chosen.model)
-            reader = Reader(identity, "chat", chosen.max_prompt_tokens, messages_only=True)
+            extra = params.teacher.extra_body
+            reader = Reader(identity, "chat", chosen.max_prompt_tokens, extra_body=extra, messages_only=True)
             open_engine = partial(
                 ServerEngine,
                 settings,
                 chosen.model,
                 api="chat",
-                extra_body=params.teacher.extra_body,
+                extra_body=extra,
                 concurrency=params.runtime.concurrency,
             )
         else:
             folder = known_folder(Path(chosen.model), cache_root)
             tokenizer = models.load_tokenizer(folder, Path())
             reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, tokenizer)
-            open_engine = partial(local_engine, folder, chosen.engine, params)
+            open_engine = partial(local_engine, chosen.engine, folder, Path(), params.runtime)
         yield CachedTeacher(reader, open_engine, cache, params.runtime.cache)
 
 
@@ -97,33 +97,6 @@ def known_folder(model: Path, cache_root: Path) -> Path:
     source = PathModel(source="path", path=str(model.resolve()))
     models.prepare(source, out, cache_root / "downloads", cache_root.parent)
     return out
-
-
-def local_engine(folder: Path, engine: str, params: Params):
-    runtime = params.runtime
-    if engine == "vllm":
-        from sentidistill.teacher.vllm import VLLMEngine
-
-        options = {"dtype": runtime.dtype, "concurrency": runtime.concurrency, "options": runtime.vllm}
-        return VLLMEngine(models.locate(folder, Path()), **options)
-    from sentidistill.teacher.transformers import TransformersEngine
-
-    return TransformersEngine(
-        models.load_causal_lm(folder, Path(), runtime),
-        models.load_tokenizer(folder, Path()),
-        rows_per_batch=runtime.concurrency,
-        batch_tokens=runtime.batch_tokens,
-    )
-
-
-def means(metrics: dict[str, dict]) -> dict[str, float]:
-    """Mean of the main scores by group, and over all twelve tasks, where all tasks of it were run."""
-    groups = {**GROUPS, "all": tuple(TASKS)}
-    return {
-        name: round(float(np.mean([metrics[task]["main"] for task in tasks])), 2)
-        for name, tasks in groups.items()
-        if set(tasks) <= set(metrics)
-    }
 
 
 def table(name: str, metrics: dict[str, dict], group_means: dict[str, float]) -> Table:
@@ -190,7 +163,7 @@ def report(
     }
     for task, rows in found.items():
         records.write_jsonl(out / "predictions" / f"{task}.jsonl", rows)
-    group_means = means(metrics)
+    group_means = sentibench.group_means({task: row["main"] for task, row in metrics.items()})
     records.write_json(out / "metrics.json", {"split": split, "mean": group_means, **metrics})
     stage.console().print(table(name, metrics, group_means))
 

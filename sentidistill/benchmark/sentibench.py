@@ -38,6 +38,16 @@ _FOLDERS = {"basic": "sc", "multifaceted": "multifaced", "fine_grained": "absa"}
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
+def group_means(scores: dict[str, float]) -> dict[str, float]:
+    """Mean score by group, and over all twelve tasks, of each whose tasks all have one."""
+    groups = {**GROUPS, "all": tuple(task for tasks in GROUPS.values() for task in tasks)}
+    return {
+        name: round(sum(scores[task] for task in tasks) / len(tasks), 2)
+        for name, tasks in groups.items()
+        if set(tasks) <= set(scores)
+    }
+
+
 def gold_label(record: dict) -> str:
     return " ".join(record["label"].lower().split())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sentidistill import models
-from sentidistill.config import Params
+from sentidistill.config import Params, Runtime
 from sentidistill.teacher.base import Engine, Reader
 from sentidistill.teacher.cache import FILE, Cache
 from sentidistill.teacher.cached import CachedTeacher
@@ -67,6 +67,11 @@ def _single_engine(role: Role, params: Params, root: Path, folder: Path) -> Engi
             extra_body=params.teacher.extra_body,
             concurrency=runtime.concurrency,
         )
+    return local_engine(name, folder, root, runtime)
+
+
+def local_engine(name: str, folder: Path, root: Path, runtime: Runtime) -> Engine:
+    """The engine transformers or vllm with the model that `folder` stands for."""
     if name == "vllm":
         from sentidistill.teacher.vllm import VLLMEngine
 
