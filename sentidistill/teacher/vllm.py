@@ -1,7 +1,9 @@
 """A model in this process, by vLLM: continuous batching, prefixes found by vLLM's own cache."""
 
+import atexit
 import logging
 import os
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,15 @@ def open_llm(folder: Path, dtype: str, options: dict[str, Any]) -> "LLM":
         raise SentiDistillError(
             f"the engine vllm needs the vllm package ({error}): `pip install -r requirements-vllm.txt`"
         ) from error
-    return LLM(model=str(folder), dtype=dtype, **{"seed": 0, "disable_log_stats": True, **options})
+    llm = LLM(model=str(folder), dtype=dtype, **{"seed": 0, "disable_log_stats": True, **options})
+    # At the end of Python, multiprocessing waits for vLLM's processes, maybe before vLLM's own finalizer ends them.
+    atexit.register(_shut_down, weakref.ref(llm.llm_engine.engine_core))
+    return llm
+
+
+def _shut_down(client: weakref.ref) -> None:
+    if (held := client()) is not None:
+        held.shutdown()
 
 
 class VLLMEngine:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -127,6 +129,22 @@ def test_prompt_logprobs_give_the_difficulty_where_they_hold_the_nucleus(student
         assert one.nll == pytest.approx(other.nll, abs=1e-3)
         if one.exact:
             assert one.rank_score == pytest.approx(other.rank_score, abs=0.02)
+
+
+def test_a_program_that_holds_an_engine_to_its_last_line_ends(student):
+    """With multiprocessing's exit function before that of finalizers, as in a program that used one early."""
+    lines = (
+        "import weakref",
+        "class Thing: pass",
+        "thing = Thing()",
+        "weakref.finalize(thing, print, 'finalized')",
+        "from pathlib import Path",
+        "from sentidistill.teacher.vllm import open_llm",
+        "if __name__ == '__main__':",
+        f"    llm = open_llm(Path({str(student)!r}), 'float32', {OPTIONS!r})",
+    )
+    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr.decode()[-2000:]
 
 
 def test_a_stage_killed_in_the_middle_goes_on_where_it_stopped(student, tmp_path):
