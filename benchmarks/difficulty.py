@@ -43,11 +43,11 @@ def bare(model, rows: list[Row], batches: list[list[int]]) -> None:
             longest = max(len(rows[place][1]) for place in batch)
             ids, mask, positions = shared_prefix.own_parts(joined, 0, 0, model.device)
             model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
+                input_ids=ids[:, :-1],
+                attention_mask=mask[:, :-1],
+                position_ids=positions[:, :-1],
                 use_cache=False,
-                logits_to_keep=longest + 1,
+                logits_to_keep=longest,
             )
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TOP = 1024
 LOGIT_BYTES = 2**28
+# So many bytes of logits are scored at once on a CPU: what its cache holds.
+CACHE_BYTES = 2**20
 # A batch ends early where more than this share of it would be padding, unless it is smaller than a full one by
 # this factor: small batches cost more than padding.
 MAX_PADDING, MIN_BATCHES = 0.1, 8
@@ -134,7 +136,7 @@ def _of_group(
     for place in sorted(range(len(group)), key=lambda place: (sizes[place][1], sum(sizes[place]), group[place])):
         answer, width = sizes[place][1], sum(sizes[place])
         number, padded = len(batch) + 1, (len(batch) + 1) * max(widest, width)
-        full = padded > batch_tokens or number * (answer + 1) > max_logits
+        full = padded > batch_tokens or number * answer > max_logits
         wasteful = tokens * MIN_BATCHES > batch_tokens and padded - tokens - width > MAX_PADDING * padded
         if batch and (full or wasteful):
             yield batch
@@ -172,18 +174,21 @@ def score_batch(model: "PreTrainedModel", rows: Sequence[Row], *, top_p: float, 
         prefix = shared_prefix.forward(model, cut[0][0][:shared])
         joined = [context + completion for context, completion, _, _ in cut]
         own, mask, positions = shared_prefix.own_parts(joined, shared, 0, model.device)
-        # Rows end together, so that one slice of the positions holds every answer.
+        # Rows end together, so that one slice of the positions holds every answer. Nothing comes after the last token.
         logits = model(
-            input_ids=own,
-            attention_mask=mask,
-            position_ids=positions[:, shared:],
+            input_ids=own[:, :-1],
+            attention_mask=mask[:, :-1],
+            position_ids=positions[:, shared:-1],
             past_key_values=shared_prefix.repeated(prefix, len(rows)),
             use_cache=prefix is not None,
-            logits_to_keep=longest + 1,
-        ).logits[:, :-1]
+            logits_to_keep=longest,
+        ).logits.flatten(0, 1)
         answer = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
-        answer = answer.to(model.device)
-        scores, nll = token_scores(logits[answer], own[:, -longest:][answer], top_p)
+        places = answer.flatten().nonzero()[:, 0].to(model.device)
+        targets = own[:, -longest:].flatten()
+        at_once = max(1, CACHE_BYTES // (4 * logits.shape[-1])) if logits.device.type == "cpu" else len(places)
+        found = [token_scores(logits[part], targets[part], top_p) for part in places.split(at_once)]
+        scores, nll = (torch.cat(one) for one in zip(*found))
     parts = zip(cut, scores.split(lengths), nll.split(lengths))
     return [Difficulty.of(of_row.tolist(), row_nll.tolist(), *flags) for (_, _, *flags), of_row, row_nll in parts]
 
@@ -193,7 +198,7 @@ def token_scores(
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
     """(rank score, negative log-likelihood) of each target under `logits` (tokens x vocabulary), in float64.
 
-    A vocabulary is sorted, or a part of it, only for tokens inside the nucleus that are not the arg max.
+    A vocabulary is ordered, and only its top where that holds the nucleus, for targets that are not the arg max.
     """
     import torch
 
@@ -203,15 +208,15 @@ def token_scores(
     target = logits.gather(-1, targets[:, None])
     highest = logits.amax(-1, keepdim=True)
     weights = (logits - highest).exp_()
-    total = weights.sum(-1, dtype=torch.float64)
-    above = logits > target
-    rank = above.sum(-1)
-    mass_above = (weights * above).sum(-1, dtype=torch.float64) / total
-    scores = torch.where(mass_above < top_p, 0.0, 1.0).double()
-    inside = ((rank > 0) & (mass_above < top_p)).nonzero()[:, 0]
-    if len(inside):
-        scores[inside] = rank[inside].double() / _nucleus_size(weights[inside], total[inside, None], top_p)
-    return scores, (total.log() + (highest - target)[:, 0].double())
+    total = weights.sum(-1, keepdim=True, dtype=torch.float64)
+    nll = (total.log() + (highest - target).double())[:, 0]
+    scores = torch.zeros_like(nll)
+    hard = (target < highest)[:, 0].nonzero()[:, 0]
+    if len(hard):
+        rank = (logits[hard] > target[hard]).sum(-1)
+        size = _nucleus_size(weights[hard], total[hard], top_p)
+        scores[hard] = torch.where(rank < size, rank / size.double(), 1.0)
+    return scores, nll
 
 
 def _nucleus_size(weights: "torch.Tensor", total: "torch.Tensor", top_p: float) -> "torch.Tensor":

@@ -33,7 +33,8 @@ def forward(model: "PreTrainedModel", ids: list[int]) -> "Cache | None":
     if not ids:
         return None
     tensor = torch.tensor([ids], device=model.device)
-    return model(input_ids=tensor, use_cache=True, logits_to_keep=1).past_key_values
+    # Without the output layer, which for a large vocabulary costs as much as many tokens.
+    return model.base_model(input_ids=tensor, use_cache=True).past_key_values
 
 
 def repeated(prefix: "Cache | None", rows: int) -> "Cache | None":
