@@ -104,7 +104,7 @@ def sentibench_table(tasks: list[str], params: Evaluate) -> dict[str, dict[str, 
         )
         low, high = interval(student - base)
         row["gain"] = {"main": round(row["student"]["main"] - row["student_base"]["main"], 2), "low": low, "high": high}
-        for kind in baselines.KINDS if task in sentibench.LABELS else ():
+        for kind in baselines.kinds(task):
             found = baselines.outcomes(kind, task, test, train, settings)
             row[kind] = suite.scores(task, test, found, params.bootstrap_samples)
         table[task] = row

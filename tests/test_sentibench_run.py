@@ -206,15 +206,43 @@ def test_the_command_tests_a_model_behind_a_server(copy, tmp_path):
     }
 
 
-def test_baselines_are_tested_on_the_same_records(copy, tmp_path):
-    benchmark(tmp_path, "baselines", "--data", str(copy), "--tasks", "twitter", "opener", "--label-limit", "9")
-    majority, tfidf = (
+def test_two_ray_actors_give_the_same_outcomes(tiny_models, copy, tmp_path):
+    tasks = ["twitter", "atsa_rest16"]
+    arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", *tasks, "--max-new-tokens", "8"]
+    actors = (ROOT / "params.yaml").read_text().replace("actors: 0", "actors: 2")
+    outcomes = []
+    for name, params in (("alone", ""), ("actors", actors)):
+        (tmp_path / name).mkdir()
+        benchmark(tmp_path / name, *arguments, params=params)
+        outcomes.append([(tmp_path / f"{name}/sentibench/student/predictions/{t}.jsonl").read_bytes() for t in tasks])
+    assert outcomes[0] == outcomes[1]
+
+
+def test_baselines_are_tested_on_the_same_records(tiny_models, copy, tmp_path):
+    tasks = ["twitter", "pstance", "opener"]
+    arguments = ["baselines", str(tiny_models / "student"), "--data", str(copy), "--tasks", *tasks]
+    shown = benchmark(tmp_path, *arguments, "--label-limit", "9", "--max-new-tokens", "8").stdout
+    majority, tfidf, vader = (
         json.loads((tmp_path / f"sentibench/baselines/{kind}/metrics.json").read_text())
-        for kind in ("majority", "tfidf")
+        for kind in ("majority", "tfidf", "vader")
     )
-    assert set(majority) == {"split", "mean", "twitter"}, "there are none for tuples"
+    assert set(majority) == set(tfidf) == {"split", "mean", "twitter", "pstance"}, "there are none for tuples"
+    assert set(vader) == {"split", "mean", "twitter"}, "it knows of no stance"
     assert majority["twitter"]["main"] == pytest.approx(100 / 6, abs=0.01)
-    assert majority["twitter"]["records"] == tfidf["twitter"]["records"] == 9
+    assert {one["twitter"]["records"] for one in (majority, tfidf, vader)} == {9}
+    model = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())
+    gain = model["twitter"]["main"] - majority["twitter"]["main"]
+    compared = shown[shown.index("more than baselines/majority") :]
+    (row,) = [line for line in compared.splitlines() if "twitter" in line]
+    assert f"{gain:+.1f} (" in row
+
+
+def test_vader_reads_the_sentiment_of_a_text():
+    from sentidistill.benchmark.baselines import vader
+
+    texts = ["I love this, it is wonderful!", "The table is made of wood.", "A horrible, disgusting waste of time."]
+    assert vader("twitter", texts, []) == ["positive", "neutral", "negative"]
+    assert vader("sst2", texts, []) == ["positive", "negative", "negative"]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +250,7 @@ def test_baselines_are_tested_on_the_same_records(copy, tmp_path):
     [
         (["no/such/model", "--data", "x"], "no/such/model: no such folder"),
         (["baselines", "--data", "x"], "x/sc/imdb/train.json is missing"),
+        (["baselines", "baselines", "--data", "x"], "two models are named 'baselines'"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, arguments, message):

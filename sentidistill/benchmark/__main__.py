@@ -3,12 +3,13 @@
     python -m sentidistill.benchmark models/student --data ../datasets
     python -m sentidistill.benchmark my/model --data ../datasets --label-limit 200 --tuple-limit 50 --seeds 42 52 62
     python -m sentidistill.benchmark Qwen3-32B --server http://localhost:8000/v1 --data ../datasets
-    python -m sentidistill.benchmark baselines --data ../datasets
+    python -m sentidistill.benchmark models/student_base models/student models/teacher baselines --data ../datasets
 
 --data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation. MODEL is a folder of transformers'
-layout, the name of a model at a server, or `baselines`: majority, and TF-IDF with logistic regression. Results go to
---out: predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was
-interrupted goes on; `runtime` in params.yaml holds what depends on the machine.
+layout, the name of a model at a server, or `baselines`: majority, TF-IDF with logistic regression, and VADER where it
+applies. Of several, the first is what the others are compared with, record by record. Results go to --out/MODEL:
+predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was interrupted
+goes on; `runtime` in params.yaml holds what depends on the machine.
 """
 
 import argparse
@@ -22,13 +23,14 @@ from rich.table import Column, Table
 
 from sentidistill import config, models, records, stage
 from sentidistill.benchmark import baselines, sentibench, suite
+from sentidistill.benchmark.metrics import interval
 from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS
 from sentidistill.config import Params, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.teacher.base import Reader
 from sentidistill.teacher.cache import Cache
 from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.opening import cache_path, local_engine
+from sentidistill.teacher.opening import cache_path, local_engine, over_actors
 
 BASELINES = "baselines"
 TASKS = [task for tasks in GROUPS.values() for task in tasks]
@@ -38,9 +40,11 @@ def options() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m sentidistill.benchmark", description="SentiBench on any model.", epilog=__doc__.split("\n\n")[2]
     )
-    made.add_argument("model", help="folder of a model, its name at the server, or `baselines`")
+    made.add_argument(
+        "models", nargs="+", metavar="MODEL", help="folder of a model, its name at the server, or `baselines`"
+    )
     made.add_argument("--data", type=Path, required=True, help="a copy of the data sets")
-    made.add_argument("--out", type=Path, help="folder for the results; default: sentibench/MODEL")
+    made.add_argument("--out", type=Path, default=Path("sentibench"), help="folder for the results (sentibench)")
     made.add_argument("--tasks", nargs="+", choices=[*LABELS, *TUPLE_TASKS], default=TASKS, metavar="TASK")
     made.add_argument("--split", choices=("validation", "test"), default="test")
     made.add_argument("--shots", type=int, default=4, help="demonstrations (4)")
@@ -63,30 +67,32 @@ def options() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def opened(chosen: argparse.Namespace, params: Params, cache_root: Path) -> Iterator[CachedTeacher]:
+def opened(model: str, chosen: argparse.Namespace, params: Params, cache_root: Path) -> Iterator[CachedTeacher]:
     """The model that is tested, asked through the generation cache."""
     with closing(Cache(cache_path(cache_root))) as cache:
         if chosen.server:
             from sentidistill.teacher.openai import ServerEngine
 
             settings = params.runtime.server.model_copy(update={"base_url": chosen.server})
-            identity = records.content_id("server", chosen.server, chosen.model)
+            identity = records.content_id("server", chosen.server, model)
             extra = params.teacher.extra_body
             reader = Reader(identity, "chat", chosen.max_prompt_tokens, extra_body=extra, messages_only=True)
             open_engine = partial(
                 ServerEngine,
                 settings,
-                chosen.model,
+                model,
                 api="chat",
                 extra_body=extra,
                 concurrency=params.runtime.concurrency,
             )
         else:
-            folder = known_folder(Path(chosen.model), cache_root)
+            folder = known_folder(Path(model), cache_root)
             tokenizer = models.load_tokenizer(folder, Path())
             reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, tokenizer)
-            open_engine = partial(local_engine, chosen.engine, folder, Path(), params.runtime)
-        yield CachedTeacher(reader, open_engine, cache, params.runtime.cache)
+            open_engine = partial(
+                local_engine, chosen.engine, folder.resolve(), cache_root.parent.resolve(), params.runtime
+            )
+        yield CachedTeacher(reader, partial(over_actors, open_engine, params.runtime), cache, params.runtime.cache)
 
 
 def known_folder(model: Path, cache_root: Path) -> Path:
@@ -136,22 +142,35 @@ def run(chosen: argparse.Namespace) -> None:
         task: {split: sentibench.load(chosen.data, task, split) for split in ("train", chosen.split)}
         for task in chosen.tasks
     }
-    name = Path(chosen.model).name
-    out = chosen.out or Path("sentibench", name)
-    if chosen.model == BASELINES:
-        for kind in baselines.KINDS:
-            found = {
-                task: baselines.outcomes(kind, task, data[task][chosen.split], data[task]["train"], settings)
-                for task in chosen.tasks
-                if task in LABELS
+    cache_root = stage.cache_root()
+    found: dict[str, dict[str, list[suite.Outcome]]] = {}
+    for model in chosen.models:
+        if model == BASELINES:
+            tested = {
+                f"{BASELINES}/{kind}": of_baseline(kind, data, chosen.split, settings) for kind in baselines.KINDS
             }
-            report(kind, out / kind, found, data, chosen.split, settings)
-        return
-    found = {}
-    with opened(chosen, params, stage.cache_root()) as model:
-        for task in chosen.tasks:
-            found[task] = suite.evaluate(model, name, task, data[task][chosen.split], data[task]["train"], settings)
-    report(name, out, found, data, chosen.split, settings)
+        else:
+            name = Path(model).name
+            with opened(model, chosen, params, cache_root) as answering:
+                tested = {
+                    name: {
+                        task: suite.evaluate(answering, name, task, rows[chosen.split], rows["train"], settings)
+                        for task, rows in data.items()
+                    }
+                }
+        for name, outcomes in tested.items():
+            report(name, chosen.out / name, outcomes, data, chosen.split, settings)
+        found |= tested
+    if len(found) > 1:
+        stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples))
+
+
+def of_baseline(kind: str, data: dict, split: str, settings: suite.Settings) -> dict[str, list[suite.Outcome]]:
+    return {
+        task: baselines.outcomes(kind, task, rows[split], rows["train"], settings)
+        for task, rows in data.items()
+        if kind in baselines.kinds(task)
+    }
 
 
 def report(
@@ -168,10 +187,33 @@ def report(
     stage.console().print(table(name, metrics, group_means))
 
 
+def comparison(found: dict[str, dict[str, list[suite.Outcome]]], data: dict, split: str, samples: int) -> Table:
+    """What each model has more than the first, with the central 95 % over records drawn anew for both at once."""
+    first, *others = found
+    shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}")
+    for task, base in found[first].items():
+        test = data[task][split]
+        drawn, main = suite.bootstrap(task, test, base, samples), suite.scores(task, test, base, samples)["main"]
+        cells = []
+        for name in others:
+            if rows := found[name].get(task):
+                low, high = interval(suite.bootstrap(task, test, rows, samples) - drawn)
+                gain = suite.scores(task, test, rows, samples)["main"] - main
+                cells.append(f"{gain:+.1f} ({low:+.1f} to {high:+.1f})")
+            else:
+                cells.append("")
+        shown.add_row(task, *cells)
+    return shown
+
+
 def main(*arguments: str) -> None:
     chosen = options().parse_args(arguments)
-    if chosen.model != BASELINES and not chosen.server and not Path(chosen.model).is_dir():
-        raise SentiDistillError(f"{chosen.model}: no such folder; for a model at a server give its address by --server")
+    for model in chosen.models:
+        if model != BASELINES and not chosen.server and not Path(model).is_dir():
+            raise SentiDistillError(f"{model}: no such folder; for a model at a server give its address by --server")
+    names = [Path(model).name for model in chosen.models]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SentiDistillError(f"two models are named {twice!r}, and so would their results be: test them in two runs")
     run(chosen)
 
 

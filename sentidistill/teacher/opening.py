@@ -45,13 +45,16 @@ def make_reader(role: Role, params: Params, root: Path) -> Reader:
 
 def make_engine(role: Role, params: Params, root: Path) -> Engine:
     """The engine that `runtime.engine` names, or actors that each hold one."""
-    runtime = params.runtime
+    return over_actors(partial(_single_engine, role, params, root, Path("models", role).resolve()), params.runtime)
+
+
+def over_actors(open_engine: Callable[[], Engine], runtime: Runtime) -> Engine:
+    """Ray actors that each hold an engine, if `runtime.ray` asks for any; else the engine itself."""
     if not runtime.ray.actors:
-        return _single_engine(role, params, root, Path("models", role).resolve())
+        return open_engine()
     from sentidistill.teacher.ray import RayEngine
 
-    opener = partial(_single_engine, role, params, root, Path("models", role).resolve())
-    return RayEngine(opener, runtime.ray, rows=runtime.concurrency)
+    return RayEngine(open_engine, runtime.ray, rows=runtime.concurrency)
 
 
 def _single_engine(role: Role, params: Params, root: Path, folder: Path) -> Engine:
