@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from sentidistill import config, models, records, stage
+from sentidistill.benchmark import sentibench
 from sentidistill.benchmark.sentibench import TUPLE_TASKS
 from sentidistill.calls import CALLING_STAGES
 from sentidistill.config import Params
@@ -130,7 +131,8 @@ def estimated(one: Stage, params: Params) -> Work:
     if one.template == "evaluate" and (task := one.cmd.split()[4]) not in benchmark.tasks:
         limits = test.sentibench
         extraction = task in TUPLE_TASKS
-        tested = len(limits.seeds) * (limits.tuple_limit if extraction else limits.label_limit)
+        limit = limits.tuple_limit if extraction else limits.label_limit
+        tested = len(limits.seeds) * (limit or len(sentibench.load(Path(benchmark.sentibench), task, test.split)))
         answered = tested * limits.max_new_tokens if extraction else 0
     requests, sampled, section = {
         "enumerate_attributes": (params.prepare_corpus.pool_sizes.enumeration, None, params.enumerate_attributes),

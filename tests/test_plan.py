@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sentidistill.benchmark import sentibench
 from sentidistill.calls import CALLING_STAGES
 from tests.project import environment
 
@@ -71,6 +72,19 @@ def test_what_does_not_exist_yet_is_estimated_from_the_params(project, tmp_path)
     for task, requests, tokens in (("tweet", 33, 0), ("twitter", 2 * 6, 0), ("atsa_rest16", 2 * 4, 2 * 4 * 20)):
         work = works[f"evaluate@student-{task}"]
         assert (work["requests"], work["max_new_tokens"], work["basis"]) == (requests, tokens, "params")
+
+
+def test_a_benchmark_task_without_limit_is_counted_in_the_users_copy(project, tmp_path):
+    copy = project.folder / ".cache/smoke/sentibench"
+
+    def change(values):
+        values["prepare_benchmark"]["sentibench"] = str(copy)
+        values["evaluate"]["sentibench"]["label_limit"] = 0
+
+    project.copy_of_files(tmp_path, change)
+    shutil.rmtree(tmp_path / "models/student")
+    records = len(sentibench.load(copy, "twitter", "test"))
+    assert plan(tmp_path)["evaluate@student-twitter"]["requests"] == 2 * records > 2 * 6
 
 
 def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(project, tmp_path):
