@@ -26,6 +26,7 @@ from sentidistill.report import figures
 RATES = (0.1, 0.25, 0.5)
 STRATEGIES = ("soft", "random")
 SEEDS = (1, 2)
+NOT_DONE = ("Queued", "Running", "Failed")
 POLL = 10.0  # seconds between two looks at the queue
 
 
@@ -59,9 +60,9 @@ def runs() -> list[Run]:
 def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
     """One row for each run: strategy, rate, seed, kept samples, macro-F1 and its interval.
 
-    `found` are rows as `dvc.api.exp_show` gives them.
+    `found` are rows as `dvc.api.exp_show` gives them, which have other metrics until a run is done.
     """
-    by_name = {row["Experiment"]: row for row in found if row.get("Experiment")}
+    by_name = {row["Experiment"]: row for row in found if row.get("Experiment") and row.get("State") not in NOT_DONE}
     done = [(run, by_name[run.name]) for run in runs() if run.name in by_name]
     return pd.DataFrame(
         [

@@ -31,7 +31,12 @@ def test_every_rate_has_both_strategies_and_two_seeds_and_the_whole_pool_is_ther
 
 def test_the_seeds_of_a_point_are_put_together_and_what_is_not_done_is_left_out():
     done = [row(run, 50 + 10 * run.rate + run.seed) for run in runs() if run.rate in (0.1, 1.0)]
-    points = by_point(summary([*done, {"Experiment": None, "kept": 1}]))
+    # Those of the pipeline before the run, as DVC has it.
+    of_others = [
+        row(Run("soft", 0.25, 1), 99) | {"State": "Running"},
+        {"Experiment": Run("soft", 0.5, 1).name, "State": "Queued", "kept": None, "kept_tokens": None},
+    ]
+    points = by_point(summary([*done, *of_others, {"Experiment": None, "kept": 1}]))
     assert points["strategy"].to_list() == ["random", "soft", "all"]
     first = points.iloc[0]
     assert (first["seeds"], first["kept"], first["mean"], first["least"], first["most"]) == (2, 100, 52.5, 52, 53)
