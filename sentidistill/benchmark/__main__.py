@@ -147,7 +147,9 @@ def run(chosen: argparse.Namespace) -> None:
     for model in chosen.models:
         if model == BASELINES:
             tested = {
-                f"{BASELINES}/{kind}": of_baseline(kind, data, chosen.split, settings) for kind in baselines.KINDS
+                f"{BASELINES}/{kind}": outcomes
+                for kind in baselines.KINDS
+                if (outcomes := of_baseline(kind, data, chosen.split, settings))
             }
         else:
             name = Path(model).name
