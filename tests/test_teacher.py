@@ -64,37 +64,42 @@ def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch)
         assert given.finish_reason == "choice"
 
 
-@pytest.mark.parametrize(
-    ("window", "texts"),
-    [(16, ["ab cd", "ef gh", "ij kl"]), (512, TEXTS)],
-    ids=["prefix wider than the window, equal lengths", "prompts within the window, any lengths"],
-)
-def test_models_with_sliding_windows_get_the_same_scores(window, texts):
-    """Gemma 3 has layers that see a window only."""
+def windowed(kind: str, vocabulary: int, window: int):
+    """A random model some or all of whose layers see a window only."""
     import torch
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
 
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "sliding_window": window,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    torch.manual_seed(0)
+    if kind == "all layers":
+        return MistralForCausalLM(MistralConfig(**sizes)).eval()
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    return Gemma3ForCausalLM(Gemma3TextConfig(**sizes, layer_types=layers)).eval()
+
+
+@pytest.mark.parametrize("kind", ["some layers", "all layers"])
+@pytest.mark.parametrize(
+    "window", [16, 230, 512], ids=["prefix wider than the window", "some prompts wider", "prompts within the window"]
+)
+def test_models_with_sliding_windows_get_the_same_scores(kind, window):
     from tests.tiny_models import tokenizer as make_tokenizer
 
     tokenizer = make_tokenizer(["x"])
-    torch.manual_seed(0)
-    model = Gemma3ForCausalLM(
-        Gemma3TextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            sliding_window=window,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    ).eval()
-    requests = [Request(Prompt(LONG, text, DEMONSTRATIONS), choices=("polite", "rude")) for text in texts]
+    model = windowed(kind, len(tokenizer), window)
+    choices = ("polite", "very rude indeed", "rude")
+    requests = [Request(Prompt(LONG, text, DEMONSTRATIONS), choices=choices) for text in TEXTS]
     answers = generate(model, tokenizer, requests)
     for request, given in zip(requests, answers):
         expected = plain_choice_scores(model, tokenizer, request.prompt, request.choices)

@@ -7,11 +7,15 @@ import numpy as np
 
 from sentidistill import shared_prefix
 from sentidistill.teacher.base import Job, Request, Response
+from sentidistill.teacher.branches import Branches, attention, place
 from sentidistill.teacher.grammar import Grammar
 
 if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+# On a CPU, larger batches of choices save nothing, and their copies of the common beginning outgrow the caches.
+CPU_CHOICE_TOKENS = 4096
 
 
 class TransformersEngine:
@@ -19,9 +23,9 @@ class TransformersEngine:
 
     Prompts with the same instruction and demonstrations form a group whose common beginning goes
     through the model once; its key-value cache is copied to every row. Rows of a batch are padded
-    between that beginning and their own text, and lie there behind the attention mask. Where the
-    model has sliding-window layers and a prompt is longer than the window, the padding (a few
-    tokens, as rows are sorted by length) narrows the window by as much.
+    between that beginning and their own text, and lie there behind the attention mask. Where free
+    text is written by a model with sliding-window layers and a prompt is longer than the window, the
+    padding (a few tokens, as rows are sorted by length) narrows the window by as much.
     """
 
     def __init__(
@@ -72,9 +76,11 @@ class TransformersEngine:
         batch: list[int] = []
         for index in sorted(group, key=lambda index: (len(jobs[index].prompt_ids), jobs[index].prompt_ids)):
             job = jobs[index]
-            rows = max(1, len(job.choice_ids))
-            width = len(job.prompt_ids) + (0 if job.choice_ids else job.request.max_new_tokens)
-            if batch and (len(batch) >= self._rows_per_batch or (len(batch) + 1) * width * rows > self._batch_tokens):
+            width, limit = len(job.prompt_ids) + job.request.max_new_tokens, self._batch_tokens
+            if job.choice_ids:
+                width = len(job.prompt_ids) + sum(map(len, job.choice_ids))
+                limit = min(limit, CPU_CHOICE_TOKENS) if self._model.device.type == "cpu" else limit
+            if batch and (len(batch) >= self._rows_per_batch or (len(batch) + 1) * width > limit):
                 yield batch
                 batch = []
             batch.append(index)
@@ -98,33 +104,26 @@ class TransformersEngine:
         """Summed log-probability of every choice as the answer; the choices are the same in all rows."""
         import torch
 
-        ids, choices = [job.prompt_ids for job in jobs], jobs[0].choice_ids
-        first, cache, mask, positions = self._start(prefix, shared, ids)
-        logprobs = first.float().log_softmax(-1)
-        scores = logprobs[:, [choice[0] for choice in choices]]
-        longest = max(len(choice) for choice in choices)
-        if longest > 1:
-            rows, number = len(ids), len(choices)
-            cache.batch_repeat_interleave(number)
-            inputs = torch.full((number, longest - 1), self._tokenizer.pad_token_id)
-            targets = torch.zeros((number, longest - 1), dtype=torch.long)
-            inside = torch.zeros((number, longest - 1), dtype=torch.long)
-            for row, choice in enumerate(choices):
-                inputs[row, : len(choice) - 1] = torch.tensor(choice[:-1], dtype=torch.long)
-                targets[row, : len(choice) - 1] = torch.tensor(choice[1:], dtype=torch.long)
-                inside[row, : len(choice) - 1] = 1
-            inputs, targets, inside = (t.repeat(rows, 1).to(mask.device) for t in (inputs, targets, inside))
-            steps = torch.arange(longest - 1, device=mask.device)
-            logits = self._model(
-                input_ids=inputs,
-                attention_mask=torch.cat([mask.repeat_interleave(number, 0), inside], 1),
-                position_ids=positions.repeat_interleave(number, 0) + steps,
-                past_key_values=cache,
-                use_cache=True,
-            ).logits
-            logits = logits.float()
-            picked = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
-            scores = scores + (picked * inside).sum(-1).view(rows, number)
+        branches = Branches.of(jobs[0].choice_ids)
+        ids = [job.prompt_ids + branches.tokens for job in jobs]
+        own, mask, positions = shared_prefix.own_parts(ids, shared, self._tokenizer.pad_token_id, self._model.device)
+        sees, positions = place(branches, mask, positions, shared)
+        logits = self._model(
+            input_ids=own,
+            attention_mask=attention(self._model.config, sees, positions, self._model.dtype),
+            position_ids=positions[:, shared:],
+            past_key_values=shared_prefix.repeated(prefix, len(ids)),
+            use_cache=prefix is not None,
+            logits_to_keep=1 + len(branches.tokens),
+        ).logits.float()
+        total = logits.logsumexp(-1)
+        scores = torch.stack(
+            [
+                (logits[:, sources, targets] - total[:, sources]).sum(-1)
+                for sources, targets in zip(branches.sources, branches.targets)
+            ],
+            dim=1,
+        )
         return [
             Response(
                 text=job.request.choices[int(row.argmax())],
