@@ -11,7 +11,7 @@ from pydantic import Field
 from rapidfuzz import fuzz, process
 
 from sentidistill.parsing.markup import parse_json
-from sentidistill.parsing.tasks import Definition
+from sentidistill.parsing.tasks import Definition, Proposal
 from sentidistill.records import Record, content_id
 
 CLOSED_FAMILIES = ("classification", "scoring")
@@ -23,6 +23,10 @@ _CONTRAST = re.compile(
     r"|a|little|low|high|medium|mixed|over|under|half|barely|hardly|does|doesn't|isn't|less|more|most|least|anti\w*",
     re.IGNORECASE,
 )
+# Words that cannot end an answer ("interested in"), and words of the question ("says") that are none.
+_UNFINISHED = re.compile(r".*\b(?:a|an|the|and|or|of|for|in|to|at|by|with|about|from|towards?|than|that)", re.I)
+_OF_THE_QUESTION = re.compile(r"(?:the )?(?:text|author|writer|it|he|she|says?|said|is|has|feels?|shows?)", re.I)
+_MEASURES = re.compile(r"score|rating|level|degree|rank|value|number")
 _TWO_TEXTS = re.compile(
     r"\b(?:(?:two|both|pairs? of|several|multiple) (?:\w+ )?(?:texts?|reviews?|tweets?|sentences|documents|passages)"
     r"|(?:text|review|tweet|sentence) ?(?:[12ab]\b|one\b|two\b)|(?:first|second|other) text|compare the texts)",
@@ -161,6 +165,26 @@ def usable_analysis(items: Sequence[str], limit: int, max_similarity: float) -> 
     return kept[:limit], faults
 
 
+def usable_proposals(
+    proposals: Sequence[Proposal], attribute: str, limit: int, exemplars: set[str]
+) -> tuple[list[Proposal], list[str]]:
+    """(the first `limit` distinct proposals on one text, why others were left out).
+
+    A name of the `exemplars` (in lower case) is the teacher's only if the attribute is in it.
+    """
+    kept: dict[str, Proposal] = {}
+    faults: list[str] = []
+    for proposal in proposals:
+        name = proposal.name.casefold()
+        if needs_two_texts(f"{proposal.name} {proposal.description}"):
+            faults.append("two_texts")
+        elif name in exemplars and attribute.casefold() not in name:
+            faults.append("copied_from_exemplars")
+        elif kept.setdefault(proposal.family + name, proposal) is not proposal:
+            faults.append("repeated")
+    return list(kept.values())[:limit], faults
+
+
 def define(
     proposal: TaskProposal, definition: Definition, max_labels: int, max_label_words: int, max_examples: int
 ) -> tuple[TaskDefinition | None, list[str]]:
@@ -174,6 +198,7 @@ def define(
         "two_texts": needs_two_texts(f"{definition.instruction} {' '.join(text for text, _ in definition.examples)}"),
         "number_of_labels": closed and not 2 <= len(labels) <= max_labels,
         "long_label": any(len(label.split()) > max_label_words for label in labels),
+        "no_answer": any(_UNFINISHED.fullmatch(label) or _OF_THE_QUESTION.fullmatch(label) for label in labels),
         "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
         "scale_without_direction": _scale_without_direction(definition.instruction),
         "goes_in_circles": _goes_in_circles(definition.instruction),
@@ -247,9 +272,11 @@ def _keys(form: str) -> list[str]:
     return re.findall(r'"([^"]{1,40})"', form)
 
 
-def _distinct(names: list[str]) -> bool:
-    """Whether there are names, no two of them equal, and none that is a value."""
-    return 0 < len(names) == len(set(names)) and not {"true", "false", "null"} & set(names)
+def _distinct(keys: list[str]) -> bool:
+    """Whether there are keys, no two of them alike ("mood_score", "mood_score_rating"), and none that is a value."""
+    words = (re.split(r"[\W_]+", key.casefold()) for key in keys)
+    alike = {frozenset("score" if _MEASURES.fullmatch(word) else word for word in key) for key in words}
+    return 0 < len(keys) == len(alike) and not {"true", "false", "null"} & set(keys)
 
 
 def _same_meaning(a: str, b: str) -> bool:
@@ -267,10 +294,11 @@ def _scale_without_direction(instruction: str) -> bool:
     return bool(ends) and ends[1].casefold() == ends[2].casefold()
 
 
-def _goes_in_circles(instruction: str) -> bool:
-    """Whether two words follow each other three times: "is friendly, is friendly, is not friendly, is friendly"."""
-    words = re.findall(r"\w+", instruction.casefold())
-    return any(number >= 3 for number in Counter(itertools.pairwise(words)).values())
+def _goes_in_circles(text: str) -> bool:
+    """Whether a word follows itself ("confident, confident that") or two words follow each other three times."""
+    words = re.findall(r"\w+", text.casefold())
+    pairs = Counter(itertools.pairwise(words))
+    return any(number >= 3 or first == second for (first, second), number in pairs.items())
 
 
 def copied(text: str, sources: Sequence[str], limit: float) -> bool:

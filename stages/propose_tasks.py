@@ -7,7 +7,7 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12
 from collections import Counter
 
 from sentidistill import calls, config, records, stage
-from sentidistill.instructions import TaskProposal, needs_two_texts
+from sentidistill.instructions import TaskProposal, usable_proposals
 from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
 from sentidistill.perspectives import Perspective
 from sentidistill.prompts import Template
@@ -18,6 +18,7 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.propose_tasks, params.teacher
     template = Template("propose_tasks", exemplars=teacher.exemplars)
+    exemplars = {one.name.casefold() for _, output in template.demonstrations for one in parse_proposals(output)}
     prompts, origin = {}, {}
     for cluster in records.read_jsonl("data/perspectives.jsonl", Perspective):
         if not cluster.kept:
@@ -29,14 +30,12 @@ def main(open_model: OpenModel = open_model) -> None:
             prompts[key] = template.prompt(name=attribute.name, description=attribute.description, related=related)
             origin[key] = (cluster.id, attribute)
 
-    def read_answer(_: str, raw: str) -> tuple[list[Proposal] | None, list[str]]:
+    def read_answer(key: str, raw: str) -> tuple[list[Proposal] | None, list[str]]:
         proposals = parse_proposals(raw)
         if not proposals:
             return None, ["unreadable"]
-        one_text = [p for p in proposals if not needs_two_texts(f"{p.name} {p.description}")]
-        kept = list({p.family + p.name.casefold(): p for p in one_text}.values())
-        faults = ["two_texts"] * (len(proposals) - len(one_text)) + ["repeated"] * (len(one_text) - len(kept))
-        return kept[: section.max_per_attribute] or None, faults
+        kept, faults = usable_proposals(proposals, origin[key][1].name, section.max_per_attribute, exemplars)
+        return kept or None, faults
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "propose_tasks")

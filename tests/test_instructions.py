@@ -14,8 +14,9 @@ from sentidistill.instructions import (
     distinct,
     needs_two_texts,
     usable_analysis,
+    usable_proposals,
 )
-from sentidistill.parsing.tasks import Definition
+from sentidistill.parsing.tasks import Definition, Proposal
 
 CLOSED = TaskProposal(
     id="1", cluster=0, attribute="joy", mentions=3, name="Joy", family="classification", description="Decide."
@@ -45,9 +46,12 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"labels": ["happy", "so happy that one could sing"]}, "long_label"),
         ({"labels": ["disagree", "disagreeing"]}, "labels_alike"),
         ({"labels": ["positive", "feels positive"]}, "labels_alike"),
+        ({"labels": ["looking for", "happy"]}, "no_answer"),
+        ({"labels": ["happy", "Says"]}, "no_answer"),
         ({"text": "Rate it from 1 (very fun) to 5 (very fun)."}, "scale_without_direction"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
         ({"text": "Say if it is kind, is kind, is not kind or is kind."}, "goes_in_circles"),
+        ({"text": "Decide whether the author is sure, sure that it works."}, "goes_in_circles"),
         (
             {"family": "extraction", "form": "the exact words, or none", "text": "Give the exact words, or none."},
             "no_question",
@@ -57,6 +61,7 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"family": "extraction", "form": ""}, "no_format"),
         ({"family": "structured", "form": "a JSON object"}, "no_keys"),
         ({"family": "structured", "form": 'JSON with "target" and "target"'}, "no_keys"),
+        ({"family": "structured", "form": 'JSON with "mood", "mood_score" and "mood_score_rating"'}, "no_keys"),
     ],
 )
 def test_an_unusable_definition_is_dropped_with_its_reason(change, reason):
@@ -117,6 +122,15 @@ def test_analysis_instructions_are_distinct_and_about_the_text():
     kept, faults = usable_analysis(items, 5, 0.9)
     assert kept == ["How does the text show joy?"]
     assert faults == ["repeated", "length", "not_about_the_text", "two_texts"]
+
+
+def test_proposals_are_distinct_and_the_teachers_own():
+    names = ["Joy Level", "joy level", "Memory Profile", "Joy Profile", "Joy Rating", "Joy Words"]
+    proposals = [Proposal(name=name, family="scoring", description=f"Rate {name}.") for name in names]
+    proposals[4] = Proposal(name="Joy Rating", family="scoring", description="Compare two texts.")
+    kept, faults = usable_proposals(proposals, "joy", 2, exemplars={"memory profile", "joy profile"})
+    assert [one.name for one in kept] == ["Joy Level", "Joy Profile"]
+    assert faults == ["repeated", "copied_from_exemplars", "two_texts"]
 
 
 def test_copies_of_a_source_are_recognised():
