@@ -9,10 +9,20 @@ import pytest
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tiny matrices gain nothing from a second thread, and `make test` runs two tests at a time.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 # These have an environment and a target of their own: `make test-vllm`.
 collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share the pipeline's folder, or Ray's cluster, run in one worker of pytest-xdist."""
+    for item in items:
+        if "project" in item.fixturenames or "actor" in item.name:
+            item.add_marker(pytest.mark.xdist_group("project"))
 
 
 @pytest.fixture(scope="session")

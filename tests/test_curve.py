@@ -45,10 +45,15 @@ def test_the_seeds_of_a_point_are_put_together_and_what_is_not_done_is_left_out(
     assert lines[-1].startswith("| 100 % | all | 1000 | 2 | 61.5 | 61.0 to 62.0 |")
 
 
-def test_a_run_goes_through_the_queue_into_the_table_and_the_figure(project):
+def test_a_run_goes_through_the_queue_beside_the_workspace_into_the_table_and_the_figure(project):
     run = Run("soft", 0.25, 1)
+    before = (project.folder / "metrics/report.json").read_bytes()
     project.run(*run.command())
     project.run("python", "-m", "sentidistill.curve", "wait")
+    status = project.run("dvc", "queue", "status").stdout
+    assert "Success" in status, status + project.run("dvc", "queue", "logs", run.name).stdout
+    assert (project.folder / "metrics/report.json").read_bytes() == before
+    assert run.name in project.run("dvc", "exp", "show", "--csv").stdout
     shown = project.run("python", "-m", "sentidistill.curve", "table").stdout
     try:
         table = pd.read_csv(project.folder / "plots/curve.csv")

@@ -120,18 +120,6 @@ def test_an_experiment_with_another_rate_reruns_selection_and_what_follows(proje
     project.run("dvc", "checkout", "-q")
 
 
-def test_a_queued_experiment_runs_beside_the_workspace(project):
-    before = (project.folder / "metrics/report.json").read_bytes()
-    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "train_student.learning_rate=2e-3")
-    project.run("dvc", "queue", "start")
-    project.run("dvc", "queue", "logs", "queued", "--follow")
-    status = project.run("dvc", "queue", "status").stdout
-    assert "Success" in status, status + project.run("dvc", "queue", "logs", "queued").stdout
-    assert (project.folder / "metrics/report.json").read_bytes() == before
-    table = project.run("dvc", "exp", "show", "--csv").stdout
-    assert "queued" in table
-
-
 def test_the_hand_written_baseline_takes_the_place_of_the_methods_instructions(project, tmp_path):
     project.copy_of_files(tmp_path, lambda values: values["build_instructions"].update(source="hand_written"))
     for stage in ("build_instructions", "compose_prompts"):
