@@ -9,8 +9,8 @@ import pytest
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-# Tiny matrices gain nothing from a second thread, and `make test` runs two tests at a time.
-os.environ["OMP_NUM_THREADS"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # two tests at a time, and tiny matrices gain nothing from a second thread
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 # These have an environment and a target of their own: `make test-vllm`.
