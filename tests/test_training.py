@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from sentidistill.config import TrainStudent
@@ -70,6 +72,37 @@ def test_training_lowers_the_loss_on_the_answers_and_nothing_else(tiny_models, t
     assert loss(0) > 0.8 * prompt_before
     assert losses[-1]["loss"] < losses[0]["loss"]
     assert not (tmp_path / "c").exists()
+
+
+def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student, tmp_path):
+    """Whatever the lengths of the answers and however the rows are shared out over forward passes."""
+    import torch
+
+    model, tokenizer = tiny_student
+    varied = [
+        row.model_copy(update={"text": row.text * (1 + place % 3), "answer": "polite, " * (1 + place)})
+        for place, row in enumerate(rows())
+    ]
+    data = tokenise(varied, tokenizer, "transcript", 512)
+    total = number = 0
+    for ids, mask in zip(data.input_ids, data.completion_mask):
+        with torch.no_grad():
+            logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        places = [place for place, one in enumerate(mask) if one]
+        total -= sum(float(logprobs[place - 1, ids[place]]) for place in places)
+        number += len(places)
+    for rows_per_step in (1, 4):
+        losses = train(
+            copy.deepcopy(model),
+            tokenizer,
+            data,
+            PARAMS.model_copy(update={"epochs": 1, "batch_size": 8}),
+            max_length=512,
+            rows_per_step=rows_per_step,
+            save_steps=0,
+            checkpoints=tmp_path / "c",
+        )
+        assert losses[0]["loss"] == pytest.approx(total / number, abs=1e-4)
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(tiny_models, tmp_path, monkeypatch):
