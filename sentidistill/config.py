@@ -183,6 +183,7 @@ class DefineTasks(Section):
     max_label_words: Positive
     max_examples: Positive
     max_similarity: Share
+    min_relevance: Annotated[float, Field(ge=-1, le=1)]
     max_tasks: dict[Literal["classification", "scoring", "extraction", "structured"], Count]
     sampling: Sampling
 
@@ -194,6 +195,7 @@ class WriteDemonstrations(Section):
     max_copied_share: Share
     max_similarity: Share
     min_agreement: Share
+    min_margin: Annotated[float, Field(ge=0)]
     max_per_label: Positive
     seed: int
     sampling: Sampling

@@ -26,6 +26,8 @@ _CONTRAST = re.compile(
 # Words that cannot end an answer ("interested in"), and words of the question ("says") that are none.
 _UNFINISHED = re.compile(r".*\b(?:a|an|the|and|or|of|for|in|to|at|by|with|about|from|towards?|than|that)", re.I)
 _OF_THE_QUESTION = re.compile(r"(?:the )?(?:text|author|writer|it|he|she|says?|said|is|has|feels?|shows?)", re.I)
+_ASKING = {"give", "name", "quote", "list", "write", "find", "extract", "answer", "with"}
+_VALUES = {"true", "false", "null", "positive", "negative", "neutral"}
 _MEASURES = re.compile(r"score|rating|level|degree|rank|value|number")
 _TWO_TEXTS = re.compile(
     r"\b(?:(?:two|both|pairs? of|several|multiple) (?:\w+ )?(?:texts?|reviews?|tweets?|sentences|documents|passages)"
@@ -186,11 +188,17 @@ def usable_proposals(
 
 
 def define(
-    proposal: TaskProposal, definition: Definition, max_labels: int, max_label_words: int, max_examples: int
+    proposal: TaskProposal,
+    definition: Definition,
+    exemplars: Sequence[str],
+    max_labels: int,
+    max_label_words: int,
+    max_examples: int,
 ) -> tuple[TaskDefinition | None, list[str]]:
     """(the task, faults of the examples left out) if `definition` is usable, else (None, what is wrong with it).
 
-    Examples are left out whose output breaks the task's own format.
+    Examples are left out whose output breaks the task's own format. `exemplars` are the instructions that the
+    teacher was shown, of tasks about other attributes.
     """
     closed = proposal.family in CLOSED_FAMILIES
     labels, form = (definition.labels, "") if closed else ([], definition.format)
@@ -200,9 +208,12 @@ def define(
         "long_label": any(len(label.split()) > max_label_words for label in labels),
         "no_answer": any(_UNFINISHED.fullmatch(label) or _OF_THE_QUESTION.fullmatch(label) for label in labels),
         "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
+        "copied_from_exemplars": not distinct([*exemplars, definition.instruction], [""] * (len(exemplars) + 1), 0.9)[
+            -1
+        ],
         "scale_without_direction": _scale_without_direction(definition.instruction),
         "goes_in_circles": _goes_in_circles(definition.instruction),
-        "no_question": bool(form) and fuzz.ratio(definition.instruction.casefold(), form.casefold()) > 80,
+        "no_question": bool(form) and not _words(definition.instruction) - _words(form) - _ASKING,
         "no_format": not closed and not form,
         "no_keys": proposal.family == "structured" and not _distinct(_keys(f"{definition.instruction} {form}")),
     }
@@ -273,10 +284,11 @@ def _keys(form: str) -> list[str]:
 
 
 def _distinct(keys: list[str]) -> bool:
-    """Whether there are keys, no two of them alike ("mood_score", "mood_score_rating"), and none that is a value."""
+    """Whether there are keys, none that only adds to another ("mood", "mood_score"), and none that is a value."""
     words = (re.split(r"[\W_]+", key.casefold()) for key in keys)
-    alike = {frozenset("score" if _MEASURES.fullmatch(word) else word for word in key) for key in words}
-    return 0 < len(keys) == len(alike) and not {"true", "false", "null"} & set(keys)
+    meant = [{"score" if _MEASURES.fullmatch(word) else word for word in key} for key in words]
+    alike = any(one <= other for one, other in itertools.permutations(meant, 2))
+    return bool(keys) and not alike and not _VALUES & {key.casefold() for key in keys}
 
 
 def _same_meaning(a: str, b: str) -> bool:
@@ -288,10 +300,25 @@ def _same_meaning(a: str, b: str) -> bool:
     return len(added) == len(many) - len(few) and not any(_CONTRAST.fullmatch(word) for word in added)
 
 
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
 def _scale_without_direction(instruction: str) -> bool:
-    """Whether the two ends of a scale "from 1 (...) to 5 (...)" are described by the same words."""
+    """Whether a scale "from 1 (...) to 5 (...)" does not lead from less to more of what is asked.
+
+    Its ends are described by the same words, or 1 and not 5 stands for what follows "how".
+    """
     ends = re.search(r"from \d+ \(([^)]*)\) to \d+ \(([^)]*)\)", instruction, re.IGNORECASE)
-    return bool(ends) and ends[1].casefold() == ends[2].casefold()
+    asked = re.search(r"\bhow (\w+)", instruction, re.IGNORECASE)
+    if not ends:
+        return False
+    low, high = (re.findall(r"\w+", end.casefold()) for end in ends.groups())
+
+    def much(end: list[str]) -> bool:
+        return bool(asked) and asked[1].casefold() in end and not {"not", "no", "less"} & set(end)
+
+    return low == high or (much(low) and not much(high))
 
 
 def _goes_in_circles(text: str) -> bool:

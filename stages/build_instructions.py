@@ -38,6 +38,8 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in records.read_jsonl("data/demonstrations.jsonl", Demonstration):
         shown[row.task].append((row.input, row.output))
+    enough = [task for task in tasks if len(shown[task.id]) >= section.min_demonstrations]
+    usable = [task for task in enough if not task.labels or len({output for _, output in shown[task.id]}) > 1]
     rows = [
         Instruction(
             id=task.id,
@@ -50,12 +52,15 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
             labels=task.labels,
             demonstrations=shown[task.id],
         )
-        for task in tasks
-        if len(shown[task.id]) >= section.min_demonstrations
+        for task in usable
     ]
     new = distinct([row.text for row in analyses], [""] * len(analyses), section.max_similarity)
     kept = [row for row, keep in zip(analyses, new) if keep]
-    lost = {"few_demonstrations": len(tasks) - len(rows), "repeated_analysis": len(analyses) - len(kept)}
+    lost = {
+        "few_demonstrations": len(tasks) - len(enough),
+        "demonstrations_of_one_label": len(enough) - len(usable),
+        "repeated_analysis": len(analyses) - len(kept),
+    }
     rows += [
         Instruction(
             id=records.content_id(row.cluster, row.text),

@@ -6,11 +6,13 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "urgency", "mentions": 12, "
 """
 
 from collections import Counter
+from pathlib import Path
 
-from sentidistill import calls, config, records, stage
+from sentidistill import calls, clustering, config, models, records, stage
 from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define, distinct
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import FAMILIES, parse_definition
+from sentidistill.perspectives import Perspective
 from sentidistill.prompts import Prompt, Template
 from sentidistill.teacher.opening import OpenModel, open_model
 
@@ -22,7 +24,8 @@ FAULTS = {
     "long_label": "A label is too long.",
     "no_answer": "A label is no complete answer.",
     "labels_alike": "Two labels mean the same.",
-    "scale_without_direction": "Both ends of the scale are described alike.",
+    "copied_from_exemplars": "The instruction is that of another task.",
+    "scale_without_direction": "The scale does not lead from less to more.",
     "goes_in_circles": "The instruction repeats itself.",
     "no_question": "The instruction says no more than the format.",
     "no_format": "The part Format is missing.",
@@ -43,10 +46,25 @@ def wordings(proposal: TaskProposal, mentions_per_wording: int) -> int:
     return 1 + proposal.mentions // mentions_per_wording
 
 
+def on_topic(tasks: list[TaskDefinition], perspectives: list[Perspective], folder: Path, least: float) -> list[bool]:
+    """Whether each instruction is near an attribute of its perspective: cosine of `least` or more.
+
+    `folder` is the embedder's.
+    """
+    names = {one.id: [attribute.name for attribute in one.attributes] for one in perspectives}
+    texts = [task.instruction for task in tasks] + [name for group in names.values() for name in group]
+    embedded = dict(zip(texts, clustering.embed(texts, folder)))
+    return [
+        max(float(embedded[name] @ embedded[task.instruction]) for name in names[task.cluster]) >= least
+        for task in tasks
+    ]
+
+
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.define_tasks, params.teacher
     template = Template("define_tasks", exemplars=teacher.exemplars)
+    exemplars = [one.instruction for _, output in template.demonstrations if (one := parse_definition(output))]
     proposals = {row.id: row for row in records.read_jsonl("data/task_proposals.jsonl", TaskProposal)}
 
     def first_prompt(row: TaskProposal, **repair: object) -> Prompt:
@@ -63,7 +81,8 @@ def main(open_model: OpenModel = open_model) -> None:
         if definition is None:
             return None, ["no_instruction"]
         proposal = proposals[key.split()[0]]
-        return define(proposal, definition, section.max_labels, section.max_label_words, section.max_examples)
+        limits = (section.max_labels, section.max_label_words, section.max_examples)
+        return define(proposal, definition, exemplars, *limits)
 
     def repair(key: str, failed: calls.Call) -> Prompt:
         # A base model that sees a wrong answer writes another one like it: it is asked the same again.
@@ -84,7 +103,11 @@ def main(open_model: OpenModel = open_model) -> None:
         defined.append(tasks[key].model_copy(update={"id": number, "mentions": mentions}))
     new = distinct([task.text() for task in defined], [task.family for task in defined], section.max_similarity)
     different = [task for task, keep in zip(defined, new) if keep]
-    rows = balanced(different, section.max_tasks)
+    perspectives = records.read_jsonl("data/perspectives.jsonl", Perspective)
+    embedder = models.locate(Path("models/embedder"), stage.cache_root().parent)
+    about = on_topic(different, perspectives, embedder, section.min_relevance)
+    relevant = [task for task, keep in zip(different, about) if keep]
+    rows = balanced(relevant, section.max_tasks)
     records.write_jsonl("data/calls/define_tasks.jsonl", asked)
     records.write_jsonl("data/task_definitions.jsonl", rows)
     families = Counter(row.family for row in rows)
@@ -94,7 +117,8 @@ def main(open_model: OpenModel = open_model) -> None:
             **calls.summary(asked),
             "definitions": len(rows),
             "repeated": len(defined) - len(different),
-            "over_limit": len(different) - len(rows),
+            "off_topic": len(different) - len(relevant),
+            "over_limit": len(relevant) - len(rows),
             **{f"definitions_{family}": families[family] for family in FAMILIES},
         },
     )

@@ -31,9 +31,14 @@ LOSSES = {
         "too_rare": "names in too few texts",
     },
     "select_perspectives": {"left_out": "clusters about things"},
-    "define_tasks": {"repeated": "repeated tasks", "over_limit": "tasks over max_tasks"},
+    "define_tasks": {
+        "repeated": "repeated tasks",
+        "off_topic": "tasks below min_relevance",
+        "over_limit": "tasks over max_tasks",
+    },
     "write_demonstrations": {
         "repeated": "repeated texts",
+        "below_min_margin": "texts below min_margin",
         "tasks_below_min_agreement": "tasks below min_agreement",
     },
 }

@@ -95,14 +95,16 @@ def agreement(rows: list[Demonstration]) -> dict[str, float]:
     return {task: sum(found) / len(found) for task, found in agreed.items()}
 
 
-def surest(rows: list[Demonstration], per_label: int) -> list[Demonstration]:
+def surest(rows: list[Demonstration], per_label: int, min_margin: float) -> list[Demonstration]:
     """Of each task and label the `per_label` rows with the largest margin, in the order of tasks and margins.
 
-    Rows without margins: those whose label is the one that the text was written for come first.
+    Rows whose margin is below `min_margin` are left out. Rows without margins: those whose label is the one that
+    the text was written for come first.
     """
     kept = []
     seen: Counter[tuple[str, str]] = Counter()
-    for row in sorted(rows, key=lambda row: (row.task, -(row.margin or row.agreed), row.input)):
+    sure = [row for row in rows if row.margin is None or row.margin >= min_margin]
+    for row in sorted(sure, key=lambda row: (row.task, -(row.margin or row.agreed), row.input)):
         seen[row.task, row.output] += 1
         if seen[row.task, row.output] <= per_label:
             kept.append(row)
@@ -153,7 +155,8 @@ def main(open_model: OpenModel = open_model) -> None:
         labelled = label_again(model, tasks, {key: found for key, found in pairs.items() if tasks[key].labels})
     agreed = agreement(labelled)
     doubtful = {task for task, share in agreed.items() if share < section.min_agreement}
-    kept = surest([row for row in labelled if row.task not in doubtful], section.max_per_label)
+    of_sure_tasks = [row for row in labelled if row.task not in doubtful]
+    kept = surest(of_sure_tasks, section.max_per_label, section.min_margin)
     for key in sorted(pairs):
         if not tasks[key].labels:
             chosen = list(pairs[key].items())[: 3 * section.max_per_label]
@@ -168,6 +171,7 @@ def main(open_model: OpenModel = open_model) -> None:
             "tasks_with_demonstrations": len({row.task for row in kept}),
             "repeated": len(written) - sum(new),
             "share_of_labels_agreed": round(sum(row.agreed for row in labelled) / max(len(labelled), 1), 4),
+            "below_min_margin": sum(row.margin is not None and row.margin < section.min_margin for row in labelled),
             "tasks_below_min_agreement": len(doubtful),
         },
     )

@@ -28,7 +28,9 @@ def defined(
     family="classification", labels=("happy", "sad"), form="", examples=(("I love it", "happy"),), text="Decide."
 ):
     definition = Definition(instruction=text, labels=list(labels), format=form, examples=list(examples))
-    return define(CLOSED.model_copy(update={"family": family}), definition, 4, 3, 5)
+    return define(
+        CLOSED.model_copy(update={"family": family}), definition, ["Quote what is rude in the text."], 4, 3, 5
+    )
 
 
 def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
@@ -48,15 +50,20 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"labels": ["positive", "feels positive"]}, "labels_alike"),
         ({"labels": ["looking for", "happy"]}, "no_answer"),
         ({"labels": ["happy", "Says"]}, "no_answer"),
+        ({"text": "Quote in the text what is rude."}, "copied_from_exemplars"),
         ({"text": "Rate it from 1 (very fun) to 5 (very fun)."}, "scale_without_direction"),
+        ({"text": "Rate how fun it is, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
+        ({"text": "Rate how much it hurts, from 1 (very much) to 5 (not at all)."}, "scale_without_direction"),
+        ({"text": "Rate how fun it is, from 1 (fun) to 5 (not fun)."}, "scale_without_direction"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
         ({"text": "Say if it is kind, is kind, is not kind or is kind."}, "goes_in_circles"),
         ({"text": "Decide whether the author is sure, sure that it works."}, "goes_in_circles"),
         (
-            {"family": "extraction", "form": "the exact words, or none", "text": "Give the exact words, or none."},
+            {"family": "extraction", "form": "the exact words, or none", "text": "Give the exact words."},
             "no_question",
         ),
         ({"family": "structured", "form": 'an object with "mood" and "true"'}, "no_keys"),
+        ({"family": "structured", "form": 'an object with "mood" and "mood_words"'}, "no_keys"),
         ({"examples": [("I love it", "great")]}, "no_valid_example"),
         ({"family": "extraction", "form": ""}, "no_format"),
         ({"family": "structured", "form": "a JSON object"}, "no_keys"),
@@ -77,6 +84,14 @@ def test_labels_that_differ_in_meaning_are_kept(labels):
     task, faults = defined(labels=labels, examples=[("x", labels[0])])
     assert faults == []
     assert task.labels == labels
+
+
+@pytest.mark.parametrize(
+    "ends", ["1 (not fun) to 5 (very fun)", "1 (very dull) to 5 (very fun)", "1 (a bit fun) to 5 (fun)"]
+)
+def test_scales_that_rise_are_kept(ends):
+    _, faults = defined("scoring", ["1", "3", "5"], text=f"Rate how fun it is, from {ends}.", examples=[("x", "3")])
+    assert faults == []
 
 
 @pytest.mark.parametrize(
