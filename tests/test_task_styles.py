@@ -154,7 +154,7 @@ def test_ten_thousand_mutated_definitions_become_a_valid_task_or_a_reason():
         definition = parse_definition(text)
         if definition is None:
             continue
-        task, faults = define(proposal, definition, max_labels=7, max_label_words=4, max_examples=7)
+        task, faults = define(proposal, definition, [], max_labels=7, max_label_words=4, max_examples=7)
         if task is None:
             assert faults
         else:
