@@ -1,0 +1,67 @@
+"""Rows that a training step reads per second on a CPU: our loss, and TRL's own.
+
+    python -m benchmarks.training [MODEL_FOLDER]     default: models/student_base
+
+The same batches of the default run's training rows in one run, in turn, forward and backward. Run after `make repro`.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from unittest.mock import patch
+
+from sentidistill import config, models, records, training
+from sentidistill.samples import TrainRow
+
+BATCHES, ROUNDS = 12, 5
+
+
+def compare(trainer, **_) -> None:
+    """In the place of `SFTTrainer.train`: time the losses on the first batches of the prepared trainer."""
+    from trl import SFTTrainer
+
+    trainer.model.train()
+    batches = list(islice(trainer.get_train_dataloader(), BATCHES))
+    rows = sum(len(batch["input_ids"]) for batch in batches)
+    found: dict[str, list[float]] = {"ours": [], "TRL's": []}
+    for number in range(ROUNDS + 1):
+        for name, kind in (("ours", type(trainer)), ("TRL's", SFTTrainer)):
+            started = time.perf_counter()
+            for batch in batches:
+                scored = (batch["labels"] != -100).sum()
+                kind.compute_loss(trainer, trainer.model, dict(batch), num_items_in_batch=scored).backward()
+                trainer.model.zero_grad()
+            if number:  # the first round warms up
+                found[name].append(rows / (time.perf_counter() - started))
+    shown = ", ".join(f"{name} {statistics.median(rates):.2f}" for name, rates in found.items())
+    ratios = sorted(one / other for one, other in zip(*found.values()))
+    print(f"{rows} rows in batches of {len(batches[0]['input_ids'])}: {shown} rows/s")
+    print(f"  ours to TRL's: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def main(folder: str = "models/student_base") -> None:
+    import trl
+
+    params = config.load()
+    model = models.load_causal_lm(Path(folder), Path(), params.runtime)
+    tokenizer = models.load_tokenizer(Path(folder), Path())
+    rows = records.read_jsonl("data/train.jsonl", TrainRow)
+    data = training.tokenise(rows, tokenizer, params.student.prompt_format, params.student.max_length)
+    with tempfile.TemporaryDirectory() as checkpoints, patch.object(trl.SFTTrainer, "train", compare):
+        training.train(
+            model,
+            tokenizer,
+            data,
+            params.train_student,
+            max_length=params.student.max_length,
+            rows_per_step=params.runtime.train_rows_per_step,
+            save_steps=0,
+            checkpoints=Path(checkpoints) / "c",
+        )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
