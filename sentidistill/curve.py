@@ -1,8 +1,8 @@
 """Does selection pay? Student quality by rate and strategy: `make curve`, or
 
-    python -m sentidistill.curve queue        queue the runs that are not there yet
-    python -m sentidistill.curve wait [JOBS]  run them, so many at a time (1), and wait
-    python -m sentidistill.curve table        plots/curve.csv, plots/curve.png and a table of the runs that are done
+    python -m sentidistill.curve queue    queue the runs that are not there yet
+    python -m sentidistill.curve wait     run them one after the other, and wait
+    python -m sentidistill.curve table    plots/curve.csv, plots/curve.png and a table of the runs that are done
 
 Each run is a DVC experiment of its own, such as
 
@@ -10,7 +10,6 @@ Each run is a DVC experiment of its own, such as
         -S select_samples.seed=1 -S train_student.seed=1
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -128,11 +127,9 @@ def queue() -> None:
             subprocess.run(run.command(), check=True)
 
 
-def wait(jobs: str = "1") -> None:
-    """Start the queue, `jobs` runs at a time, which share the cores, and wait for its end; a failed run is named."""
-    threads = str(max(1, (os.cpu_count() or 1) // int(jobs)))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads} if int(jobs) > 1 else None
-    subprocess.run(["dvc", "queue", "start", "--jobs", jobs], check=True, env=environment)
+def wait() -> None:
+    """Start the queue and wait for its end; a failed run is named."""
+    subprocess.run(["dvc", "queue", "start"], check=True)
     last = ""
     while True:
         shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
@@ -159,11 +156,11 @@ def table() -> None:
     print(markdown(points))
 
 
-def main(step: str = "", *arguments: str) -> None:
+def main(step: str = "") -> None:
     steps = {"queue": queue, "wait": wait, "table": table}
     if step not in steps:
         raise SentiDistillError(f"curve: {step!r} is none of {', '.join(steps)}")
-    steps[step](*arguments)
+    steps[step]()
 
 
 if __name__ == "__main__":
