@@ -19,10 +19,12 @@ collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that share the pipeline's folder, or Ray's cluster, run in one worker of pytest-xdist."""
+    """Tests that share the pipeline's folder run in one worker of pytest-xdist, those that share a Ray cluster too."""
     for item in items:
-        if "project" in item.fixturenames or "actor" in item.name:
+        if "project" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("project"))
+        elif "actor" in item.name:
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")

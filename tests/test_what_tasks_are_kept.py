@@ -1,0 +1,73 @@
+"""Which definitions, demonstrations and tasks the stages leave out."""
+
+from sentidistill import config, records
+from sentidistill.attributes import AttributeCount
+from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDefinition
+from sentidistill.perspectives import Perspective
+from stages.build_instructions import from_attributes
+from stages.define_tasks import on_topic
+from stages.write_demonstrations import surest
+from tests.project import ROOT
+
+
+def task(number: int, instruction: str, cluster: int = 0) -> TaskDefinition:
+    return TaskDefinition(
+        id=f"{number:016x}",
+        cluster=cluster,
+        attribute="affection",
+        mentions=3,
+        name="Affection",
+        family="classification",
+        instruction=instruction,
+        labels=["yes", "no"],
+        format="",
+        examples=[],
+    )
+
+
+def perspective(number: int, *names: str) -> Perspective:
+    attributes = [AttributeCount(name=name, count=3, description="", variants={name: 3}) for name in names]
+    return Perspective(
+        id=number, exemplar=names[0], count=3, cohesion=1.0, attributes=attributes, kept=True, margin=None
+    )
+
+
+def shown(of: TaskDefinition, text: str, output: str, margin: float | None, agreed: bool = True) -> Demonstration:
+    return Demonstration(task=of.id, input=text, output=output, agreed=agreed, margin=margin)
+
+
+def test_an_instruction_has_to_be_near_an_attribute_of_its_own_perspective(embedder):
+    perspectives = [perspective(0, "affection", "friendliness"), perspective(1, "irony")]
+    tasks = [
+        task(1, "Decide whether the author of the text is friendly to the person or not."),
+        task(2, "Name what the author of the text is saying about the memory."),
+        task(3, "Decide how the author of the text uses irony to make a point."),
+        task(4, "Decide how the author of the text uses irony to make a point.", cluster=1),
+    ]
+    assert on_topic(tasks, perspectives, embedder, 0.25) == [True, False, False, True]
+    assert on_topic(tasks, perspectives, embedder, -1.0) == [True] * 4
+
+
+def test_the_surest_demonstrations_of_each_label_are_kept_and_doubtful_ones_left_out():
+    one = task(1, "Decide.")
+    rows = [shown(one, "a", "yes", 0.3), shown(one, "b", "yes", 0.9), shown(one, "c", "yes", 0.5)]
+    rows += [shown(one, "d", "no", 0.05)]
+    assert [row.input for row in surest(rows, 2, 0.1)] == ["b", "c"]
+    assert [row.input for row in surest(rows, 2, 0.0)] == ["b", "c", "d"]
+    without = [shown(one, "a", "yes", None, agreed=False), shown(one, "b", "yes", None)]
+    assert [row.input for row in surest(without, 1, 0.1)] == ["b"]
+
+
+def test_a_task_needs_enough_demonstrations_and_more_than_one_label(tmp_path, monkeypatch):
+    section = config.load(ROOT / "params.yaml").build_instructions
+    tasks = [task(1, "Decide whether it is kind."), task(2, "Decide whether it is loud."), task(3, "Decide more.")]
+    rows = [shown(tasks[0], "a b", "yes", 1.0), shown(tasks[0], "c d", "no", 1.0)]
+    rows += [shown(tasks[1], "a b", "yes", 1.0), shown(tasks[1], "c d", "yes", 1.0), shown(tasks[2], "a", "yes", 1.0)]
+    monkeypatch.chdir(tmp_path)
+    records.write_jsonl("data/perspectives.jsonl", [perspective(0, "affection")])
+    records.write_jsonl("data/analysis_instructions.jsonl", [AnalysisInstruction(cluster=0, text="How kind is it?")])
+    records.write_jsonl("data/task_definitions.jsonl", tasks)
+    records.write_jsonl("data/demonstrations.jsonl", rows)
+    made, lost = from_attributes(section)
+    assert [row.id for row in made if row.labels] == [tasks[0].id]
+    assert lost == {"few_demonstrations": 1, "demonstrations_of_one_label": 1, "repeated_analysis": 0}
