@@ -2,8 +2,12 @@
 
 import importlib.util
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Before any test imports torch or transformers: nothing may look for a hub or a GPU.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -17,25 +21,40 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two tests at a time, and tiny matrice
 collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that share the pipeline's folder run in one worker of pytest-xdist, those that share a Ray cluster too."""
-    for item in items:
-        if "project" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("project"))
-        elif "actor" in item.name:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    """One test of the pipeline first and the rest of them last: while one worker makes it, the other has work to do."""
+    of_pipeline = [item for item in items if "project" in item.fixturenames]
+    others = [item for item in items if "project" not in item.fixturenames]
+    items[:] = [*of_pipeline[:1], *others, *of_pipeline[1:]]
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory):
+def once(tmp_path_factory):
+    """once(name, make): the folder `name` as make(folder) leaves it, made by one worker of pytest-xdist for all."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def tiny_models(once):
     """Folder with teacher/, student/ and embedder/; see tests/tiny_models.py."""
     from tests import tiny_models
 
-    folder = tmp_path_factory.mktemp("models")
-    loss = tiny_models.build(folder)
-    assert loss < 0.1, f"the tiny teacher has not learned its formats (loss {loss:.2f})"
-    return folder
+    def make(folder: Path) -> None:
+        loss = tiny_models.build(folder)
+        assert loss < 0.1, f"the tiny teacher has not learned its formats (loss {loss:.2f})"
+
+    return once("tiny_models", make)
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +69,6 @@ def tiny_student(tiny_models):
 @pytest.fixture(scope="session")
 def embedder(tmp_path_factory):
     """Folder of the default embedder, fetched if it is not there yet."""
-    from pathlib import Path
-
     from sentidistill import config, models
 
     root = Path(__file__).resolve().parent.parent
@@ -61,11 +78,11 @@ def embedder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory, tiny_models):
-    """The pipeline after one `dvc repro`; a test that changes something puts it back."""
-    from tests.project import Project
+def project(once, tmp_path_factory, tiny_models):
+    """The pipeline after one `dvc repro`, a copy for each worker; a test that changes something puts it back."""
+    from tests.project import Project, make_project
 
-    made = Project(tmp_path_factory.mktemp("project"), tiny_models)
-    made.ran = made.repro()
-    made.commit()
-    return made
+    made = once("pipeline", lambda folder: make_project(folder, tiny_models))
+    folder = tmp_path_factory.mktemp("project") / "own"
+    shutil.copytree(made, folder, symlinks=True)
+    return Project(folder)

@@ -15,6 +15,7 @@ from tests.made_up_sentibench import write_copy
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+RAN = ".cache/ran.txt"
 
 
 def environment() -> dict[str, str]:
@@ -54,27 +55,39 @@ def stored_answers(folder: Path) -> dict[str, str]:
             return {}
 
 
-class Project:
-    """A copy of the repository's files as they are now, in a git repository of its own."""
+def make_project(folder: Path, models: Path) -> None:
+    """A copy of the repository's files as they are now, in a git repository of its own, after one `dvc repro`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():
+        skipped = name.startswith(("metrics/", "plots/")) and not name.endswith("README.md")
+        if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
+    shutil.copytree(models, folder / ".cache/smoke")
+    write_copy(folder / ".cache/smoke/sentibench", ("twitter", "atsa_rest16"))
+    downloads = ROOT / ".cache/downloads"
+    if downloads.exists():  # spares the registry; a machine without them fetches them
+        shutil.copytree(downloads, folder / ".cache/downloads")
+    project = Project(folder)
+    project.run("git", "init", "-q")
+    project.commit()
+    (folder / RAN).write_text("\n".join(project.repro()))
+    project.commit()
 
-    def __init__(self, folder: Path, models: Path):
+
+class Project:
+    """The pipeline in a folder of its own."""
+
+    def __init__(self, folder: Path):
         self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-        )
-        for name in listed.stdout.splitlines():
-            skipped = name.startswith(("metrics/", "plots/")) and not name.endswith("README.md")
-            if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
-        shutil.copytree(models, folder / ".cache/smoke")
-        write_copy(folder / ".cache/smoke/sentibench", ("twitter", "atsa_rest16"))
-        downloads = ROOT / ".cache/downloads"
-        if downloads.exists():  # spares the registry; a machine without them fetches them
-            shutil.copytree(downloads, folder / ".cache/downloads")
-        self.run("git", "init", "-q")
-        self.commit()
+
+    @property
+    def ran(self) -> list[str]:
+        """The stages that the first `dvc repro` ran, in order."""
+        return (self.folder / RAN).read_text().splitlines()
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment())
