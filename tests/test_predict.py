@@ -49,10 +49,15 @@ def test_several_texts_are_answered_in_order_as_each_alone(predictor):
     assert predictor.predict([]) == []
 
 
-def test_a_task_without_labels_is_answered_in_words(predictor):
+def test_a_task_without_labels_is_answered_with_the_likeliest_words(predictor, tiny_student):
+    import torch
+
+    model, tokenizer = tiny_student
     found = predictor.predict("A fine day.", task=Task("Describe the mood.", max_new_tokens=5))
+    ids = render(prompt("Describe the mood.", "Answer", "A fine day.", []), tokenizer, "transcript").prompt_ids
+    written = model.generate(torch.tensor([ids]), max_new_tokens=5, do_sample=False)[0, len(ids) :]
+    assert found.answer == tokenizer.decode(written, skip_special_tokens=True).strip() != ""
     assert found.probabilities == {}
-    assert isinstance(found.answer, str)
 
 
 def test_faults_are_named(predictor, tmp_path):
