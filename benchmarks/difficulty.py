@@ -2,9 +2,10 @@
 
     python -m benchmarks.difficulty [MODEL_FOLDER ...]     default: models/student_base models/teacher
 
-The same samples, model and machine in one run, in turn. "Bare" is the forward pass of our own batches alone,
-without any score: the limit. "Loop" is the published way: one sample at a time, the logits of every position,
-and a full sort for each answer token. Run after `make repro`.
+The same samples, model and machine in one run, in turn. "Bare" is the batched forward pass alone, without any score:
+rows sorted by length, padded, and only the positions that predict answers through the output layer. "Loop" is the
+published way: one sample at a time, the logits of every position, and a full sort for each answer token. Run after
+`make repro`.
 """
 
 import statistics
@@ -20,7 +21,7 @@ from sentidistill.samples import Answered, PoolPrompt
 
 SAMPLES = 96
 ROUNDS = 3
-MAX_LENGTH, BATCH_TOKENS = 512, 4096
+MAX_LENGTH, BATCH_TOKENS, BARE_TOKENS = 512, 512, 4096
 
 
 def samples(tokenizer, *, closed: bool) -> list[Row]:
@@ -33,14 +34,23 @@ def samples(tokenizer, *, closed: bool) -> list[Row]:
     return [(one.prompt_ids, one.completion_ids) for one in rendered]
 
 
-def bare(model, rows: list[Row], batches: list[list[int]]) -> None:
-    """The forward pass of each batch, padded, with the logits of the answers' positions."""
+def sorted_batches(rows: list[Row]) -> list[list[Row]]:
+    """`rows`, the shortest first, in batches of at most BARE_TOKENS with their padding."""
+    found: list[list[Row]] = [[]]
+    for row in sorted(rows, key=lambda row: len(row[0]) + len(row[1])):
+        if (len(found[-1]) + 1) * (len(row[0]) + len(row[1])) > BARE_TOKENS:
+            found.append([])
+        found[-1].append(row)
+    return found
+
+
+def bare(model, batches: list[list[Row]]) -> None:
     import torch
 
     with torch.inference_mode():
         for batch in batches:
-            joined = [rows[place][0] + rows[place][1] for place in batch]
-            longest = max(len(rows[place][1]) for place in batch)
+            joined = [prompt + completion for prompt, completion in batch]
+            longest = max(len(completion) for _, completion in batch)
             ids, mask, positions = shared_prefix.own_parts(joined, 0, 0, model.device)
             model(
                 input_ids=ids[:, :-1],
@@ -81,15 +91,14 @@ def measure(folder: Path) -> None:
     model = models.load_causal_lm(folder, Path(), config.load().runtime)
     print(f"{folder}: vocabulary {difficulty.vocabulary_size(model):,}")
     for name, closed in (("labels", True), ("open answers", False)):
-        compare(name, model, samples(tokenizer, closed=closed), len(tokenizer))
+        compare(name, model, samples(tokenizer, closed=closed))
 
 
-def compare(name: str, model, rows: list[Row], vocabulary: int) -> None:
-    settings = {"max_length": MAX_LENGTH, "batch_tokens": BATCH_TOKENS}
-    batches = difficulty.batches(rows, vocabulary, **settings)
+def compare(name: str, model, rows: list[Row]) -> None:
+    batches = sorted_batches(rows)
     calls = {
-        "bare": lambda: bare(model, rows, batches),
-        "ours": lambda: difficulty.score_ids(model, rows, **settings),
+        "bare": lambda: bare(model, batches),
+        "ours": lambda: difficulty.score_ids(model, rows, max_length=MAX_LENGTH, batch_tokens=BATCH_TOKENS),
         "loop": lambda: loop(model, rows),
     }
     calls["bare"]()

@@ -2,7 +2,9 @@
 
     python -m sentidistill.curve queue    queue the runs that are not there yet
     python -m sentidistill.curve wait     run them one after the other, and wait
-    python -m sentidistill.curve table    plots/curve.csv, plots/curve.png and a table of the runs that are done
+    python -m sentidistill.curve table [COMMIT]
+                                          plots/curve.csv, plots/curve.png and tables of the runs that are done,
+                                          of those that were queued at COMMIT if HEAD has moved since
 
 Each run is a DVC experiment of its own, such as
 
@@ -17,9 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from sentidistill import records, stage
+from sentidistill import config, records, stage
+from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval, label_scores
+from sentidistill.benchmark.predictions import Prediction
+from sentidistill.benchmark.tasks import LABELS
 from sentidistill.errors import SentiDistillError
 from sentidistill.report import figures
 
@@ -57,13 +63,14 @@ def runs() -> list[Run]:
     return [*part, *(Run("random", 1.0, seed) for seed in SEEDS)]
 
 
-def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row for each run: strategy, rate, seed, kept samples, macro-F1 and its interval.
-
-    `found` are rows as `dvc.api.exp_show` gives them, which have other metrics until a run is done.
-    """
+def done(found: list[dict[str, Any]]) -> list[tuple[Run, dict[str, Any]]]:
+    """Runs with their rows. `found` are those of `dvc.api.exp_show`, which have other metrics until a run is done."""
     by_name = {row["Experiment"]: row for row in found if row.get("Experiment") and row.get("State") not in NOT_DONE}
-    done = [(run, by_name[run.name]) for run in runs() if run.name in by_name]
+    return [(run, by_name[run.name]) for run in runs() if run.name in by_name]
+
+
+def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row for each run that is done: strategy, rate, seed, kept samples, macro-F1 and its interval."""
     return pd.DataFrame(
         [
             {
@@ -76,7 +83,7 @@ def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
                 "low": row["student.low"],
                 "high": row["student.high"],
             }
-            for run, row in done
+            for run, row in done(found)
         ]
     )
 
@@ -109,10 +116,55 @@ def markdown(points: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def experiments() -> list[dict[str, Any]]:
+def differences(predictions: dict[Run, list[Prediction]], column: str, samples: int, seed: int) -> pd.DataFrame:
+    """Points of mean macro-F1 between strategies, seeds taken together; paired bootstrap over the test records.
+
+    `column` is the field of the predictions that is scored: "predicted" or "calibrated". Every run has predictions
+    for the same records. The interval does not hold what another seed would change.
+    """
+    tables = [pd.DataFrame([row.model_dump() for row in rows]).sort_values("id") for rows in predictions.values()]
+    by_task = [[table[table["task"] == task] for table in tables] for task in sorted(set(tables[0]["task"]))]
+    score = np.mean(
+        [[label_scores(one["gold"], one[column], LABELS)["macro_f1"] for one in task] for task in by_task], 0
+    )
+    arrays = [(indices(task[0]["gold"], LABELS), [indices(one[column], LABELS) for one in task]) for task in by_task]
+    resampled = bootstrap_macro_f1(arrays, len(LABELS), samples, seed)
+    places: dict[tuple[str, float], list[int]] = {}
+    for place, run in enumerate(predictions):
+        places.setdefault((run.strategy if run.rate < 1 else "all", run.rate), []).append(place)
+    pairs = [(("soft", rate), other) for rate in RATES for other in (("random", rate), ("all", 1.0))]
+    found = []
+    for one, other in pairs:
+        if one in places and other in places:
+            low, high = interval(resampled[:, places[one]].mean(1) - resampled[:, places[other]].mean(1))
+            mean = round(float(score[places[one]].mean() - score[places[other]].mean()), 2)
+            found.append({"rate": one[1], "one": one[0], "other": other[0], "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(found)
+
+
+def markdown_differences(plain: pd.DataFrame, calibrated: pd.DataFrame) -> str:
+    lines = ["| rate | difference | macro-F1 | calibrated |", "|---|---|---|---|"]
+    lines += [
+        f"| {100 * one.rate:.0f} % | {one.one} - {one.other} | {one.mean:+.1f} ({one.low:+.1f} to {one.high:+.1f}) | "
+        f"{two.mean:+.1f} ({two.low:+.1f} to {two.high:+.1f}) |"
+        for one, two in zip(plain.itertuples(), calibrated.itertuples())
+    ]
+    return "\n".join(lines)
+
+
+def experiments(commit: str | None = None) -> list[dict[str, Any]]:
     import dvc.api
 
-    return [row for row in dvc.api.exp_show() if str(row.get("Experiment") or "").startswith("curve-")]
+    shown = dvc.api.exp_show(revs=commit)
+    return [row for row in shown if str(row.get("Experiment") or "").startswith("curve-")]
+
+
+def predictions_of(run: Run, revision: str) -> list[Prediction]:
+    import dvc.api
+
+    names = [f"data/predictions/student/{task}.jsonl" for task in config.load().prepare_benchmark.tasks]
+    texts = [dvc.api.read(name, rev=revision) for name in names]
+    return [Prediction.model_validate_json(line) for text in texts for line in text.splitlines()]
 
 
 def queue() -> None:
@@ -145,22 +197,34 @@ def wait() -> None:
         raise SentiDistillError("curve: a run failed; `dvc queue status` names it, `dvc queue logs NAME` says why")
 
 
-def table() -> None:
-    found = experiments()
+def table(commit: str | None = None) -> None:
+    found = experiments(commit)
     rows = summary(found)
     if rows.empty:
-        raise SentiDistillError("curve: no run is done yet; start with `make curve`")
+        raise SentiDistillError(
+            "curve: no run is done yet at this commit; start with `make curve`, or name the commit it was started at: "
+            "`python -m sentidistill.curve table COMMIT`"
+        )
     points = by_point(rows)
     records.write_text("plots/curve.csv", rows.to_csv(index=False))
     figures.rate_curve(points, Path("plots/curve.png"))
     print(markdown(points))
+    revisions = {row["Experiment"]: row["rev"] for row in found}
+    predictions = {run: predictions_of(run, revisions[run.name]) for run, _ in done(found)}
+    params = config.load().evaluate
+    plain, calibrated = (
+        differences(predictions, column, params.bootstrap_samples, params.seed)
+        for column in ("predicted", "calibrated")
+    )
+    if len(plain):
+        print(f"\n{markdown_differences(plain, calibrated)}")
 
 
-def main(step: str = "") -> None:
+def main(step: str = "", *commit: str) -> None:
     steps = {"queue": queue, "wait": wait, "table": table}
     if step not in steps:
         raise SentiDistillError(f"curve: {step!r} is none of {', '.join(steps)}")
-    steps[step]()
+    steps[step](*commit)
 
 
 if __name__ == "__main__":

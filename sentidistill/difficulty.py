@@ -5,11 +5,13 @@ likeliest tokens reach the nucleus mass, scores r/n inside the nucleus and 1 out
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sentidistill import shared_prefix
+from sentidistill import prefix_tree
+from sentidistill.prefix_tree import PrefixTree
+from sentidistill.teacher.branches import attention
 
 if TYPE_CHECKING:
     import torch
@@ -19,9 +21,6 @@ TOP = 1024
 LOGIT_BYTES = 2**28
 # So many bytes of logits are scored at once on a CPU: what its cache holds.
 CACHE_BYTES = 2**20
-# A batch ends early where more than this share of it would be padding, unless it is smaller than a full one by
-# this factor: small batches cost more than padding.
-MAX_PADDING, MIN_BATCHES = 0.1, 8
 
 Row = tuple[list[int], list[int]]
 """(prompt ids, completion ids)"""
@@ -73,7 +72,7 @@ def score_samples(
     *,
     top_p: float = 0.95,
     max_length: int = 2048,
-    batch_tokens: int = 4096,
+    batch_tokens: int = 512,
 ) -> list[Difficulty]:
     """Difficulty of each (prompt, completion), in order.
 
@@ -93,7 +92,7 @@ def score_ids(
     *,
     top_p: float = 0.95,
     max_length: int = 2048,
-    batch_tokens: int = 4096,
+    batch_tokens: int = 512,
 ) -> list[Difficulty]:
     """`score_samples` on (prompt ids, completion ids)."""
     results: list[Difficulty | None] = [None] * len(rows)
@@ -109,42 +108,16 @@ def vocabulary_size(model: "PreTrainedModel") -> int:
 
 
 def batches(rows: Sequence[Row], vocabulary: int, *, max_length: int, batch_tokens: int) -> list[list[int]]:
-    """Places of `rows` in batches of about equal lengths, within the limits of tokens and of logits kept at once.
+    """Places of `rows` in batches within the limits of tokens and of logits kept at once.
 
-    Rows whose prompts begin with the same tokens are together, so that a batch can share their beginning.
+    Rows that begin alike are together, and a beginning counts once. A row over a limit is a batch of its own.
     """
     if max_length < 2:
         raise ValueError(f"max_length is {max_length}; one token of prompt and one of answer is the least")
     cut = [cut_to(*row, max_length) for row in rows]
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, (context, _, _, _) in enumerate(cut):
-        groups.setdefault(tuple(context[: shared_prefix.MIN_TOKENS]), []).append(index)
-    small = [index for group in groups.values() if len(group) < shared_prefix.MIN_ROWS for index in group]
-    found = []
-    for group in [*(group for group in groups.values() if len(group) >= shared_prefix.MIN_ROWS), small]:
-        found += _of_group(group, [(len(cut[i][0]), len(cut[i][1])) for i in group], batch_tokens, vocabulary)
-    return found
-
-
-def _of_group(
-    group: list[int], sizes: list[tuple[int, int]], batch_tokens: int, vocabulary: int
-) -> Iterator[list[int]]:
-    """`group` in batches; `sizes` are the tokens of (context, answer) of each."""
-    max_logits = LOGIT_BYTES // (4 * vocabulary)
-    batch: list[int] = []
-    widest = tokens = 0
-    for place in sorted(range(len(group)), key=lambda place: (sizes[place][1], sum(sizes[place]), group[place])):
-        answer, width = sizes[place][1], sum(sizes[place])
-        number, padded = len(batch) + 1, (len(batch) + 1) * max(widest, width)
-        full = padded > batch_tokens or number * answer > max_logits
-        wasteful = tokens * MIN_BATCHES > batch_tokens and padded - tokens - width > MAX_PADDING * padded
-        if batch and (full or wasteful):
-            yield batch
-            batch, widest, tokens = [], 0, 0
-        batch.append(group[place])
-        widest, tokens = max(widest, width), tokens + width
-    if batch:
-        yield batch
+    sequences = [read(context, answer) for context, answer, _, _ in cut]
+    answers = [len(answer) for _, answer, _, _ in cut]
+    return prefix_tree.batches(sequences, answers, batch_tokens, LOGIT_BYTES // (4 * vocabulary))
 
 
 def cut_to(prompt: list[int], completion: list[int], max_length: int) -> tuple[list[int], list[int], bool, bool]:
@@ -160,37 +133,42 @@ def cut_to(prompt: list[int], completion: list[int], max_length: int) -> tuple[l
     return context, kept, cut, len(kept) < len(completion)
 
 
+def read(context: list[int], answer: list[int]) -> list[int]:
+    """What the model reads to predict `answer`: nothing comes after its last token."""
+    return context + answer[:-1] if answer else []
+
+
 def score_batch(model: "PreTrainedModel", rows: Sequence[Row], *, top_p: float, max_length: int) -> list[Difficulty]:
-    """Difficulty of the rows of one batch, in order; the beginning that all prompts share is computed once."""
+    """Difficulty of the rows of one batch, in order; what several rows begin with is computed once."""
     import torch
 
     cut = [cut_to(*row, max_length) for row in rows]
-    lengths = [len(completion) for _, completion, _, _ in cut]
-    longest = max(lengths)
-    if longest == 0:
+    lengths = [len(answer) for _, answer, _, _ in cut]
+    tree = PrefixTree.of([read(context, answer) for context, answer, _, _ in cut])
+    if not tree.tokens:
         return [Difficulty.of([], [], *flags) for _, _, *flags in cut]
+    sources = [place for path, length in zip(tree.paths, lengths) for place in path[len(path) - length :]]
+    targets = [token for _, answer, _, _ in cut for token in answer]
     with torch.inference_mode():
-        shared = shared_prefix.shared_length([context for context, _, _, _ in cut])
-        prefix = shared_prefix.forward(model, cut[0][0][:shared])
-        joined = [context + completion for context, completion, _, _ in cut]
-        own, mask, positions = shared_prefix.own_parts(joined, shared, 0, model.device)
-        # Rows end together, so that one slice of the positions holds every answer. Nothing comes after the last token.
+        ids, depths, sources, targets = (
+            torch.tensor(one, device=model.device) for one in (tree.tokens, tree.depths, sources, targets)
+        )
+        kept, of_target = sources.unique(return_inverse=True)
         logits = model(
-            input_ids=own[:, :-1],
-            attention_mask=mask[:, :-1],
-            position_ids=positions[:, shared:-1],
-            past_key_values=shared_prefix.repeated(prefix, len(rows)),
-            use_cache=prefix is not None,
-            logits_to_keep=longest,
-        ).logits.flatten(0, 1)
-        answer = torch.arange(longest) >= longest - torch.tensor(lengths)[:, None]
-        places = answer.flatten().nonzero()[:, 0].to(model.device)
-        targets = own[:, -longest:].flatten()
-        at_once = max(1, CACHE_BYTES // (4 * logits.shape[-1])) if logits.device.type == "cpu" else len(places)
-        found = [token_scores(logits[part], targets[part], top_p) for part in places.split(at_once)]
-        scores, nll = (torch.cat(one) for one in zip(*found))
-    parts = zip(cut, scores.split(lengths), nll.split(lengths))
-    return [Difficulty.of(of_row.tolist(), row_nll.tolist(), *flags) for (_, _, *flags), of_row, row_nll in parts]
+            input_ids=ids[None],
+            attention_mask=attention(model.config, tree.sees().to(model.device)[None], depths[None], model.dtype),
+            position_ids=depths[None],
+            use_cache=False,
+            logits_to_keep=kept,
+        ).logits[0]
+        at_once = max(1, CACHE_BYTES // (4 * logits.shape[-1])) if logits.device.type == "cpu" else len(targets)
+        parts = zip(of_target.split(at_once), targets.split(at_once))
+        found = [token_scores(logits[places], tokens, top_p) for places, tokens in parts]
+        scores, nll = (torch.cat(one).split(lengths) for one in zip(*found))
+    return [
+        Difficulty.of(of_row.tolist(), row_nll.tolist(), *flags)
+        for (_, _, *flags), of_row, row_nll in zip(cut, scores, nll)
+    ]
 
 
 def token_scores(

@@ -67,7 +67,8 @@ def batch_key(batch: list[Row], *settings: object) -> str:
 @cache
 def _code() -> str:
     folder = Path(difficulty.__file__).parent
-    parts = (folder / name for name in ("difficulty.py", "shared_prefix.py", "teacher/vllm_scoring.py"))
+    names = ("difficulty.py", "prefix_tree.py", "teacher/branches.py", "teacher/vllm_scoring.py")
+    parts = (folder / name for name in names)
     return records.content_id(*(part.read_text(encoding="utf-8") for part in parts))
 
 

@@ -73,7 +73,7 @@ def train(
     class AnswersOnly(SFTTrainer):
         """The same loss, with the vocabulary's logits of those positions alone that predict an answer's token.
 
-        Without Triton, TRL computes the logits of every position, which takes two fifths of a step.
+        Without Triton, TRL computes the logits of every position, which takes a third of a step.
         """
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

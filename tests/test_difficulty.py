@@ -47,6 +47,25 @@ def test_scores_equal_a_token_by_token_computation(tiny_student, batch_tokens, t
         assert (result.n_tokens, result.truncated) == (len(completion_ids), False)
 
 
+@pytest.mark.parametrize("kind", ["some layers", "all layers"])
+def test_layers_with_a_sliding_window_see_only_that_of_shared_beginnings(kind):
+    from tests.tiny_models import windowed
+
+    model = windowed(kind, 60, window=8)
+    beginning = list(range(5, 25))
+    rows = [
+        ([*beginning, 30, 31], [32, 33]),
+        ([*beginning, 30], [34]),
+        (beginning, [35, 36, 37]),
+        ([40, 41], [42]),
+        ([40, 41, 42], [43]),
+    ]
+    for (prompt, completion), result in zip(rows, score_ids(model, rows)):
+        scores, nll = token_by_token(model, prompt, completion, 0.95)
+        assert result.rank_score_all == pytest.approx(sum(scores) / len(scores), abs=1e-4)
+        assert result.nll == pytest.approx(nll, abs=1e-4)
+
+
 def test_a_nucleus_wider_than_the_sorted_top_is_counted_whole(tiny_student, monkeypatch):
     model, tokenizer = tiny_student
     whole = score_samples(model, tokenizer, SAMPLES)

@@ -49,10 +49,18 @@ def test_every_row_is_in_one_batch_within_the_limits():
     found = batches(samples)
     assert sorted(place for batch in found for place in batch) == list(range(200))
     for batch in found:
-        widths = [len(prompt) + len(completion) for prompt, completion in (samples[place] for place in batch)]
-        assert len(batch) * max(widths) <= 300
-    together = [batch for batch in found if len({tuple(samples[p][0][:32]) for p in batch}) == 1 and len(batch) > 2]
-    assert together, "prompts with a long common beginning share batches"
+        sequences = [prompt + completion[:-1] for prompt, completion in (samples[place] for place in batch)]
+        beginnings = {tuple(one[:length]) for one in sequences for length in range(1, len(one) + 1)}
+        assert len(beginnings) <= 300, "each token that follows the same tokens counts once"
+    tokens = sum(len(prompt) + len(completion) for prompt, completion in samples)
+    assert len(found) < tokens / 300, "prompts with a long common beginning share batches"
+
+
+def test_the_logits_kept_at_once_are_limited():
+    samples = [([5], [7] * 40) for _ in range(30)]
+    vocabulary = difficulty.LOGIT_BYTES // (4 * 100)
+    found = difficulty.batches(samples, vocabulary, max_length=64, batch_tokens=10_000)
+    assert max(len(batch) for batch in found) == 2
 
 
 def test_shared_beginnings_change_no_score(tiny_student):

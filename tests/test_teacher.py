@@ -64,37 +64,13 @@ def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch)
         assert given.finish_reason == "choice"
 
 
-def windowed(kind: str, vocabulary: int, window: int):
-    """A random model some or all of whose layers see a window only."""
-    import torch
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
-
-    sizes = {
-        "vocab_size": vocabulary,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "sliding_window": window,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
-    torch.manual_seed(0)
-    if kind == "all layers":
-        return MistralForCausalLM(MistralConfig(**sizes)).eval()
-    layers = ["sliding_attention", "full_attention", "sliding_attention"]
-    return Gemma3ForCausalLM(Gemma3TextConfig(**sizes, layer_types=layers)).eval()
-
-
 @pytest.mark.parametrize("kind", ["some layers", "all layers"])
 @pytest.mark.parametrize(
     "window", [16, 230, 512], ids=["prefix wider than the window", "some prompts wider", "prompts within the window"]
 )
 def test_models_with_sliding_windows_get_the_same_scores(kind, window):
     from tests.tiny_models import tokenizer as make_tokenizer
+    from tests.tiny_models import windowed
 
     tokenizer = make_tokenizer(["x"])
     model = windowed(kind, len(tokenizer), window)

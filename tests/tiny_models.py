@@ -184,5 +184,30 @@ def build(folder: Path) -> float:
     return loss
 
 
+def windowed(kind: str, vocabulary: int, window: int):
+    """A random model some or all of whose layers see a window only."""
+    import torch
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
+
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "sliding_window": window,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    torch.manual_seed(0)
+    if kind == "all layers":
+        return MistralForCausalLM(MistralConfig(**sizes)).eval()
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    return Gemma3ForCausalLM(Gemma3TextConfig(**sizes, layer_types=layers)).eval()
+
+
 if __name__ == "__main__":
     print(f"teacher's loss: {build(Path(sys.argv[1])):.3f}")
