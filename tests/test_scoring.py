@@ -26,7 +26,7 @@ def rows(number: int, seed: int = 0) -> list[difficulty.Row]:
 
 
 def batches(samples: list[difficulty.Row]) -> list[list[int]]:
-    return difficulty.batches(samples, 4000, max_length=64, batch_tokens=300)
+    return difficulty.batches(samples, 4000, max_length=64, batch_tokens=100)
 
 
 class Counting(scoring.LocalScorer):
@@ -51,9 +51,9 @@ def test_every_row_is_in_one_batch_within_the_limits():
     for batch in found:
         sequences = [prompt + completion[:-1] for prompt, completion in (samples[place] for place in batch)]
         beginnings = {tuple(one[:length]) for one in sequences for length in range(1, len(one) + 1)}
-        assert len(beginnings) <= 300, "each token that follows the same tokens counts once"
+        assert len(beginnings) <= 100, "each token that follows the same tokens counts once"
     tokens = sum(len(prompt) + len(completion) for prompt, completion in samples)
-    assert len(found) < tokens / 300, "prompts with a long common beginning share batches"
+    assert len(found) < tokens / 100, "prompts with a long common beginning share batches"
 
 
 def test_the_logits_kept_at_once_are_limited():
