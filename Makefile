@@ -32,7 +32,7 @@ repro: .venv/.installed ## run what is not up to date of the whole pipeline
 test: .venv/.installed-dev ## all tests
 	$(RUN) python -m pytest -n 2 --maxschedchunk 1
 
-curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, an estimated 100 minutes on 2 cores
+curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
 	$(RUN) python -m sentidistill.curve queue
 	$(RUN) python -m sentidistill.curve wait
 	$(RUN) python -m sentidistill.curve table
