@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sentidistill import config, difficulty, models, records, shared_prefix
 from sentidistill.difficulty import Row
+from sentidistill.prefix_tree import PrefixTree
 from sentidistill.prompts import render
 from sentidistill.samples import Answered, PoolPrompt
 
@@ -95,10 +96,17 @@ def measure(folder: Path) -> None:
 
 
 def compare(name: str, model, rows: list[Row]) -> None:
+    settings = {"max_length": MAX_LENGTH, "batch_tokens": BATCH_TOKENS}
+    sequences = [difficulty.read(*row) for row in rows]
+    packed = [
+        PrefixTree.of([sequences[place] for place in batch]).tokens
+        for batch in difficulty.batches(rows, difficulty.vocabulary_size(model), **settings)
+    ]
+    print(f"  {name}: {sum(map(len, sequences))} tokens to read, {sum(map(len, packed))} packed")
     batches = sorted_batches(rows)
     calls = {
         "bare": lambda: bare(model, batches),
-        "ours": lambda: difficulty.score_ids(model, rows, max_length=MAX_LENGTH, batch_tokens=BATCH_TOKENS),
+        "ours": lambda: difficulty.score_ids(model, rows, **settings),
         "loop": lambda: loop(model, rows),
     }
     calls["bare"]()
