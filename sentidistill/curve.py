@@ -162,8 +162,9 @@ def experiments(commit: str | None = None) -> list[dict[str, Any]]:
 def predictions_of(run: Run, revision: str) -> list[Prediction]:
     import dvc.api
 
-    names = [f"data/predictions/student/{task}.jsonl" for task in config.load().prepare_benchmark.tasks]
-    texts = [dvc.api.read(name, rev=revision) for name in names]
+    params = config.load()
+    tasks = [task for task in params.evaluate.tasks if task in params.prepare_benchmark.tasks]
+    texts = [dvc.api.read(f"data/predictions/student/{task}.jsonl", rev=revision) for task in tasks]
     return [Prediction.model_validate_json(line) for text in texts for line in text.splitlines()]
 
 
