@@ -159,7 +159,7 @@ def experiments(commit: str | None = None) -> list[dict[str, Any]]:
     return [row for row in shown if str(row.get("Experiment") or "").startswith("curve-")]
 
 
-def predictions_of(run: Run, revision: str) -> list[Prediction]:
+def predictions_of(revision: str) -> list[Prediction]:
     import dvc.api
 
     params = config.load()
@@ -210,8 +210,7 @@ def table(commit: str | None = None) -> None:
     records.write_text("plots/curve.csv", rows.to_csv(index=False))
     figures.rate_curve(points, Path("plots/curve.png"))
     print(markdown(points))
-    revisions = {row["Experiment"]: row["rev"] for row in found}
-    predictions = {run: predictions_of(run, revisions[run.name]) for run, _ in done(found)}
+    predictions = {run: predictions_of(row["rev"]) for run, row in done(found)}
     params = config.load().evaluate
     plain, calibrated = (
         differences(predictions, column, params.bootstrap_samples, params.seed)
