@@ -26,6 +26,7 @@ _CONTRAST = re.compile(
 # Words that cannot end an answer ("interested in"), and words of the question ("says") that are none.
 _UNFINISHED = re.compile(r".*\b(?:a|an|the|and|or|of|for|in|to|at|by|with|about|from|towards?|than|that)", re.I)
 _OF_THE_QUESTION = re.compile(r"(?:the )?(?:text|author|writer|it|he|she|says?|said|is|has|feels?|shows?)", re.I)
+_ENDS = re.compile(r"from \d+ \(([^)]*)\) to \d+ \(([^)]*)\)", re.IGNORECASE)
 _ASKING = {"give", "name", "quote", "list", "write", "find", "extract", "answer", "with"}
 _VALUES = {"true", "false", "null", "positive", "negative", "neutral"}
 _MEASURES = re.compile(r"score|rating|level|degree|rank|value|number")
@@ -67,6 +68,13 @@ class TaskDefinition(Record):
     format: str
     examples: list[tuple[str, str]]
 
+    def with_ends(self) -> "TaskDefinition":
+        """A scoring task with what the ends of its scale stand for as its labels; any other task as it is."""
+        if self.family != "scoring":
+            return self
+        ends = _ENDS.search(self.instruction)
+        return self.model_copy(update={"labels": list(ends.groups()) if ends else [self.labels[0], self.labels[-1]]})
+
     def text(self) -> str:
         """The instruction as a model reads it, with the labels or the format in it."""
         return _with_form(self.instruction, self.labels, self.format)
@@ -79,8 +87,8 @@ class TaskDefinition(Record):
 class Demonstration(Record):
     """A labelled text of a task.
 
-    Where labels are closed, `output` is the label that the teacher chose when asked again, `agreed`
-    whether it is the one that the text was written for, and `margin` how far it leads, in nats.
+    Where labels are closed, `output` is the label that the teacher chose when asked again, and `agreed`
+    whether it is the one that the text was written for; `margin` is how far it leads, in nats, where that was measured.
     """
 
     task: str
@@ -88,6 +96,19 @@ class Demonstration(Record):
     output: str
     agreed: bool | None
     margin: float | None
+
+
+class LabelCheck(Record):
+    """What the labels of a task mean to the teacher, by its labels for real texts (`sentidistill.labelling`).
+
+    `kappa` tells how alike it labels them without and with demonstrations; None if it did not answer.
+    `exchanged_correlation` is the lowest of any two labels, `closest_labels`; None where it was not asked for.
+    """
+
+    task: str
+    kappa: float | None
+    exchanged_correlation: float | None
+    closest_labels: tuple[str, str] | None
 
 
 class Instruction(Record):
@@ -190,16 +211,18 @@ def usable_proposals(
 def define(
     proposal: TaskProposal,
     definition: Definition,
-    exemplars: Sequence[str],
+    exemplars: Sequence[Definition],
     max_labels: int,
     max_label_words: int,
     max_examples: int,
 ) -> tuple[TaskDefinition | None, list[str]]:
     """(the task, faults of the examples left out) if `definition` is usable, else (None, what is wrong with it).
 
-    Examples are left out whose output breaks the task's own format. `exemplars` are the instructions that the
-    teacher was shown, of tasks about other attributes.
+    Examples are left out whose output breaks the task's own format, and those that copy one of `exemplars`, the
+    definitions that the teacher was shown, of tasks about other attributes.
     """
+    shown = [one.instruction for one in exemplars]
+    shown_texts = [text for one in exemplars for text, _ in one.examples]
     closed = proposal.family in CLOSED_FAMILIES
     labels, form = (definition.labels, "") if closed else ([], definition.format)
     faults = {
@@ -208,9 +231,7 @@ def define(
         "long_label": any(len(label.split()) > max_label_words for label in labels),
         "no_answer": any(_UNFINISHED.fullmatch(label) or _OF_THE_QUESTION.fullmatch(label) for label in labels),
         "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
-        "copied_from_exemplars": not distinct([*exemplars, definition.instruction], [""] * (len(exemplars) + 1), 0.9)[
-            -1
-        ],
+        "copied_from_exemplars": not distinct([*shown, definition.instruction], [""] * (len(shown) + 1), 0.9)[-1],
         "scale_without_direction": _scale_without_direction(definition.instruction),
         "goes_in_circles": _goes_in_circles(definition.instruction),
         "no_question": bool(form) and not _words(definition.instruction) - _words(form) - _ASKING,
@@ -226,16 +247,34 @@ def define(
         format=form,
         examples=[],
     )
-    checked = [check_answer(task, text, output) for text, output in definition.examples]
+    checked = [
+        (None, "copied") if copied(text, shown_texts, 0.5) else check_answer(task, text, output)
+        for text, output in definition.examples
+    ]
     examples = list(dict(pair for pair, _ in checked if pair).items())[:max_examples]
     lost = [f"example_{reason}" for _, reason in checked if reason]
     return (task.model_copy(update={"examples": examples}), lost) if examples else (None, ["no_valid_example", *lost])
 
 
 def check_answer(task: TaskDefinition, text: str, output: str) -> tuple[tuple[str, str] | None, str]:
-    """((text, output in its canonical form), "") if `output` obeys the task's format, else (None, reason)."""
+    """((text, output in its canonical form), "") if `output` is fit for an example, else (None, reason).
+
+    It has to obey the task's format, and to tell something: an extraction or a value is not the whole text
+    ("whole_text"), no two values quote the same words of it ("same_quotes"), and none is empty ("empty_value").
+    """
     answer, reason = check_output(task.family, task.labels, task.text(), text, output)
-    return (None, reason) if answer is None else ((text, answer), "")
+    if answer is None:
+        return None, reason
+    values = [answer] if task.family == "extraction" else []
+    if task.family == "structured":
+        values = [str(value) for value in json.loads(answer).values()]
+    told, whole = [_plain(value) for value in values], _plain(text)
+    quotes = [value for value in told if value in whole]
+    if not all(told):
+        return None, "empty_value"
+    if whole in quotes:
+        return None, "whole_text"
+    return (None, "same_quotes") if len(set(quotes)) < len(quotes) else ((text, answer), "")
 
 
 def check_output(family: str, labels: Sequence[str], form: str, text: str, output: str) -> tuple[str | None, str]:
@@ -300,6 +339,10 @@ def _same_meaning(a: str, b: str) -> bool:
     return len(added) == len(many) - len(few) and not any(_CONTRAST.fullmatch(word) for word in added)
 
 
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold()))
 
@@ -309,7 +352,7 @@ def _scale_without_direction(instruction: str) -> bool:
 
     Its ends are described by the same words, or 1 and not 5 stands for what follows "how".
     """
-    ends = re.search(r"from \d+ \(([^)]*)\) to \d+ \(([^)]*)\)", instruction, re.IGNORECASE)
+    ends = _ENDS.search(instruction)
     asked = re.search(r"\bhow (\w+)", instruction, re.IGNORECASE)
     if not ends:
         return False

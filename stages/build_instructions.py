@@ -39,7 +39,7 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
     for row in records.read_jsonl("data/demonstrations.jsonl", Demonstration):
         shown[row.task].append((row.input, row.output))
     enough = [task for task in tasks if len(shown[task.id]) >= section.min_demonstrations]
-    usable = [task for task in enough if not task.labels or len({output for _, output in shown[task.id]}) > 1]
+    usable = [task for task in enough if len({output for _, output in shown[task.id]}) > 1]
     rows = [
         Instruction(
             id=task.id,
@@ -58,7 +58,7 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
     kept = [row for row, keep in zip(analyses, new) if keep]
     lost = {
         "few_demonstrations": len(tasks) - len(enough),
-        "demonstrations_of_one_label": len(enough) - len(usable),
+        "demonstrations_of_one_answer": len(enough) - len(usable),
         "repeated_analysis": len(analyses) - len(kept),
     }
     rows += [

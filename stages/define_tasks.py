@@ -31,6 +31,10 @@ FAULTS = {
     "no_format": "The part Format is missing.",
     "no_keys": "The part Format does not name the keys of the object in double quotes, each with a meaning of its own.",
     "no_valid_example": "No example obeys the definition.",
+    "example_copied": "An example is that of another task.",
+    "example_whole_text": "The answer of an example is its whole text.",
+    "example_same_quotes": "The answer of an example quotes the same words under two keys.",
+    "example_empty_value": "A value in the answer of an example is empty.",
     "example_label": "The answer of an example is none of the labels.",
     "example_span": "The answer of an example does not stand in its text, word for word.",
     "example_json": "The answer of an example is not a JSON object.",
@@ -64,7 +68,7 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.define_tasks, params.teacher
     template = Template("define_tasks", exemplars=teacher.exemplars)
-    exemplars = [one.instruction for _, output in template.demonstrations if (one := parse_definition(output))]
+    exemplars = [one for _, output in template.demonstrations if (one := parse_definition(output))]
     proposals = {row.id: row for row in records.read_jsonl("data/task_proposals.jsonl", TaskProposal)}
 
     def first_prompt(row: TaskProposal, **repair: object) -> Prompt:

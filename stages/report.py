@@ -38,7 +38,9 @@ LOSSES = {
     },
     "write_demonstrations": {
         "repeated": "repeated texts",
-        "below_min_margin": "texts below min_margin",
+        "not_shown": "texts less sure or with an answer that is shown",
+        "tasks_below_min_kappa": "tasks below min_kappa",
+        "tasks_with_labels_alike": "tasks below min_exchanged_correlation",
         "tasks_below_min_agreement": "tasks below min_agreement",
     },
 }

@@ -1,20 +1,24 @@
 """definitions + real texts -> data/demonstrations.jsonl: labelled texts in the style of real ones.
 
 The definition's own examples are among them. Where labels are closed, the teacher is asked for the label of every
-text again, and the texts with the surest answers are kept for each label.
+text again, and the texts with the surest answers are kept for each label. It is asked with anchors, real texts of whose
+label it is surest when asked without: a small model tells far better so what a text says, and it hardly writes a text
+to order. Tasks whose labels mean nothing to it are left out; data/label_checks.jsonl says what was found.
 
 A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "agreed": true, "margin": 1.2}
+A check: {"task": "77c0...", "kappa": 0.41, "exchanged_correlation": 0.78, "closest_labels": ["calm", "patient"]}
 """
 
 import itertools
-from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 
 from sentidistill import calls, config, records, stage
 from sentidistill.calibration import calibrate
 from sentidistill.corpus import Text
-from sentidistill.instructions import Demonstration, TaskDefinition, check_answer, copied, distinct
+from sentidistill.instructions import Demonstration, LabelCheck, TaskDefinition, check_answer, copied, distinct
+from sentidistill.labelling import exchanged_correlation, kappa, leads, surest, surest_levels
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import parse_pairs, unquote
 from sentidistill.prompts import Prompt, Template
@@ -22,6 +26,9 @@ from sentidistill.samples import prompt
 from sentidistill.teacher.base import Request
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import OpenModel, open_model
+
+ANCHORS_PER_LABEL = 3
+SURE = 100.0  # nats
 
 
 def build_prompts(
@@ -51,64 +58,139 @@ def build_prompts(
     return prompts, wanted
 
 
-def label_again(
-    teacher: CachedTeacher, tasks: dict[str, TaskDefinition], texts: dict[str, dict[str, str]]
-) -> list[Demonstration]:
-    """Texts (by task, with the label that each was written for) with the label that the teacher gives them.
+@dataclass(frozen=True)
+class Question:
+    """Which label each of `texts` has, asked with `demonstrations`: (text, place of its label)."""
 
-    The teacher sees the instruction and no demonstrations; the mean score of the task's texts is taken
-    off. A small model tells what a text says more surely than it writes a text to order. A teacher that
-    gives no scores gives its label alone.
+    task: TaskDefinition
+    texts: list[str]
+    demonstrations: list[tuple[str, int]]
+
+    def requests(self) -> list[Request]:
+        labels = self.task.labels
+        shown = [(text, labels[place]) for text, place in self.demonstrations]
+        return [
+            Request(
+                prompt(self.task.text(), self.task.cue(), text, [one for one in shown if one[0] != text]),
+                choices=tuple(labels),
+            )
+            for text in self.texts
+        ]
+
+
+def ask_labels(teacher: CachedTeacher, questions: list[Question], progress: str) -> list[dict[str, np.ndarray]]:
+    """Calibrated scores of the labels by text for each question; texts that could not be answered are missing.
+
+    The mean score of the question's texts is taken off. A teacher that gives no scores counts as sure of its label.
     """
-    asked = [(key, text, meant) for key in sorted(texts) for text, meant in texts[key].items()]
-    requests = [
-        Request(prompt(tasks[key].text(), tasks[key].cue(), text, []), choices=tuple(tasks[key].labels))
-        for key, text, _ in asked
+    answers = iter(teacher.generate([one for question in questions for one in question.requests()], progress))
+    found = []
+    for question in questions:
+        rows = {
+            text: answer.choice_logprobs or [SURE * (answer.text == label) for label in question.task.labels]
+            for text, answer in zip(question.texts, answers)
+            if answer.error is None
+        }
+        found.append(dict(zip(rows, calibrate(np.array(list(rows.values()))))) if rows else {})
+    return found
+
+
+def draw_anchors(
+    task: TaskDefinition, scores: dict[str, np.ndarray], texts: list[str], seed: int
+) -> list[tuple[str, int]]:
+    """Those of `texts` that the teacher is surest of, with the place of their label, in random order."""
+    known = [text for text in texts if text in scores]
+    chosen = surest(np.array([scores[text] for text in known]), ANCHORS_PER_LABEL) if known else []
+    order = np.random.default_rng([seed, int(task.id, 16)]).permutation(len(chosen))
+    return [(known[chosen[i][0]], chosen[i][1]) for i in order]
+
+
+def check_labels(
+    teacher: CachedTeacher,
+    tasks: list[TaskDefinition],
+    first: list[dict[str, np.ndarray]],
+    anchors: list[list[tuple[str, int]]],
+    texts: list[str],
+    exchange: bool,
+) -> list[LabelCheck]:
+    """What the labels of each task mean to the teacher, by `texts` that are none of its anchors.
+
+    `first` are its scores without demonstrations. With `exchange`, any two labels are exchanged in the anchors too.
+    """
+    plain = [Question(task, texts, shown) for task, shown in zip(tasks, anchors)]
+    swaps = [
+        (number, pair)
+        for number, task in enumerate(tasks)
+        for pair in itertools.combinations(range(len(task.labels) if exchange else 0), 2)
     ]
-    answers = teacher.generate(requests, "write_demonstrations, labels")
-    by_task: dict[str, list[tuple[str, str, tuple[float, ...], str]]] = defaultdict(list)
-    for (key, text, meant), answer in zip(asked, answers):
-        if answer.error is None:
-            by_task[key].append((text, meant, answer.choice_logprobs, answer.text))
-    rows = []
-    for key, group in by_task.items():
-        if not all(logprobs for _, _, logprobs, _ in group):
-            rows += [
-                Demonstration(task=key, input=text, output=label, agreed=label == meant, margin=None)
-                for text, meant, _, label in group
-            ]
-            continue
-        scores = calibrate(np.array([logprobs for _, _, logprobs, _ in group]))
-        for (text, meant, _, _), row in zip(group, scores):
-            second, first = np.argsort(row)[-2:]
-            label = tasks[key].labels[int(first)]
-            margin = round(float(row[first] - row[second]), 4)
-            rows.append(Demonstration(task=key, input=text, output=label, agreed=label == meant, margin=margin))
-    return rows
+    exchanged = [
+        Question(tasks[number], texts, [(text, {a: b, b: a}.get(place, place)) for text, place in anchors[number]])
+        for number, (a, b) in swaps
+    ]
+    scores = ask_labels(teacher, [*plain, *exchanged], "write_demonstrations, checks")
+    pairs: list[list[tuple[float, tuple[str, str]]]] = [[] for _ in tasks]
+    for (number, (a, b)), other in zip(swaps, scores[len(tasks) :]):
+        if other:
+            correlation = exchanged_correlation(*aligned(scores[number], other), (a, b))
+            pairs[number].append((correlation, (tasks[number].labels[a], tasks[number].labels[b])))
+    return [
+        LabelCheck(
+            task=task.id,
+            kappa=round(kappa(*aligned(before, after)), 4) if after else None,
+            exchanged_correlation=round(min(of_pairs)[0], 4) if of_pairs else None,
+            closest_labels=min(of_pairs)[1] if of_pairs else None,
+        )
+        for task, before, after, of_pairs in zip(tasks, first, scores, pairs)
+    ]
 
 
-def agreement(rows: list[Demonstration]) -> dict[str, float]:
-    """Share of each task's texts whose label is the one that they were written for."""
-    agreed: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        agreed[row.task].append(bool(row.agreed))
-    return {task: sum(found) / len(found) for task, found in agreed.items()}
+def aligned(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of the texts that both hold, in the same order."""
+    both = [text for text in one if text in other]
+    return np.array([one[text] for text in both]), np.array([other[text] for text in both])
 
 
-def surest(rows: list[Demonstration], per_label: int, min_margin: float) -> list[Demonstration]:
-    """Of each task and label the `per_label` rows with the largest margin, in the order of tasks and margins.
+def of_closed_task(
+    task: TaskDefinition,
+    by_ends: bool,
+    scores: dict[str, np.ndarray],
+    meant: dict[str, str],
+    per_label: int,
+    min_margin: float,
+) -> tuple[list[Demonstration], float]:
+    """(demonstrations, share of the texts whose label is the one that they were written for).
 
-    Rows whose margin is below `min_margin` are left out. Rows without margins: those whose label is the one that
-    the text was written for come first.
+    `scores` are of the labels or, `by_ends`, of the ends of a scale, where a level is given to the demonstrations
+    alone. `meant` are the labels that the texts were written for.
     """
-    kept = []
-    seen: Counter[tuple[str, str]] = Counter()
-    sure = [row for row in rows if row.margin is None or row.margin >= min_margin]
-    for row in sorted(sure, key=lambda row: (row.task, -(row.margin or row.agreed), row.input)):
-        seen[row.task, row.output] += 1
-        if seen[row.task, row.output] <= per_label:
-            kept.append(row)
-    return kept
+    texts, rows = list(scores), np.array(list(scores.values()))
+    if by_ends:
+        chosen = surest_levels(rows, len(task.labels), per_label)
+        agreed = np.array([task.labels[level] == meant[texts[place]] for place, level in chosen])
+        margins: list[float | None] = [None] * len(texts)
+    else:
+        agreed = np.array([task.labels[place] == meant[text] for text, place in zip(texts, rows.argmax(axis=1))])
+        chosen = surest(rows, per_label, min_margin, agreed)
+        margins = [round(float(lead), 4) for lead in leads(rows)]
+    return [
+        Demonstration(
+            task=task.id,
+            input=texts[place],
+            output=task.labels[label],
+            agreed=task.labels[label] == meant[texts[place]],
+            margin=margins[place],
+        )
+        for place, label in chosen
+    ], float(agreed.mean())
+
+
+def of_open_task(task: TaskDefinition, pairs: dict[str, str], most: int) -> list[Demonstration]:
+    """Demonstrations with different answers, and no more "none" than others."""
+    told = {output: text for text, output in reversed(pairs.items()) if output != "none"}
+    shown = [(text, output) for text, output in pairs.items() if told.get(output) == text]
+    nothing = [(text, output) for text, output in pairs.items() if output == "none"]
+    chosen = [*shown, *nothing[: len(shown)]][:most]
+    return [Demonstration(task=task.id, input=text, output=output, agreed=None, margin=None) for text, output in chosen]
 
 
 def main(open_model: OpenModel = open_model) -> None:
@@ -117,14 +199,11 @@ def main(open_model: OpenModel = open_model) -> None:
     template = Template("write_demonstrations", exemplars=teacher.exemplars)
     tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
     styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "style"]
-    prompts, wanted = build_prompts(
-        list(tasks.values()),
-        styles,
-        template,
-        section.prompts_per_closed_task,
-        section.prompts_per_open_task,
-        section.seed,
-    )
+    drawn = np.random.default_rng(section.seed).permutation(len(styles))[: section.label_texts]
+    real = [styles[int(place)].text for place in drawn]
+    for_anchors, for_checks = real[::2], real[1::2]
+    # What is asked of closed tasks: a small model tells the ends of a scale apart better than it names a level.
+    closed = [task.with_ends() if real else task for task in tasks.values() if task.labels]
     given = [text for text, _ in template.demonstrations] + [output for _, output in template.demonstrations]
 
     def read_answer(key: str, raw: str) -> tuple[tuple[str, str] | None, list[str]]:
@@ -143,25 +222,56 @@ def main(open_model: OpenModel = open_model) -> None:
         return pair, [reason] if reason else []
 
     with open_model("teacher", params, stage.cache_root()) as model:
+        first = ask_labels(model, [Question(task, real, []) for task in closed], "write_demonstrations, first labels")
+        anchors = [draw_anchors(task, scores, for_anchors, section.seed) for task, scores in zip(closed, first)]
+        exchange = section.min_exchanged_correlation > -1
+        checks = check_labels(model, closed, first, anchors, for_checks, exchange)
+        doubtful = {one.task for one in checks if one.kappa is not None and one.kappa < section.min_kappa}
+        alike = {
+            one.task
+            for one in checks
+            if one.exchanged_correlation is not None and one.exchanged_correlation < section.min_exchanged_correlation
+        }
+        understood = {key: task for key, task in tasks.items() if key not in doubtful | alike}
+        prompts, wanted = build_prompts(
+            list(understood.values()),
+            styles,
+            template,
+            section.prompts_per_closed_task,
+            section.prompts_per_open_task,
+            section.seed,
+        )
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
-        written = [(task.id, *pair) for task in tasks.values() for pair in task.examples]
+        written = [(task.id, *pair) for task in understood.values() for pair in task.examples]
         written += [(key.split()[0], *answers[key]) for key in sorted(answers)]
         new = distinct([text for _, text, _ in written], [task for task, _, _ in written], section.max_similarity)
-        pairs: dict[str, dict[str, str]] = {task: {} for task in tasks}
+        pairs: dict[str, dict[str, str]] = {task: {} for task in understood}
         for (task, text, output), keep in zip(written, new):
             if keep:
                 pairs[task][text] = output
-        labelled = label_again(model, tasks, {key: found for key, found in pairs.items() if tasks[key].labels})
-    agreed = agreement(labelled)
-    doubtful = {task for task, share in agreed.items() if share < section.min_agreement}
-    of_sure_tasks = [row for row in labelled if row.task not in doubtful]
-    kept = surest(of_sure_tasks, section.max_per_label, section.min_margin)
-    for key in sorted(pairs):
-        if not tasks[key].labels:
-            chosen = list(pairs[key].items())[: 3 * section.max_per_label]
-            kept += [Demonstration(task=key, input=t, output=o, agreed=None, margin=None) for t, o in chosen]
+        questions = [
+            Question(task, list(pairs[task.id]), shown) for task, shown in zip(closed, anchors) if task.id in understood
+        ]
+        labelled = dict(
+            zip(
+                (question.task.id for question in questions),
+                ask_labels(model, questions, "write_demonstrations, labels"),
+            )
+        )
+    kept: list[Demonstration] = []
+    agreed: dict[str, float] = {}
+    for key, task in understood.items():
+        if not task.labels:
+            kept += of_open_task(task, pairs[key], 3 * section.max_per_label)
+        elif scores := labelled[key]:
+            by_ends = bool(real) and task.family == "scoring"
+            shown, agreed[key] = of_closed_task(
+                task, by_ends, scores, pairs[key], section.max_per_label, section.min_margin
+            )
+            kept += shown if agreed[key] >= section.min_agreement else []
     records.write_jsonl("data/calls/write_demonstrations.jsonl", asked)
+    records.write_jsonl("data/label_checks.jsonl", checks)
     records.write_jsonl("data/demonstrations.jsonl", kept)
     stage.finish(
         "write_demonstrations",
@@ -170,9 +280,11 @@ def main(open_model: OpenModel = open_model) -> None:
             "demonstrations": len(kept),
             "tasks_with_demonstrations": len({row.task for row in kept}),
             "repeated": len(written) - sum(new),
-            "share_of_labels_agreed": round(sum(row.agreed for row in labelled) / max(len(labelled), 1), 4),
-            "below_min_margin": sum(row.margin is not None and row.margin < section.min_margin for row in labelled),
-            "tasks_below_min_agreement": len(doubtful),
+            "not_shown": sum(map(len, pairs.values())) - len(kept),
+            "share_of_labels_agreed": round(float(np.mean(list(agreed.values()))), 4) if agreed else None,
+            "tasks_below_min_kappa": len(doubtful),
+            "tasks_with_labels_alike": len(alike - doubtful),
+            "tasks_below_min_agreement": sum(share < section.min_agreement for share in agreed.values()),
         },
     )
 

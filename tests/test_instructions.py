@@ -21,6 +21,12 @@ from sentidistill.parsing.tasks import Definition, Proposal
 CLOSED = TaskProposal(
     id="1", cluster=0, attribute="joy", mentions=3, name="Joy", family="classification", description="Decide."
 )
+SHOWN = Definition(
+    instruction="Quote what is rude in the text.",
+    labels=[],
+    format="the exact words, or none",
+    examples=[("The parcel is at the front desk.", "none")],
+)
 KEYS = 'a JSON object with the keys "target" and "strength"'
 
 
@@ -28,9 +34,7 @@ def defined(
     family="classification", labels=("happy", "sad"), form="", examples=(("I love it", "happy"),), text="Decide."
 ):
     definition = Definition(instruction=text, labels=list(labels), format=form, examples=list(examples))
-    return define(
-        CLOSED.model_copy(update={"family": family}), definition, ["Quote what is rude in the text."], 4, 3, 5
-    )
+    return define(CLOSED.model_copy(update={"family": family}), definition, [SHOWN], 4, 3, 5)
 
 
 def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
@@ -38,6 +42,23 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
     assert faults == ["example_label"]
     assert task.text() == "Decide. Answer with one of: happy, sad."
     assert task.examples == [("I love it", "happy")]
+
+
+@pytest.mark.parametrize(
+    ("family", "form", "text", "output", "fault"),
+    [
+        ("extraction", "the exact words, or none", "The bus is late.", "the bus is late", "example_whole_text"),
+        ("structured", KEYS, "The soup was cold.", '{"target": "soup", "strength": "soup"}', "example_same_quotes"),
+        ("structured", KEYS, "The soup was cold.", '{"target": "soup", "strength": " "}', "example_empty_value"),
+        ("structured", KEYS, "Hm, soup.", '{"target": "hm, soup", "strength": "low"}', "example_whole_text"),
+    ],
+)
+def test_an_example_that_tells_nothing_is_left_out(family, form, text, output, fault):
+    sound = {"extraction": "soup", "structured": '{"target": "soup", "strength": "high"}'}[family]
+    examples = [("Cold soup again!", sound), (text, output)]
+    task, faults = defined(family, (), form, examples, "Name the complaint.")
+    assert faults == [fault]
+    assert [example for example, _ in task.examples] == ["Cold soup again!"]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +86,7 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"family": "structured", "form": 'an object with "mood" and "true"'}, "no_keys"),
         ({"family": "structured", "form": 'an object with "mood" and "mood_words"'}, "no_keys"),
         ({"examples": [("I love it", "great")]}, "no_valid_example"),
+        ({"examples": [("The parcel is at the front door.", "sad")]}, "no_valid_example"),
         ({"family": "extraction", "form": ""}, "no_format"),
         ({"family": "structured", "form": "a JSON object"}, "no_keys"),
         ({"family": "structured", "form": 'JSON with "target" and "target"'}, "no_keys"),

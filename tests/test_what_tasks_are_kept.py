@@ -6,7 +6,7 @@ from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDe
 from sentidistill.perspectives import Perspective
 from stages.build_instructions import from_attributes
 from stages.define_tasks import on_topic
-from stages.write_demonstrations import surest
+from stages.write_demonstrations import of_open_task
 from tests.project import ROOT
 
 
@@ -48,17 +48,19 @@ def test_an_instruction_has_to_be_near_an_attribute_of_its_own_perspective(embed
     assert on_topic(tasks, perspectives, embedder, -1.0) == [True] * 4
 
 
-def test_the_surest_demonstrations_of_each_label_are_kept_and_doubtful_ones_left_out():
-    one = task(1, "Decide.")
-    rows = [shown(one, "a", "yes", 0.3), shown(one, "b", "yes", 0.9), shown(one, "c", "yes", 0.5)]
-    rows += [shown(one, "d", "no", 0.05)]
-    assert [row.input for row in surest(rows, 2, 0.1)] == ["b", "c"]
-    assert [row.input for row in surest(rows, 2, 0.0)] == ["b", "c", "d"]
-    without = [shown(one, "a", "yes", None, agreed=False), shown(one, "b", "yes", None)]
-    assert [row.input for row in surest(without, 1, 0.1)] == ["b"]
+def test_an_open_task_shows_different_answers_and_not_mostly_none():
+    one = task(1, "Quote what is kind.")
+    pairs = {"a": "none", "b": "so kind", "c": "none", "d": "so kind", "e": "thanks", "f": "none"}
+    assert [(row.input, row.output) for row in of_open_task(one, pairs, 9)] == [
+        ("b", "so kind"),
+        ("e", "thanks"),
+        ("a", "none"),
+        ("c", "none"),
+    ]
+    assert of_open_task(one, {"a": "none"}, 9) == []
 
 
-def test_a_task_needs_enough_demonstrations_and_more_than_one_label(tmp_path, monkeypatch):
+def test_a_task_needs_enough_demonstrations_and_more_than_one_answer(tmp_path, monkeypatch):
     section = config.load(ROOT / "params.yaml").build_instructions
     tasks = [task(1, "Decide whether it is kind."), task(2, "Decide whether it is loud."), task(3, "Decide more.")]
     rows = [shown(tasks[0], "a b", "yes", 1.0), shown(tasks[0], "c d", "no", 1.0)]
@@ -70,4 +72,4 @@ def test_a_task_needs_enough_demonstrations_and_more_than_one_label(tmp_path, mo
     records.write_jsonl("data/demonstrations.jsonl", rows)
     made, lost = from_attributes(section)
     assert [row.id for row in made if row.labels] == [tasks[0].id]
-    assert lost == {"few_demonstrations": 1, "demonstrations_of_one_label": 1, "repeated_analysis": 0}
+    assert lost == {"few_demonstrations": 1, "demonstrations_of_one_answer": 1, "repeated_analysis": 0}
