@@ -144,7 +144,7 @@ class ScriptedTeacher:
     def _example(self, given: str, random_: random.Random) -> str:
         text = sentence(random_, 14)
         keys = given[given.index("Format: ") :].split("\n")[0].split('"')[1::2]
-        output = json.dumps(dict.fromkeys(keys, "much")) if keys else " ".join(text.split()[3:5])
+        output = json.dumps({key: random_.choice(WORDS) for key in keys}) if keys else " ".join(text.split()[3:5])
         return f"Input: {text}\nOutput: {output}"
 
 
@@ -170,6 +170,8 @@ def prepare(folder: Path, size: float) -> None:
     demonstrations |= {
         "prompts_per_closed_task": DEMONSTRATIONS_PER_TASK,
         "prompts_per_open_task": DEMONSTRATIONS_PER_TASK,
+        "label_texts": 0,
+        "min_lift": None,
     }
     demonstrations["max_per_label"] = DEMONSTRATIONS_PER_TASK
     records.write_text(folder / "params.yaml", yaml.safe_dump(values))

@@ -199,6 +199,7 @@ class WriteDemonstrations(Section):
     min_exchanged_correlation: Annotated[float, Field(ge=-1, le=1)]
     min_agreement: Share
     min_margin: Annotated[float, Field(ge=0)]
+    min_lift: float | None
     max_per_label: Positive
     seed: int
     sampling: Sampling

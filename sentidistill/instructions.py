@@ -350,18 +350,18 @@ def _words(text: str) -> set[str]:
 def _scale_without_direction(instruction: str) -> bool:
     """Whether a scale "from 1 (...) to 5 (...)" does not lead from less to more of what is asked.
 
-    Its ends are described by the same words, or 1 and not 5 stands for what follows "how".
+    Its ends are described by the same words, or 1 and not 5 stands for what the question names.
     """
     ends = _ENDS.search(instruction)
-    asked = re.search(r"\bhow (\w+)", instruction, re.IGNORECASE)
     if not ends:
         return False
+    asked = _words(instruction[: ends.start()]) - {"a", "of", "the", "very"}
     low, high = (re.findall(r"\w+", end.casefold()) for end in ends.groups())
 
-    def much(end: list[str]) -> bool:
-        return bool(asked) and asked[1].casefold() in end and not {"not", "no", "less"} & set(end)
+    def named(end: list[str]) -> bool:
+        return bool(asked & set(end)) and not {"not", "no", "less"} & set(end)
 
-    return low == high or (much(low) and not much(high))
+    return low == high or (named(low) and not named(high))
 
 
 def _goes_in_circles(text: str) -> bool:

@@ -38,7 +38,7 @@ LOSSES = {
     },
     "write_demonstrations": {
         "repeated": "repeated texts",
-        "not_shown": "texts less sure or with an answer that is shown",
+        "not_shown": "texts that others are surer than, or with the same answer",
         "tasks_below_min_kappa": "tasks below min_kappa",
         "tasks_with_labels_alike": "tasks below min_exchanged_correlation",
         "tasks_below_min_agreement": "tasks below min_agreement",

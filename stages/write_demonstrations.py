@@ -29,6 +29,8 @@ from sentidistill.teacher.opening import OpenModel, open_model
 
 ANCHORS_PER_LABEL = 3
 SURE = 100.0  # nats
+CUE = "Answer"
+OTHER_QUESTIONS = 5
 
 
 def build_prompts(
@@ -184,6 +186,33 @@ def of_closed_task(
     ], float(agreed.mean())
 
 
+def own_answers(
+    teacher: CachedTeacher, tasks: list[TaskDefinition], pairs: dict[str, dict[str, str]], min_lift: float
+) -> dict[str, dict[str, str]]:
+    """Of the answers by task and text those that answer the task's own question, and "none".
+
+    They are likelier by `min_lift` nats than they are, on average, as answers to the questions of some other tasks of
+    the family, in the same format.
+    """
+    requests, of = [], []
+    for place, task in enumerate(tasks):
+        others = [one for one in [*tasks[place + 1 :], *tasks[:place]] if one.family == task.family]
+        questions = [one.model_copy(update={"format": task.format}) for one in [task, *others[:OTHER_QUESTIONS]]]
+        for text, output in pairs[task.id].items():
+            if others and output != "none":
+                of.append((task.id, text, len(questions)))
+                requests += [Request(prompt(one.text(), CUE, text, []), choices=(output,)) for one in questions]
+    answers = iter(teacher.generate(requests, "write_demonstrations, questions"))
+    kept = {task.id: dict(pairs[task.id]) for task in tasks}
+    for task_id, text, number in of:
+        scores = [answer.choice_logprobs for answer in itertools.islice(answers, number)]
+        if all(scores):
+            own, *other = (logprob for (logprob,) in scores)
+            if own - np.mean(other) < min_lift:
+                del kept[task_id][text]
+    return kept
+
+
 def of_open_task(task: TaskDefinition, pairs: dict[str, str], most: int) -> list[Demonstration]:
     """Demonstrations with different answers, and no more "none" than others."""
     told = {output: text for text, output in reversed(pairs.items()) if output != "none"}
@@ -259,6 +288,9 @@ def main(open_model: OpenModel = open_model) -> None:
                 ask_labels(model, questions, "write_demonstrations, labels"),
             )
         )
+        if section.min_lift is not None:
+            opened = [task for task in understood.values() if not task.labels]
+            pairs |= own_answers(model, opened, pairs, section.min_lift)
     kept: list[Demonstration] = []
     agreed: dict[str, float] = {}
     for key, task in understood.items():
@@ -280,7 +312,7 @@ def main(open_model: OpenModel = open_model) -> None:
             "demonstrations": len(kept),
             "tasks_with_demonstrations": len({row.task for row in kept}),
             "repeated": len(written) - sum(new),
-            "not_shown": sum(map(len, pairs.values())) - len(kept),
+            "not_shown": sum(new) - len(kept),
             "share_of_labels_agreed": round(float(np.mean(list(agreed.values()))), 4) if agreed else None,
             "tasks_below_min_kappa": len(doubtful),
             "tasks_with_labels_alike": len(alike - doubtful),

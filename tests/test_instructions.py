@@ -76,6 +76,7 @@ def test_an_example_that_tells_nothing_is_left_out(family, form, text, output, f
         ({"text": "Rate how fun it is, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
         ({"text": "Rate how much it hurts, from 1 (very much) to 5 (not at all)."}, "scale_without_direction"),
         ({"text": "Rate how fun it is, from 1 (fun) to 5 (not fun)."}, "scale_without_direction"),
+        ({"text": "Rate how strongly it is fun, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
         ({"text": "Say if it is kind, is kind, is not kind or is kind."}, "goes_in_circles"),
         ({"text": "Decide whether the author is sure, sure that it works."}, "goes_in_circles"),
