@@ -1,12 +1,14 @@
 """Which definitions, demonstrations and tasks the stages leave out."""
 
+import numpy as np
+
 from sentidistill import config, records
 from sentidistill.attributes import AttributeCount
 from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDefinition
 from sentidistill.perspectives import Perspective
 from stages.build_instructions import from_attributes
 from stages.define_tasks import on_topic
-from stages.write_demonstrations import of_open_task
+from stages.write_demonstrations import draw_anchors, of_closed_task, of_open_task
 from tests.project import ROOT
 
 
@@ -46,6 +48,41 @@ def test_an_instruction_has_to_be_near_an_attribute_of_its_own_perspective(embed
     ]
     assert on_topic(tasks, perspectives, embedder, 0.25) == [True, False, False, True]
     assert on_topic(tasks, perspectives, embedder, -1.0) == [True] * 4
+
+
+LEANINGS = {"a": 0.9, "b": -0.4, "c": 0.05, "d": -1.2, "e": 0.5}
+SCORES = {text: np.array([leaning, 0.0]) for text, leaning in LEANINGS.items()}
+
+
+def test_anchors_are_the_surest_of_the_texts_set_apart_for_them():
+    one = task(1, "Decide.")
+    found = draw_anchors(one, SCORES, ["a", "b", "e", "not answered"], seed=1)
+    assert sorted(found) == [("a", 0), ("b", 1), ("e", 0)]
+    assert found == draw_anchors(one, SCORES, ["a", "b", "e", "not answered"], seed=1)
+    assert draw_anchors(one, {}, ["a"], seed=1) == []
+
+
+def test_a_text_is_shown_with_the_label_that_the_teacher_gives_it_not_with_the_one_it_was_written_for():
+    one = task(1, "Decide.")
+    meant = dict.fromkeys(LEANINGS, "no")
+    rows, share = of_closed_task(one, False, SCORES, meant, per_label=1, min_margin=0.1)
+    assert [(row.input, row.output, row.agreed, row.margin) for row in rows] == [
+        ("a", "yes", False, 0.9),
+        ("d", "no", True, 1.2),
+    ]
+    assert share == 0.4
+
+
+def test_a_scale_shows_its_ends_and_its_middle():
+    scale = task(1, "Rate it from 1 (bad) to 5 (good).").model_copy(
+        update={"family": "scoring", "labels": list("12345")}
+    )
+    rows, _ = of_closed_task(scale, True, SCORES, dict.fromkeys(LEANINGS, "3"), per_label=1, min_margin=0.1)
+    assert [(row.input, row.output, row.agreed) for row in rows] == [
+        ("a", "1", False),
+        ("c", "3", True),
+        ("d", "5", False),
+    ]
 
 
 def test_an_open_task_shows_different_answers_and_not_mostly_none():
