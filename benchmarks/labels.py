@@ -16,10 +16,10 @@ import numpy as np
 from sentidistill import config, records
 from sentidistill.benchmark.tasks import LABELS, Example
 from sentidistill.instructions import LabelCheck, TaskDefinition
+from sentidistill.labelling import Question, ask_labels, check_labels, draw_anchors
 from sentidistill.teacher.cache import Cache
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import make_engine, make_reader
-from stages.write_demonstrations import Question, ask_labels, check_labels, draw_anchors
 
 PER_CLASS = 10
 # Attribute, question, labels from low to high.
@@ -108,7 +108,9 @@ def main() -> None:
         anchors = [draw_anchors(task, scores, texts[:half], 0) for task, scores in zip(tasks, first)]
         asked = [Question(task, texts[half:], shown) for task, shown in zip(questions, anchors)]
         second = ask_labels(teacher, asked, "with anchors")
-        checks = check_labels(teacher, pairs, first[len(questions) :], anchors[len(questions) :], texts[half:], True)
+        checks = check_labels(
+            teacher, pairs, first[len(questions) :], anchors[len(questions) :], texts[half:], True, "exchanged"
+        )
     print(f"Correlation with the ratings of {len(texts) - half} texts, without and with anchors:")
     for task, before, after in zip(questions, first, second):
         without = correlation({text: before[text] for text in texts[half:]}, ratings)

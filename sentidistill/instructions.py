@@ -20,11 +20,11 @@ NONE_ANSWERS = ("none", "no", "n/a", "nothing")
 # Words that set a label apart from another one that it contains: "afraid" and "not afraid".
 _CONTRAST = re.compile(
     r"no|not|non|never|none|without|un\w+|very|slightly|somewhat|partly|mildly|moderately|highly|strongly|extremely"
-    r"|a|little|low|high|medium|mixed|over|under|half|barely|hardly|does|doesn't|isn't|less|more|most|least|anti\w*",
+    r"|little|low|high|medium|mixed|over|under|half|barely|hardly|does|doesn't|isn't|less|more|most|least|anti\w*",
     re.IGNORECASE,
 )
 # Words that cannot end an answer ("interested in"), and words of the question ("says") that are none.
-_UNFINISHED = re.compile(r".*\b(?:a|an|the|and|or|of|for|in|to|at|by|with|about|from|towards?|than|that)", re.I)
+_UNFINISHED = re.compile(r".*\b(?:a|an|the|and|or|of|for|in|on|to|at|by|with|about|from|towards?|than|that)", re.I)
 _OF_THE_QUESTION = re.compile(r"(?:the )?(?:text|author|writer|it|he|she|says?|said|is|has|feels?|shows?)", re.I)
 _ENDS = re.compile(r"from \d+ \(([^)]*)\) to \d+ \(([^)]*)\)", re.IGNORECASE)
 _ASKING = {"give", "name", "quote", "list", "write", "find", "extract", "answer", "with"}

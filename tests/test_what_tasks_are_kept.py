@@ -5,10 +5,11 @@ import numpy as np
 from sentidistill import config, records
 from sentidistill.attributes import AttributeCount
 from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDefinition
+from sentidistill.labelling import draw_anchors
 from sentidistill.perspectives import Perspective
 from stages.build_instructions import from_attributes
 from stages.define_tasks import on_topic
-from stages.write_demonstrations import draw_anchors, of_closed_task, of_open_task
+from stages.write_demonstrations import of_closed_task, of_open_task
 from tests.project import ROOT
 
 
@@ -98,7 +99,7 @@ def test_an_open_task_shows_different_answers_and_not_mostly_none():
 
 
 def test_a_task_needs_enough_demonstrations_and_more_than_one_answer(tmp_path, monkeypatch):
-    section = config.load(ROOT / "params.yaml").build_instructions
+    section = config.load(ROOT / "params.yaml").build_instructions.model_copy(update={"min_demonstrations": 2})
     tasks = [task(1, "Decide whether it is kind."), task(2, "Decide whether it is loud."), task(3, "Decide more.")]
     rows = [shown(tasks[0], "a b", "yes", 1.0), shown(tasks[0], "c d", "no", 1.0)]
     rows += [shown(tasks[1], "a b", "yes", 1.0), shown(tasks[1], "c d", "yes", 1.0), shown(tasks[2], "a", "yes", 1.0)]
