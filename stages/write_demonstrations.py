@@ -87,7 +87,7 @@ def of_closed_task(
             margin=margins[place],
         )
         for place, label in chosen
-    ], float(agreed.mean())
+    ], float(agreed.mean()) if len(agreed) else 0.0
 
 
 def own_answers(
