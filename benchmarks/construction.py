@@ -29,7 +29,7 @@ from sentidistill.teacher.cached import CachedTeacher
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (1 / 16, 1 / 4, 1)
-TEXTS, MENTIONS_PER_TEXT, ATTRIBUTES, DEMONSTRATIONS_PER_TASK = 20_000, 12.5, 1_900, 30
+TEXTS, MENTIONS_PER_TEXT, ATTRIBUTES, DEMONSTRATIONS_PER_TASK = 20_000, 12.5, 1_900, 36
 RARE_SHARE = 0.12  # of the mentions have a name of their own
 FAULTY_SHARE = 0.05  # of the definitions
 STEPS = (
