@@ -170,7 +170,9 @@ def prepare(folder: Path, size: float) -> None:
     demonstrations |= {
         "prompts_per_closed_task": DEMONSTRATIONS_PER_TASK,
         "prompts_per_open_task": DEMONSTRATIONS_PER_TASK,
-        "label_texts": 0,
+        "confirm": "answer",
+        "min_agreement": 0.0,
+        "min_margin": 0.0,
         "min_lift": None,
     }
     demonstrations["max_per_label"] = DEMONSTRATIONS_PER_TASK

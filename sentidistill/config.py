@@ -194,9 +194,7 @@ class WriteDemonstrations(Section):
     min_words: Positive
     max_copied_share: Share
     max_similarity: Share
-    label_texts: Count
-    min_kappa: Annotated[float, Field(ge=-1, le=1)]
-    min_exchanged_correlation: Annotated[float, Field(ge=-1, le=1)]
+    confirm: Literal["answer", "likelihood"]
     min_agreement: Share
     min_margin: Annotated[float, Field(ge=0)]
     min_lift: float | None

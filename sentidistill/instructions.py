@@ -27,6 +27,28 @@ _CONTRAST = re.compile(
 _UNFINISHED = re.compile(r".*\b(?:a|an|the|and|or|of|for|in|on|to|at|by|with|about|from|towards?|than|that)", re.I)
 _OF_THE_QUESTION = re.compile(r"(?:the )?(?:text|author|writer|it|he|she|says?|said|is|has|feels?|shows?)", re.I)
 _ENDS = re.compile(r"from \d+ \(([^)]*)\) to \d+ \(([^)]*)\)", re.IGNORECASE)
+# Words that say how much and not of what.
+_DEGREES = {
+    "very",
+    "not",
+    "at",
+    "all",
+    "no",
+    "never",
+    "always",
+    "often",
+    "strongly",
+    "strong",
+    "weak",
+    "much",
+    "little",
+    "a",
+    "bit",
+    "lot",
+    "low",
+    "high",
+    "extremely",
+}
 _ASKING = {"give", "name", "quote", "list", "write", "find", "extract", "answer", "with"}
 _VALUES = {"true", "false", "null", "positive", "negative", "neutral"}
 _MEASURES = re.compile(r"score|rating|level|degree|rank|value|number")
@@ -96,19 +118,6 @@ class Demonstration(Record):
     output: str
     agreed: bool | None
     margin: float | None
-
-
-class LabelCheck(Record):
-    """What the labels of a task mean to the teacher, by its labels for real texts (`sentidistill.labelling`).
-
-    `kappa` tells how alike it labels them without and with demonstrations; None if it did not answer.
-    `exchanged_correlation` is the lowest of any two labels, `closest_labels`; None where it was not asked for.
-    """
-
-    task: str
-    kappa: float | None
-    exchanged_correlation: float | None
-    closest_labels: tuple[str, str] | None
 
 
 class Instruction(Record):
@@ -232,7 +241,9 @@ def define(
         "no_answer": any(_UNFINISHED.fullmatch(label) or _OF_THE_QUESTION.fullmatch(label) for label in labels),
         "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
         "copied_from_exemplars": not distinct([*shown, definition.instruction], [""] * (len(shown) + 1), 0.9)[-1],
+        "other_labels": closed and _names_other_labels(definition.instruction, labels),
         "scale_without_direction": _scale_without_direction(definition.instruction),
+        "scale_of_something_else": _scale_of_something_else(definition.instruction),
         "goes_in_circles": _goes_in_circles(definition.instruction),
         "no_question": bool(form) and not _words(definition.instruction) - _words(form) - _ASKING,
         "no_format": not closed and not form,
@@ -362,6 +373,26 @@ def _scale_without_direction(instruction: str) -> bool:
         return bool(asked & set(end)) and not {"not", "no", "less"} & set(end)
 
     return low == high or (named(low) and not named(high))
+
+
+def _scale_of_something_else(instruction: str) -> bool:
+    """Whether the ends of a scale name a quality ("very negative") and none that the question names."""
+    ends = _ENDS.search(instruction)
+    if not ends:
+        return False
+    named = _words(" ".join(ends.groups())) - _DEGREES
+    asked = {word[:4] for word in _words(instruction[: ends.start()])}
+    return bool(named) and not any(word[:4] in asked for word in named)
+
+
+def _names_other_labels(instruction: str, labels: Sequence[str]) -> bool:
+    """Whether the instruction ends with a list of words of which some are labels and others are not."""
+    *before, last = re.split(r",? (?:or|and) |, ", instruction.casefold().rstrip(" .?"))
+    words = [last, *itertools.takewhile(lambda part: " " not in part, reversed(before))]
+    if len(words) <= len(before):
+        words.append(before[-len(words)].split()[-1])
+    answers = {label.casefold() for label in labels}
+    return len(words) > 1 and bool(answers & set(words)) and not answers >= set(words)
 
 
 def _goes_in_circles(text: str) -> bool:

@@ -132,7 +132,8 @@ class Template:
         except (OSError, yaml.YAMLError) as error:
             raise SentiDistillError(f"prompt {name}: {error}") from error
         self._rows = rows
-        self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in rows)
+        shown = ({"exemplars": True, **row} for row in rows)
+        self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in shown)
 
     def _block(self, name: str, values: dict[str, Any]) -> str:
         block = self._template.blocks.get(name)
@@ -150,8 +151,9 @@ class Template:
             for row, demonstration in zip(self._rows, self.demonstrations)
             if same is None or row[same] == values[same]
         )
+        values = {"exemplars": bool(shown), **values}
         return Prompt(
-            instruction=self._block("instruction", {"exemplars": bool(shown), **values}),
+            instruction=self._block("instruction", values),
             input=self._block("input", values),
             demonstrations=shown,
             cue=self._block("cue", values),

@@ -25,6 +25,8 @@ FAULTS = {
     "no_answer": "A label is no complete answer.",
     "labels_alike": "Two labels mean the same.",
     "copied_from_exemplars": "The instruction is that of another task.",
+    "other_labels": "The instruction names answers that are not among the labels.",
+    "scale_of_something_else": "The ends of the scale do not say what the instruction asks for.",
     "scale_without_direction": "The scale does not lead from less to more.",
     "goes_in_circles": "The instruction repeats itself.",
     "no_question": "The instruction says no more than the format.",
@@ -77,6 +79,7 @@ def main(open_model: OpenModel = open_model) -> None:
     prompts = {
         f"{key} {number:02d}": first_prompt(row)
         for key, row in proposals.items()
+        if section.max_tasks.get(row.family)
         for number in range(wordings(row, section.mentions_per_wording))
     }
 

@@ -39,8 +39,6 @@ LOSSES = {
     "write_demonstrations": {
         "repeated": "repeated texts",
         "not_shown": "texts that others are surer than, or with the same answer",
-        "tasks_below_min_kappa": "tasks below min_kappa",
-        "tasks_with_labels_alike": "tasks below min_exchanged_correlation",
         "tasks_below_min_agreement": "tasks below min_agreement",
     },
 }

@@ -1,22 +1,22 @@
-"""definitions + real texts -> data/demonstrations.jsonl: labelled texts in the style of real ones.
+"""definitions + real texts -> data/demonstrations.jsonl: labelled texts, written by the teacher.
 
-The definition's own examples are among them. Where labels are closed, the teacher is asked for the label of every
-text again, and the texts with the surest answers are kept for each label. It is asked with anchors, real texts of whose
-label it is surest when asked without: a small model tells far better so what a text says, and it hardly writes a text
-to order. Tasks whose labels mean nothing to it are left out; data/label_checks.jsonl says what was found.
+The definition's own examples are among them. Where labels are closed, the label of every text is confirmed, and the
+texts with the surest labels are kept. A large teacher writes in the style of two real texts and is asked for the label
+again. A small base teacher follows style texts and forgets the label, so it is shown none; and it tells labels apart
+far better by how likely it is to write a text for each.
 
 A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "agreed": true, "margin": 1.2}
-A check: {"task": "77c0...", "kappa": 0.41, "exchanged_correlation": 0.78, "closest_labels": ["calm", "patient"]}
 """
 
 import itertools
+import re
 
 import numpy as np
 
 from sentidistill import calls, config, records, stage
 from sentidistill.corpus import Text
 from sentidistill.instructions import Demonstration, TaskDefinition, check_answer, copied, distinct
-from sentidistill.labelling import Question, ask_labels, check_labels, draw_anchors, leads, surest, surest_levels
+from sentidistill.labelling import ask_labels, compare_likelihoods, leads, surest, surest_levels
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import parse_pairs, unquote
 from sentidistill.prompts import Prompt, Template
@@ -27,6 +27,8 @@ from sentidistill.teacher.opening import OpenModel, open_model
 
 CUE = "Answer"
 OTHER_QUESTIONS = 5
+# A text that speaks of its own author or of itself answers the prompt, and gives the label away.
+ABOUT_THE_TASK = re.compile(r"\b(the author|the text)\b", re.IGNORECASE)
 
 
 def build_prompts(
@@ -34,7 +36,7 @@ def build_prompts(
 ) -> tuple[dict[str, Prompt], dict[str, str]]:
     """Prompts by key "task number", and the label that is wanted, "" for tasks without labels.
 
-    Labels are wanted in turn. Each prompt holds two style texts, and an example where the answer is open.
+    Labels are wanted in turn. Each prompt gets two style texts, and an example where the answer is open.
     """
     prompts, wanted = {}, {}
     for task in tasks:
@@ -44,21 +46,36 @@ def build_prompts(
             key = f"{task.id} {number:02d}"
             chosen = random.choice(len(styles), 2, replace=False)
             wanted[key] = next(labels)
-            prompts[key] = template.prompt(
-                same="family",
-                family=task.family,
-                instruction=task.instruction,
-                answer=wanted[key],
-                format=task.format,
-                example=task.examples[int(random.integers(len(task.examples)))],
-                styles=[styles[int(i)].text for i in chosen],
-            )
+            example = task.examples[int(random.integers(len(task.examples)))]
+            prompts[key] = to_write(template, task, wanted[key], [styles[int(i)].text for i in chosen], example)
     return prompts, wanted
+
+
+def to_write(
+    template: Template, task: TaskDefinition, label: str, styles: list[str], example: tuple[str, str]
+) -> Prompt:
+    """What asks for a text with `label`; for a text and its answer, like `example`, where that is ""."""
+    return template.prompt(
+        same="family",
+        family="closed" if task.labels else task.family,
+        instruction=task.instruction,
+        answer=label,
+        format=task.format,
+        example=example,
+        styles=styles,
+    )
+
+
+def meant_by(output: str, task: TaskDefinition, labels: list[str]) -> str:
+    """Which of `labels` an output of `task` stands for, where they are the task's own or the ends of its scale."""
+    if labels == task.labels:
+        return output
+    return labels[2 * task.labels.index(output) >= len(task.labels)]
 
 
 def of_closed_task(
     task: TaskDefinition,
-    by_ends: bool,
+    labels: list[str],
     scores: dict[str, np.ndarray],
     meant: dict[str, str],
     per_label: int,
@@ -66,28 +83,26 @@ def of_closed_task(
 ) -> tuple[list[Demonstration], float]:
     """(demonstrations, share of the texts whose label is the one that they were written for).
 
-    `scores` are of the labels or, `by_ends`, of the ends of a scale, where a level is given to the demonstrations
-    alone. `meant` are the labels that the texts were written for.
+    `scores` are of `labels`: the task's own, or the ends of its scale; `meant` are those that the texts were written
+    for. The levels of a scale are given to the demonstrations alone.
     """
     texts, rows = list(scores), np.array(list(scores.values()))
-    if by_ends:
-        chosen = surest_levels(rows, len(task.labels), per_label)
-        agreed = np.array([task.labels[level] == meant[texts[place]] for place, level in chosen])
-        margins: list[float | None] = [None] * len(texts)
-    else:
-        agreed = np.array([task.labels[place] == meant[text] for text, place in zip(texts, rows.argmax(axis=1))])
+    agreed = np.array([labels[place] == meant[text] for text, place in zip(texts, rows.argmax(axis=1))])
+    if labels == task.labels:
         chosen = surest(rows, per_label, min_margin, agreed)
-        margins = [round(float(lead), 4) for lead in leads(rows)]
+    else:
+        chosen = surest_levels(rows, len(task.labels), per_label)
+    lead = leads(rows)
     return [
         Demonstration(
             task=task.id,
             input=texts[place],
             output=task.labels[label],
-            agreed=task.labels[label] == meant[texts[place]],
-            margin=margins[place],
+            agreed=bool(agreed[place]),
+            margin=round(float(lead[place]), 4),
         )
         for place, label in chosen
-    ], float(agreed.mean()) if len(agreed) else 0.0
+    ], float(agreed.mean())
 
 
 def own_answers(
@@ -132,11 +147,19 @@ def main(open_model: OpenModel = open_model) -> None:
     template = Template("write_demonstrations", exemplars=teacher.exemplars)
     tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
     styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "style"]
-    drawn = np.random.default_rng(section.seed).permutation(len(styles))[: section.label_texts]
-    real = [styles[int(place)].text for place in drawn]
-    for_anchors, for_checks = real[::2], real[1::2]
-    # What is asked of closed tasks: a small model tells the ends of a scale apart better than it names a level.
-    closed = [task.with_ends() if real else task for task in tasks.values() if task.labels]
+    # A small model tells what the ends of a scale stand for; a level's number says nothing to it.
+    by_ends = section.confirm == "likelihood"
+    asked_as = {key: task.with_ends() if by_ends else task for key, task in tasks.items()}
+    closed = [task for task in asked_as.values() if task.labels]
+    opened = [task for task in asked_as.values() if not task.labels]
+    prompts, wanted = build_prompts(
+        list(asked_as.values()),
+        styles,
+        template,
+        section.prompts_per_closed_task,
+        section.prompts_per_open_task,
+        section.seed,
+    )
     given = [text for text, _ in template.demonstrations] + [output for _, output in template.demonstrations]
 
     def read_answer(key: str, raw: str) -> tuple[tuple[str, str] | None, list[str]]:
@@ -147,67 +170,49 @@ def main(open_model: OpenModel = open_model) -> None:
             found = parse_pairs(strip_thinking(raw))[:1]
         if not found:
             return None, ["unreadable"]
-        pair, reason = check_answer(tasks[key.split()[0]], *found[0])
+        pair, reason = check_answer(asked_as[key.split()[0]], *found[0])
         if pair and len(pair[0].split()) < section.min_words:
             pair, reason = None, "short"
+        if pair and ABOUT_THE_TASK.search(pair[0]):
+            pair, reason = None, "about_the_task"
         if pair and copied(pair[0], [prompts[key].input, *given], section.max_copied_share):
             pair, reason = None, "copied"
         return pair, [reason] if reason else []
 
     with open_model("teacher", params, stage.cache_root()) as model:
-        first = ask_labels(model, [Question(task, real, []) for task in closed], "write_demonstrations, first labels")
-        anchors = [draw_anchors(task, scores, for_anchors, section.seed) for task, scores in zip(closed, first)]
-        exchange = section.min_exchanged_correlation > -1
-        checks = check_labels(model, closed, first, anchors, for_checks, exchange, "write_demonstrations, checks")
-        doubtful = {one.task for one in checks if one.kappa is not None and one.kappa < section.min_kappa}
-        alike = {
-            one.task
-            for one in checks
-            if one.exchanged_correlation is not None and one.exchanged_correlation < section.min_exchanged_correlation
-        }
-        understood = {key: task for key, task in tasks.items() if key not in doubtful | alike}
-        prompts, wanted = build_prompts(
-            list(understood.values()),
-            styles,
-            template,
-            section.prompts_per_closed_task,
-            section.prompts_per_open_task,
-            section.seed,
-        )
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
-        written = [(task.id, *pair) for task in understood.values() for pair in task.examples]
+        written = [
+            (key, text, meant_by(output, task, asked_as[key].labels))
+            for key, task in tasks.items()
+            for text, output in task.examples
+        ]
         written += [(key.split()[0], *answers[key]) for key in sorted(answers)]
         new = distinct([text for _, text, _ in written], [task for task, _, _ in written], section.max_similarity)
-        pairs: dict[str, dict[str, str]] = {task: {} for task in understood}
+        pairs: dict[str, dict[str, str]] = {task: {} for task in tasks}
         for (task, text, output), keep in zip(written, new):
             if keep:
                 pairs[task][text] = output
-        questions = [
-            Question(task, list(pairs[task.id]), shown) for task, shown in zip(closed, anchors) if task.id in understood
-        ]
-        labelled = dict(
-            zip(
-                (question.task.id for question in questions),
-                ask_labels(model, questions, "write_demonstrations, labels"),
-            )
-        )
+        texts = [list(pairs[task.id]) for task in closed]
+        if section.confirm == "likelihood":
+            of_labels = [[to_write(template, task, label, [], ("", "")) for label in task.labels] for task in closed]
+            scores = compare_likelihoods(model, of_labels, texts, "write_demonstrations, likelihoods")
+        else:
+            scores = ask_labels(model, closed, texts, "write_demonstrations, labels")
         if section.min_lift is not None:
-            opened = [task for task in understood.values() if not task.labels]
             pairs |= own_answers(model, opened, pairs, section.min_lift)
     kept: list[Demonstration] = []
     agreed: dict[str, float] = {}
-    for key, task in understood.items():
+    labelled = dict(zip((task.id for task in closed), scores))
+    for key, task in tasks.items():
         if not task.labels:
             kept += of_open_task(task, pairs[key], 3 * section.max_per_label)
-        elif scores := labelled[key]:
-            by_ends = bool(real) and task.family == "scoring"
+        elif of_task := labelled[key]:
             shown, agreed[key] = of_closed_task(
-                task, by_ends, scores, pairs[key], section.max_per_label, section.min_margin
+                task, asked_as[key].labels, of_task, pairs[key], section.max_per_label, section.min_margin
             )
             kept += shown if agreed[key] >= section.min_agreement else []
     records.write_jsonl("data/calls/write_demonstrations.jsonl", asked)
-    records.write_jsonl("data/label_checks.jsonl", checks)
     records.write_jsonl("data/demonstrations.jsonl", kept)
     stage.finish(
         "write_demonstrations",
@@ -218,8 +223,6 @@ def main(open_model: OpenModel = open_model) -> None:
             "repeated": len(written) - sum(new),
             "not_shown": sum(new) - len(kept),
             "share_of_labels_agreed": round(float(np.mean(list(agreed.values()))), 4) if agreed else None,
-            "tasks_below_min_kappa": len(doubtful),
-            "tasks_with_labels_alike": len(alike - doubtful),
             "tasks_below_min_agreement": sum(share < section.min_agreement for share in agreed.values()),
         },
     )

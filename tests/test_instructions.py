@@ -79,6 +79,9 @@ def test_an_example_that_tells_nothing_is_left_out(family, form, text, output, f
         ({"text": "Rate how much it hurts, from 1 (very much) to 5 (not at all)."}, "scale_without_direction"),
         ({"text": "Rate how fun it is, from 1 (fun) to 5 (not fun)."}, "scale_without_direction"),
         ({"text": "Rate how strongly it is fun, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
+        ({"text": "Rate how it changed, from 1 (very sad) to 5 (very glad)."}, "scale_of_something_else"),
+        ({"text": "Decide whether it is happy, calm or sad."}, "other_labels"),
+        ({"text": "Decide whether it is happy, neutral."}, "other_labels"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
         ({"text": "Say if it is kind, is kind, is not kind or is kind."}, "goes_in_circles"),
         ({"text": "Decide whether the author is sure, sure that it works."}, "goes_in_circles"),
@@ -112,7 +115,22 @@ def test_labels_that_differ_in_meaning_are_kept(labels):
 
 
 @pytest.mark.parametrize(
-    "ends", ["1 (not fun) to 5 (very fun)", "1 (very dull) to 5 (very fun)", "1 (a bit fun) to 5 (fun)"]
+    "text",
+    ["Is it happy or sad?", "Say whether it is sad, neutral, or happy.", "Is it fond of someone, something or nobody?"],
+)
+def test_answers_that_the_instruction_names_may_be_labels_all_or_none(text):
+    _, faults = defined(text=text, labels=["happy", "neutral", "sad"], examples=[("x", "sad")])
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "1 (not at all) to 5 (very strongly)",
+        "1 (not fun) to 5 (very fun)",
+        "1 (very dull) to 5 (very fun)",
+        "1 (a bit fun) to 5 (fun)",
+    ],
 )
 def test_scales_that_rise_are_kept(ends):
     _, faults = defined("scoring", ["1", "3", "5"], text=f"Rate how fun it is, from {ends}.", examples=[("x", "3")])

@@ -1,12 +1,24 @@
-"""Which labels count as sure, and which as meaning something to the model that gives them."""
+"""Which labels the texts of a task get, and which of them count as sure."""
 
 import numpy as np
+import pytest
 
+from sentidistill.errors import SentiDistillError
 from sentidistill.instructions import TaskDefinition
-from sentidistill.labelling import exchanged_correlation, kappa, surest, surest_levels
+from sentidistill.labelling import compare_likelihoods, surest, surest_levels
+from sentidistill.prompts import Prompt
+from sentidistill.teacher.base import Reader, Response
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.transformers import TransformersEngine
+from tests.test_teacher import plain_choice_scores
 
 # Two labels; the texts lean to the first by so much.
 LEANINGS = np.array([0.9, -0.4, 0.05, -1.2, 0.5, -0.4])
+NOBODY = np.zeros(6, bool)
+PROMPTS = [Prompt("Write a text.", f"The author of the text is {label}.", cue="New text:") for label in ("glad", "sad")]
+WORDS = "the day rain my friend a long road to go now"
+TEXTS = [f"{word} {number}" for number, word in enumerate(WORDS.split())]
 
 
 def scores(leanings: np.ndarray) -> np.ndarray:
@@ -14,8 +26,8 @@ def scores(leanings: np.ndarray) -> np.ndarray:
 
 
 def test_the_surest_texts_of_each_label_come_first_and_doubtful_ones_are_left_out():
-    assert surest(scores(LEANINGS), 2) == [(0, 0), (4, 0), (3, 1), (1, 1)]
-    assert surest(scores(LEANINGS), 9, 0.1) == [(0, 0), (4, 0), (3, 1), (1, 1), (5, 1)]
+    assert surest(scores(LEANINGS), 2, 0.0, NOBODY) == [(0, 0), (4, 0), (3, 1), (1, 1)]
+    assert surest(scores(LEANINGS), 9, 0.1, NOBODY) == [(0, 0), (4, 0), (3, 1), (1, 1), (5, 1)]
     confirmed = np.array([False, False, True, True, True, True])
     assert surest(scores(LEANINGS), 2, 0.1, confirmed) == [(0, 0), (4, 0), (3, 1), (5, 1)]
 
@@ -30,19 +42,30 @@ def test_texts_near_the_ends_and_the_middle_of_a_scale_stand_for_its_levels():
     assert len({text for text, _ in few}) == 3
 
 
-def test_labels_given_alike_with_and_without_demonstrations_agree_beyond_chance():
-    assert kappa(scores(LEANINGS), scores(LEANINGS * 3)) == 1.0
-    assert kappa(scores(LEANINGS), scores(-LEANINGS)) < 0
-    assert kappa(scores(LEANINGS), scores(np.ones(6))) == 0.0
+def teacher(engine, tokenizer, folder) -> CachedTeacher:
+    return CachedTeacher(Reader("tiny", "transcript", 400, tokenizer), lambda: engine, Cache(folder / "cache"))
 
 
-def test_labels_that_keep_their_meaning_when_their_demonstrations_are_exchanged_correlate():
-    random = np.random.default_rng(0)
-    meaning, shown, noise = random.normal(size=(3, 2000))
-    before = scores(meaning + 0.3 * shown)
-    assert exchanged_correlation(before, scores(meaning - 0.3 * shown), (0, 1)) > 0.7
-    assert exchanged_correlation(scores(shown + noise), scores(-shown + noise), (0, 1)) < 0.1
-    assert exchanged_correlation(before, scores(np.zeros(2000)), (0, 1)) == 0.0
+def test_a_text_leans_to_the_label_for_which_it_is_likelier_to_be_written(tiny_student, tmp_path):
+    model, tokenizer = tiny_student
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=8, batch_tokens=100_000)
+    few, nothing, many = compare_likelihoods(
+        teacher(engine, tokenizer, tmp_path), [PROMPTS] * 3, [TEXTS[:2], [], TEXTS], "likelihoods"
+    )
+    assert nothing == {}
+    assert list(few) == TEXTS[:2]
+    glad, sad = (np.array(plain_choice_scores(model, tokenizer, one, tuple(TEXTS))) for one in PROMPTS)
+    expected = np.stack([glad - glad.mean(), sad - sad.mean()], axis=1)
+    assert np.array([many[text] for text in TEXTS]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_teacher_without_log_probabilities_is_told_what_to_do(tiny_student, tmp_path):
+    class ChatServer:
+        def stream(self, jobs):
+            yield [(place, Response(job.request.choices[0], "choice", 9, 0)) for place, job in enumerate(jobs)]
+
+    with pytest.raises(SentiDistillError, match=r"write_demonstrations\.confirm"):
+        compare_likelihoods(teacher(ChatServer(), tiny_student[1], tmp_path), [PROMPTS], [TEXTS], "likelihoods")
 
 
 def test_a_scale_is_asked_by_what_its_ends_stand_for():

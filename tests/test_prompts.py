@@ -25,7 +25,7 @@ CASES = {
     "propose_tasks": {"name": "joy", "description": "How happy the author is.", "related": ["delight"]},
     "define_tasks": {"name": "Joy Rating", "family": "scoring", "description": "Rate the joy from 1 to 5."},
     "write_demonstrations": {
-        "family": "classification",
+        "family": "closed",
         "instruction": "Decide whether the author is happy.",
         "answer": "not happy",
         "format": "",

@@ -5,11 +5,10 @@ import numpy as np
 from sentidistill import config, records
 from sentidistill.attributes import AttributeCount
 from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDefinition
-from sentidistill.labelling import draw_anchors
 from sentidistill.perspectives import Perspective
 from stages.build_instructions import from_attributes
 from stages.define_tasks import on_topic
-from stages.write_demonstrations import of_closed_task, of_open_task
+from stages.write_demonstrations import meant_by, of_closed_task, of_open_task
 from tests.project import ROOT
 
 
@@ -55,18 +54,10 @@ LEANINGS = {"a": 0.9, "b": -0.4, "c": 0.05, "d": -1.2, "e": 0.5}
 SCORES = {text: np.array([leaning, 0.0]) for text, leaning in LEANINGS.items()}
 
 
-def test_anchors_are_the_surest_of_the_texts_set_apart_for_them():
-    one = task(1, "Decide.")
-    found = draw_anchors(one, SCORES, ["a", "b", "e", "not answered"], seed=1)
-    assert sorted(found) == [("a", 0), ("b", 1), ("e", 0)]
-    assert found == draw_anchors(one, SCORES, ["a", "b", "e", "not answered"], seed=1)
-    assert draw_anchors(one, {}, ["a"], seed=1) == []
-
-
 def test_a_text_is_shown_with_the_label_that_the_teacher_gives_it_not_with_the_one_it_was_written_for():
     one = task(1, "Decide.")
     meant = dict.fromkeys(LEANINGS, "no")
-    rows, share = of_closed_task(one, False, SCORES, meant, per_label=1, min_margin=0.1)
+    rows, share = of_closed_task(one, one.labels, SCORES, meant, per_label=1, min_margin=0.1)
     assert [(row.input, row.output, row.agreed, row.margin) for row in rows] == [
         ("a", "yes", False, 0.9),
         ("d", "no", True, 1.2),
@@ -78,12 +69,15 @@ def test_a_scale_shows_its_ends_and_its_middle():
     scale = task(1, "Rate it from 1 (bad) to 5 (good).").model_copy(
         update={"family": "scoring", "labels": list("12345")}
     )
-    rows, _ = of_closed_task(scale, True, SCORES, dict.fromkeys(LEANINGS, "3"), per_label=1, min_margin=0.1)
+    ends = ["bad", "good"]
+    assert [meant_by(level, scale, ends) for level in "1245"] == ["bad", "bad", "good", "good"]
+    rows, share = of_closed_task(scale, ends, SCORES, dict.fromkeys(LEANINGS, "good"), per_label=1, min_margin=0.1)
     assert [(row.input, row.output, row.agreed) for row in rows] == [
         ("a", "1", False),
-        ("c", "3", True),
-        ("d", "5", False),
+        ("c", "3", False),
+        ("d", "5", True),
     ]
+    assert share == 0.4
 
 
 def test_an_open_task_shows_different_answers_and_not_mostly_none():

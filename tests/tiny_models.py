@@ -22,6 +22,7 @@ TEMPLATES = (
 )
 PER_KIND = 1
 ROWS = 8
+STYLES = ["@friend omg this bus is sooo late AGAIN lol", "The mayor's plan deserves a serious hearing."]
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -46,6 +47,8 @@ def worked_examples(variants: int = 1) -> list[tuple[str, str]]:
             if seen[kind] > PER_KIND:
                 continue
             answer = row.pop("output").strip()
+            if name == "write_demonstrations":
+                row = {"instruction": "Decide.", "styles": STYLES, "format": "", "example": ["", ""], **row}
             for variant in range(variants):
                 values = {key: scrambled(value, words, random) if variant else value for key, value in row.items()}
                 prompt = template.prompt(**{**values, **({"family": kind} if kind else {})})
