@@ -81,14 +81,15 @@ class ScriptedTeacher:
         request = job.request
         random_ = random.Random(request.random_seed())
         if request.choices:
-            scores = tuple(-random_.random() for _ in request.choices)
+            # A written text ends with the label that it was asked for, and is taken for it.
+            scores = tuple(-random_.random() - (not request.prompt.input.endswith(one)) for one in request.choices)
             return Response(request.choices[scores.index(max(scores))], "choice", 100, 0, scores)
         write = {
             "Attributes:": self._attributes,
             "Instructions:": self._instructions,
             "Tasks:": self._tasks,
             "Definition:": self._definition,
-            "New text:": lambda _, random_: sentence(random_, 14),
+            "New text:": lambda given, random_: f"{sentence(random_, 14)} {given.split('Answer: ')[1]}",
             "New example:": self._example,
         }[request.prompt.cue]
         return Response(write(request.prompt.input, random_), "stop", 500, 100)
@@ -171,9 +172,8 @@ def prepare(folder: Path, size: float) -> None:
         "prompts_per_closed_task": DEMONSTRATIONS_PER_TASK,
         "prompts_per_open_task": DEMONSTRATIONS_PER_TASK,
         "confirm": "answer",
-        "min_agreement": 0.0,
+        "min_kappa": -1.0,
         "min_margin": 0.0,
-        "min_lift": None,
     }
     demonstrations["max_per_label"] = DEMONSTRATIONS_PER_TASK
     records.write_text(folder / "params.yaml", yaml.safe_dump(values))

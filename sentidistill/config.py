@@ -184,6 +184,7 @@ class DefineTasks(Section):
     max_examples: Positive
     max_similarity: Share
     min_relevance: Annotated[float, Field(ge=-1, le=1)]
+    min_label_similarity: Annotated[float, Field(ge=-1, le=1)]
     max_tasks: dict[Literal["classification", "scoring", "extraction", "structured"], Count]
     sampling: Sampling
 
@@ -195,9 +196,8 @@ class WriteDemonstrations(Section):
     max_copied_share: Share
     max_similarity: Share
     confirm: Literal["answer", "likelihood"]
-    min_agreement: Share
+    min_kappa: Annotated[float, Field(ge=-1, le=1)]
     min_margin: Annotated[float, Field(ge=0)]
-    min_lift: float | None
     max_per_label: Positive
     seed: int
     sampling: Sampling

@@ -242,7 +242,8 @@ def define(
         "labels_alike": any(_same_meaning(a, b) for a, b in itertools.combinations(labels, 2)),
         "copied_from_exemplars": not distinct([*shown, definition.instruction], [""] * (len(shown) + 1), 0.9)[-1],
         "other_labels": closed and _names_other_labels(definition.instruction, labels),
-        "scale_without_direction": _scale_without_direction(definition.instruction),
+        "scale_without_direction": _scale_without_direction(definition.instruction)
+        or (proposal.family == "scoring" and not re.search(r"\d", definition.instruction)),
         "scale_of_something_else": _scale_of_something_else(definition.instruction),
         "goes_in_circles": _goes_in_circles(definition.instruction),
         "no_question": bool(form) and not _words(definition.instruction) - _words(form) - _ASKING,

@@ -86,17 +86,16 @@ def leads(scores: np.ndarray) -> np.ndarray:
 
 
 def surest(scores: np.ndarray, per_label: int, min_margin: float, confirmed: np.ndarray) -> list[tuple[int, int]]:
-    """(place of the text, place of its label), for each label up to `per_label`, the surest first.
+    """(place of the text, place of its label), for each label up to `per_label` of the `confirmed` (n booleans) texts.
 
-    Sure is a label that leads by much, and by `min_margin` nats at least; of equal leads, those that are `confirmed`
-    (n booleans) come first.
+    The surest come first: those whose label leads by most, and by `min_margin` nats at least.
     """
     lead, chosen = leads(scores), scores.argmax(axis=1)
-    order = np.lexsort((~confirmed, -lead))
+    sure = [text for text in np.argsort(-lead, kind="stable") if confirmed[text] and lead[text] >= min_margin]
     return [
         (int(text), label)
         for label in range(scores.shape[1])
-        for text in [text for text in order if chosen[text] == label and lead[text] >= min_margin][:per_label]
+        for text in [text for text in sure if chosen[text] == label][:per_label]
     ]
 
 

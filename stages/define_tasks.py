@@ -66,6 +66,23 @@ def on_topic(tasks: list[TaskDefinition], perspectives: list[Perspective], folde
     ]
 
 
+def comparable(tasks: list[TaskDefinition], folder: Path, least: float) -> list[bool]:
+    """Whether the labels of each classification are answers to one question: none is far from all others.
+
+    Far is a cosine below `least`: *disappointed, no date*. `folder` is the embedder's.
+    """
+    labels = sorted({label for task in tasks for label in task.labels})
+    embedded = dict(zip(labels, clustering.embed(labels, folder)))
+    return [
+        task.family != "classification"
+        or all(
+            max(float(embedded[label] @ embedded[other]) for other in task.labels if other != label) >= least
+            for label in task.labels
+        )
+        for task in tasks
+    ]
+
+
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.define_tasks, params.teacher
@@ -114,7 +131,10 @@ def main(open_model: OpenModel = open_model) -> None:
     embedder = models.locate(Path("models/embedder"), stage.cache_root().parent)
     about = on_topic(different, perspectives, embedder, section.min_relevance)
     relevant = [task for task, keep in zip(different, about) if keep]
-    rows = balanced(relevant, section.max_tasks)
+    usable = [
+        task for task, keep in zip(relevant, comparable(relevant, embedder, section.min_label_similarity)) if keep
+    ]
+    rows = balanced(usable, section.max_tasks)
     records.write_jsonl("data/calls/define_tasks.jsonl", asked)
     records.write_jsonl("data/task_definitions.jsonl", rows)
     families = Counter(row.family for row in rows)
@@ -125,7 +145,8 @@ def main(open_model: OpenModel = open_model) -> None:
             "definitions": len(rows),
             "repeated": len(defined) - len(different),
             "off_topic": len(different) - len(relevant),
-            "over_limit": len(relevant) - len(rows),
+            "labels_far_apart": len(relevant) - len(usable),
+            "over_limit": len(usable) - len(rows),
             **{f"definitions_{family}": families[family] for family in FAMILIES},
         },
     )

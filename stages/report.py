@@ -34,12 +34,13 @@ LOSSES = {
     "define_tasks": {
         "repeated": "repeated tasks",
         "off_topic": "tasks below min_relevance",
+        "labels_far_apart": "tasks below min_label_similarity",
         "over_limit": "tasks over max_tasks",
     },
     "write_demonstrations": {
         "repeated": "repeated texts",
         "not_shown": "texts that others are surer than, or with the same answer",
-        "tasks_below_min_agreement": "tasks below min_agreement",
+        "tasks_below_min_kappa": "tasks below min_kappa",
     },
 }
 

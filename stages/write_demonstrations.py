@@ -12,6 +12,7 @@ import itertools
 import re
 
 import numpy as np
+from sklearn.metrics import cohen_kappa_score
 
 from sentidistill import calls, config, records, stage
 from sentidistill.corpus import Text
@@ -20,15 +21,10 @@ from sentidistill.labelling import ask_labels, compare_likelihoods, leads, sures
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import parse_pairs, unquote
 from sentidistill.prompts import Prompt, Template
-from sentidistill.samples import prompt
-from sentidistill.teacher.base import Request
-from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import OpenModel, open_model
 
-CUE = "Answer"
-OTHER_QUESTIONS = 5
-# A text that speaks of its own author or of itself answers the prompt, and gives the label away.
-ABOUT_THE_TASK = re.compile(r"\b(the author|the text)\b", re.IGNORECASE)
+# A text that speaks of itself ("the author of the text is sad") answers the prompt, and gives the label away.
+ABOUT_ITSELF = re.compile(r"\bthe text\b", re.IGNORECASE)
 
 
 def build_prompts(
@@ -81,13 +77,14 @@ def of_closed_task(
     per_label: int,
     min_margin: float,
 ) -> tuple[list[Demonstration], float]:
-    """(demonstrations, share of the texts whose label is the one that they were written for).
+    """(demonstrations, Cohen's kappa of the labels that the texts were written for and those that they have).
 
     `scores` are of `labels`: the task's own, or the ends of its scale; `meant` are those that the texts were written
     for. The levels of a scale are given to the demonstrations alone.
     """
     texts, rows = list(scores), np.array(list(scores.values()))
-    agreed = np.array([labels[place] == meant[text] for text, place in zip(texts, rows.argmax(axis=1))])
+    wanted, found = [meant[text] for text in texts], [labels[place] for place in rows.argmax(axis=1)]
+    agreed = np.array(wanted) == np.array(found)
     if labels == task.labels:
         chosen = surest(rows, per_label, min_margin, agreed)
     else:
@@ -102,34 +99,7 @@ def of_closed_task(
             margin=round(float(lead[place]), 4),
         )
         for place, label in chosen
-    ], float(agreed.mean())
-
-
-def own_answers(
-    teacher: CachedTeacher, tasks: list[TaskDefinition], pairs: dict[str, dict[str, str]], min_lift: float
-) -> dict[str, dict[str, str]]:
-    """Of the answers by task and text those that answer the task's own question, and "none".
-
-    They are likelier by `min_lift` nats than they are, on average, as answers to the questions of some other tasks of
-    the family, in the same format.
-    """
-    requests, of = [], []
-    for place, task in enumerate(tasks):
-        others = [one for one in [*tasks[place + 1 :], *tasks[:place]] if one.family == task.family]
-        questions = [one.model_copy(update={"format": task.format}) for one in [task, *others[:OTHER_QUESTIONS]]]
-        for text, output in pairs[task.id].items():
-            if others and output != "none":
-                of.append((task.id, text, len(questions)))
-                requests += [Request(prompt(one.text(), CUE, text, []), choices=(output,)) for one in questions]
-    answers = iter(teacher.generate(requests, "write_demonstrations, questions"))
-    kept = {task.id: dict(pairs[task.id]) for task in tasks}
-    for task_id, text, number in of:
-        scores = [answer.choice_logprobs for answer in itertools.islice(answers, number)]
-        if all(scores):
-            own, *other = (logprob for (logprob,) in scores)
-            if own - np.mean(other) < min_lift:
-                del kept[task_id][text]
-    return kept
+    ], float(cohen_kappa_score(wanted, found, labels=labels)) if len(set(wanted + found)) > 1 else 0.0
 
 
 def of_open_task(task: TaskDefinition, pairs: dict[str, str], most: int) -> list[Demonstration]:
@@ -151,7 +121,6 @@ def main(open_model: OpenModel = open_model) -> None:
     by_ends = section.confirm == "likelihood"
     asked_as = {key: task.with_ends() if by_ends else task for key, task in tasks.items()}
     closed = [task for task in asked_as.values() if task.labels]
-    opened = [task for task in asked_as.values() if not task.labels]
     prompts, wanted = build_prompts(
         list(asked_as.values()),
         styles,
@@ -173,8 +142,8 @@ def main(open_model: OpenModel = open_model) -> None:
         pair, reason = check_answer(asked_as[key.split()[0]], *found[0])
         if pair and len(pair[0].split()) < section.min_words:
             pair, reason = None, "short"
-        if pair and ABOUT_THE_TASK.search(pair[0]):
-            pair, reason = None, "about_the_task"
+        if pair and ABOUT_ITSELF.search(pair[0]):
+            pair, reason = None, "about_itself"
         if pair and copied(pair[0], [prompts[key].input, *given], section.max_copied_share):
             pair, reason = None, "copied"
         return pair, [reason] if reason else []
@@ -199,19 +168,17 @@ def main(open_model: OpenModel = open_model) -> None:
             scores = compare_likelihoods(model, of_labels, texts, "write_demonstrations, likelihoods")
         else:
             scores = ask_labels(model, closed, texts, "write_demonstrations, labels")
-        if section.min_lift is not None:
-            pairs |= own_answers(model, opened, pairs, section.min_lift)
     kept: list[Demonstration] = []
-    agreed: dict[str, float] = {}
+    kappa: dict[str, float] = {}
     labelled = dict(zip((task.id for task in closed), scores))
     for key, task in tasks.items():
         if not task.labels:
             kept += of_open_task(task, pairs[key], 3 * section.max_per_label)
         elif of_task := labelled[key]:
-            shown, agreed[key] = of_closed_task(
+            shown, kappa[key] = of_closed_task(
                 task, asked_as[key].labels, of_task, pairs[key], section.max_per_label, section.min_margin
             )
-            kept += shown if agreed[key] >= section.min_agreement else []
+            kept += shown if kappa[key] >= section.min_kappa else []
     records.write_jsonl("data/calls/write_demonstrations.jsonl", asked)
     records.write_jsonl("data/demonstrations.jsonl", kept)
     stage.finish(
@@ -222,8 +189,8 @@ def main(open_model: OpenModel = open_model) -> None:
             "tasks_with_demonstrations": len({row.task for row in kept}),
             "repeated": len(written) - sum(new),
             "not_shown": sum(new) - len(kept),
-            "share_of_labels_agreed": round(float(np.mean(list(agreed.values()))), 4) if agreed else None,
-            "tasks_below_min_agreement": sum(share < section.min_agreement for share in agreed.values()),
+            "mean_kappa": round(float(np.mean(list(kappa.values()))), 4) if kappa else None,
+            "tasks_below_min_kappa": sum(value < section.min_kappa for value in kappa.values()),
         },
     )
 

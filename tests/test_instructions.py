@@ -79,6 +79,7 @@ def test_an_example_that_tells_nothing_is_left_out(family, form, text, output, f
         ({"text": "Rate how much it hurts, from 1 (very much) to 5 (not at all)."}, "scale_without_direction"),
         ({"text": "Rate how fun it is, from 1 (fun) to 5 (not fun)."}, "scale_without_direction"),
         ({"text": "Rate how strongly it is fun, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
+        ({"family": "scoring", "labels": ["1", "2"], "text": "Rate how fun it is."}, "scale_without_direction"),
         ({"text": "Rate how it changed, from 1 (very sad) to 5 (very glad)."}, "scale_of_something_else"),
         ({"text": "Decide whether it is happy, calm or sad."}, "other_labels"),
         ({"text": "Decide whether it is happy, neutral."}, "other_labels"),

@@ -15,7 +15,6 @@ from tests.test_teacher import plain_choice_scores
 
 # Two labels; the texts lean to the first by so much.
 LEANINGS = np.array([0.9, -0.4, 0.05, -1.2, 0.5, -0.4])
-NOBODY = np.zeros(6, bool)
 PROMPTS = [Prompt("Write a text.", f"The author of the text is {label}.", cue="New text:") for label in ("glad", "sad")]
 WORDS = "the day rain my friend a long road to go now"
 TEXTS = [f"{word} {number}" for number, word in enumerate(WORDS.split())]
@@ -25,11 +24,12 @@ def scores(leanings: np.ndarray) -> np.ndarray:
     return np.stack([leanings, np.zeros_like(leanings)], axis=1)
 
 
-def test_the_surest_texts_of_each_label_come_first_and_doubtful_ones_are_left_out():
-    assert surest(scores(LEANINGS), 2, 0.0, NOBODY) == [(0, 0), (4, 0), (3, 1), (1, 1)]
-    assert surest(scores(LEANINGS), 9, 0.1, NOBODY) == [(0, 0), (4, 0), (3, 1), (1, 1), (5, 1)]
+def test_the_surest_texts_of_each_label_come_first_and_doubtful_or_unconfirmed_ones_are_left_out():
+    everyone = np.ones(6, bool)
+    assert surest(scores(LEANINGS), 2, 0.0, everyone) == [(0, 0), (4, 0), (3, 1), (1, 1)]
+    assert surest(scores(LEANINGS), 9, 0.1, everyone) == [(0, 0), (4, 0), (3, 1), (1, 1), (5, 1)]
     confirmed = np.array([False, False, True, True, True, True])
-    assert surest(scores(LEANINGS), 2, 0.1, confirmed) == [(0, 0), (4, 0), (3, 1), (5, 1)]
+    assert surest(scores(LEANINGS), 2, 0.1, confirmed) == [(4, 0), (3, 1), (5, 1)]
 
 
 def test_texts_near_the_ends_and_the_middle_of_a_scale_stand_for_its_levels():

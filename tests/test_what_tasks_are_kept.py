@@ -1,13 +1,14 @@
 """Which definitions, demonstrations and tasks the stages leave out."""
 
 import numpy as np
+import pytest
 
 from sentidistill import config, records
 from sentidistill.attributes import AttributeCount
 from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDefinition
 from sentidistill.perspectives import Perspective
 from stages.build_instructions import from_attributes
-from stages.define_tasks import on_topic
+from stages.define_tasks import comparable, on_topic
 from stages.write_demonstrations import meant_by, of_closed_task, of_open_task
 from tests.project import ROOT
 
@@ -50,19 +51,28 @@ def test_an_instruction_has_to_be_near_an_attribute_of_its_own_perspective(embed
     assert on_topic(tasks, perspectives, embedder, -1.0) == [True] * 4
 
 
+def test_labels_have_to_be_answers_to_one_question(embedder):
+    sets = [["afraid", "not afraid"], ["happy", "sad"], ["disappointed", "no date"], ["scream", "interested in topic"]]
+    tasks = [task(number, "Decide.").model_copy(update={"labels": labels}) for number, labels in enumerate(sets)]
+    tasks.append(tasks[3].model_copy(update={"family": "scoring"}))
+    assert comparable(tasks, embedder, 0.3) == [True, True, False, False, True]
+    assert comparable(tasks, embedder, -1.0) == [True] * 5
+
+
 LEANINGS = {"a": 0.9, "b": -0.4, "c": 0.05, "d": -1.2, "e": 0.5}
 SCORES = {text: np.array([leaning, 0.0]) for text, leaning in LEANINGS.items()}
 
 
-def test_a_text_is_shown_with_the_label_that_the_teacher_gives_it_not_with_the_one_it_was_written_for():
+def test_a_text_is_shown_where_its_label_is_the_one_that_it_was_written_for():
     one = task(1, "Decide.")
-    meant = dict.fromkeys(LEANINGS, "no")
-    rows, share = of_closed_task(one, one.labels, SCORES, meant, per_label=1, min_margin=0.1)
+    meant = {"a": "no", "b": "no", "c": "yes", "d": "no", "e": "yes"}
+    rows, kappa = of_closed_task(one, one.labels, SCORES, meant, per_label=1, min_margin=0.1)
     assert [(row.input, row.output, row.agreed, row.margin) for row in rows] == [
-        ("a", "yes", False, 0.9),
+        ("e", "yes", True, 0.5),
         ("d", "no", True, 1.2),
     ]
-    assert share == 0.4
+    assert kappa == pytest.approx((0.8 - 0.48) / (1 - 0.48))
+    assert of_closed_task(one, one.labels, SCORES, dict.fromkeys(meant, "no"), 1, 0.1)[1] == 0.0
 
 
 def test_a_scale_shows_its_ends_and_its_middle():
@@ -71,13 +81,12 @@ def test_a_scale_shows_its_ends_and_its_middle():
     )
     ends = ["bad", "good"]
     assert [meant_by(level, scale, ends) for level in "1245"] == ["bad", "bad", "good", "good"]
-    rows, share = of_closed_task(scale, ends, SCORES, dict.fromkeys(LEANINGS, "good"), per_label=1, min_margin=0.1)
+    rows, _ = of_closed_task(scale, ends, SCORES, dict.fromkeys(LEANINGS, "good"), per_label=1, min_margin=0.1)
     assert [(row.input, row.output, row.agreed) for row in rows] == [
         ("a", "1", False),
         ("c", "3", False),
         ("d", "5", True),
     ]
-    assert share == 0.4
 
 
 def test_an_open_task_shows_different_answers_and_not_mostly_none():
