@@ -39,7 +39,7 @@ LOSSES = {
     },
     "write_demonstrations": {
         "repeated": "repeated texts",
-        "not_shown": "texts that others are surer than, or with the same answer",
+        "not_shown": "texts not confirmed, or that others are surer than",
         "tasks_below_min_kappa": "tasks below min_kappa",
     },
 }
