@@ -12,8 +12,9 @@ from sentidistill.teacher.cache import Cache
 from sentidistill.teacher.cached import CachedTeacher
 
 SAMPLING = Sampling(temperature=0.5, top_p=1.0, top_k=50, frequency_penalty=0.0, max_new_tokens=20)
-BAD = "Instruction: Rate the joy.\nLabels: 1\nExamples:\nInput: What a day!\nOutput: 1"
-GOOD = "Instruction: Rate the joy.\nLabels: 1, 2\nExamples:\nInput: What a day!\nOutput: 2\nInput: Oh no!\nOutput: 3"
+SCALE = "Instruction: Rate the joy, from 1 (no joy) to 5 (much joy)."
+BAD = f"{SCALE}\nLabels: 1\nExamples:\nInput: What a day!\nOutput: 1"
+GOOD = f"{SCALE}\nLabels: 1, 2\nExamples:\nInput: What a day!\nOutput: 2\nInput: Oh no!\nOutput: 3"
 
 
 class Scripted:
@@ -93,7 +94,11 @@ def test_a_teacher_by_choices_marks_clusters_about_things(project, tmp_path, mon
     from stages import select_perspectives
 
     project.copy_of_files(tmp_path, lambda values: values["select_perspectives"].update(method="teacher"))
-    names = [json.loads(line)["attributes"][0]["name"] for line in (tmp_path / "data/clusters.jsonl").open()]
+    path = tmp_path / "data/clusters.jsonl"
+    first = json.loads(path.read_text().split("\n")[0])
+    names = [first["attributes"][0]["name"], "another quality"]
+    second = {**first, "id": first["id"] + 1, "attributes": [{**first["attributes"][0], "name": names[1]}]}
+    path.write_text("".join(json.dumps(row) + "\n" for row in (first, second)))
 
     class Choosing:
         def stream(self, jobs):

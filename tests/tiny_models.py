@@ -20,7 +20,8 @@ TEMPLATES = (
     "define_tasks",
     "write_demonstrations",
 )
-PER_KIND = 1
+# Of closed tasks all: a teacher that writes one text cannot write for two labels.
+PER_KIND = {"closed": 8}
 ROWS = 8
 STYLES = ["@friend omg this bus is sooo late AGAIN lol", "The mayor's plan deserves a serious hearing."]
 CHAT_TEMPLATE = (
@@ -44,7 +45,7 @@ def worked_examples(variants: int = 1) -> list[tuple[str, str]]:
         for row in yaml.safe_load(Path("prompts", f"{name}.yaml").read_text()):
             kind = row.get("family", "")
             seen[kind] += 1
-            if seen[kind] > PER_KIND:
+            if seen[kind] > PER_KIND.get(kind, 1):
                 continue
             answer = row.pop("output").strip()
             if name == "write_demonstrations":
