@@ -140,7 +140,8 @@ class ScriptedTeacher:
             form = f'Format: a JSON object with the keys "{topic}" and "reason"'
             outputs = [json.dumps({topic: "much", "reason": text.split()[0]}) for text in texts]
         examples = "\n".join(f"Input: {text}\nOutput: {output}" for text, output in zip(texts, outputs))
-        return f"Instruction: Of {topic}, {sentence(random_, 9)}\n{form}\nExamples:\n{examples}"
+        scale = f" from 1 (no {topic}) to 5 (much {topic})" if kind == "scoring" else ""
+        return f"Instruction: Of {topic}{scale}, {sentence(random_, 9)}\n{form}\nExamples:\n{examples}"
 
     def _example(self, given: str, random_: random.Random) -> str:
         text = sentence(random_, 14)
@@ -165,6 +166,7 @@ def prepare(folder: Path, size: float) -> None:
     values["propose_tasks"]["attributes_per_cluster"] = 9
     values["define_tasks"] |= {
         "mentions_per_wording": 10**9,
+        "min_label_similarity": -1.0,
         "max_tasks": dict.fromkeys(values["define_tasks"]["max_tasks"], 10**6),
     }
     demonstrations = values["write_demonstrations"]
