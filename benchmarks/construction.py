@@ -140,7 +140,7 @@ class ScriptedTeacher:
             form = f'Format: a JSON object with the keys "{topic}" and "reason"'
             outputs = [json.dumps({topic: "much", "reason": text.split()[0]}) for text in texts]
         examples = "\n".join(f"Input: {text}\nOutput: {output}" for text, output in zip(texts, outputs))
-        scale = f" from 1 (no {topic}) to 5 (much {topic})" if kind == "scoring" else ""
+        scale = f" from 1 (none) to 5 (much {topic})" if kind == "scoring" else ""
         return f"Instruction: Of {topic}{scale}, {sentence(random_, 9)}\n{form}\nExamples:\n{examples}"
 
     def _example(self, given: str, random_: random.Random) -> str:
