@@ -56,7 +56,7 @@ def main() -> None:
         Request(row.prompt(), max_new_tokens=96, stop=stop_strings(student.prompt_format)) for row in rows[:PROBES]
     ]
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
-    ending = answer(engine, Reader("", student.prompt_format, student.max_length, tokenizer), probes)
+    ending = answer(engine, Reader("", student.prompt_format, student.max_length, lambda: tokenizer), probes)
     supervised = sum(map(sum, data.completion_mask))
     stage.finish(
         "train_student",
