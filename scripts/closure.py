@@ -1,10 +1,10 @@
 """Import closure of a stage: the repository's own files that running it can execute or read as code.
 
-Used to write and to test the code dependencies in dvc.yaml: `python scripts/closure.py NAME`.
+Used to test the code dependencies in dvc.yaml, and to write them: `python -m scripts.closure`.
 """
 
 import ast
-import sys
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,5 +48,18 @@ def closure(start: Path) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in found if path.stat().st_size}
 
 
+def written(dvc_yaml: str) -> str:
+    """`dvc_yaml` with the code dependencies of every stage as they are; they stand before all others."""
+    stages = re.split(r"(?m)^(?=  \w+:$)", dvc_yaml)
+    for place, text in enumerate(stages[1:], 1):
+        name = text.split(":")[0].strip()
+        indent, kept = re.search(r"(?m)^( +)deps:\n((?:\1  - .*\n)*)", text).groups()
+        others = [line for line in kept.splitlines() if not line.endswith(".py")]
+        code = [f"{indent}  - {path}" for path in sorted(closure(ROOT / "stages" / f"{name}.py"))]
+        stages[place] = text.replace(f"deps:\n{kept}", "\n".join(["deps:", *code, *others, ""]))
+    return "".join(stages)
+
+
 if __name__ == "__main__":
-    print("\n".join(sorted(closure(ROOT / "stages" / f"{sys.argv[1]}.py"))))
+    path = ROOT / "dvc.yaml"
+    path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from sentidistill.config import Sampling
 from sentidistill.config import Teacher as TeacherParams
 from sentidistill.errors import SentiDistillError
-from sentidistill.prompts import Prompt, given_prefix, stop_strings
+from sentidistill.prompts import Prompt, stop_strings
 from sentidistill.records import Record, content_id
 from sentidistill.teacher.base import Request
 from sentidistill.teacher.cached import CachedTeacher
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Call(Record):
-    """One teacher call. `key` says what it was for; `raw` is the whole answer, the given beginning included.
+    """One teacher call. `key` says what it was for; `raw` is the whole answer.
 
     `faults` are the reasons why the answer, or a part of it, could not be used: one for each loss. An answer
     with a usable part is "repaired".
@@ -89,9 +89,10 @@ def ask(
             for key in keys
         ]
         answers = teacher.generate(requests, label if attempt == 0 else f"{label}, attempt {attempt + 1}")
-        for key, answer in zip(keys, answers):
-            raw = given_prefix(current[key], params.prompt_format) + answer.text
+        for key, request, answer in zip(keys, requests, answers):
+            raw = answer.text
             value, faults = parse(key, raw) if answer.error is None else (None, ["error"])
+            teacher.judged(request, value is not None)
             status: Status = "failed" if value is None else "repaired" if faults else "parsed"
             if value is not None:
                 values[key] = value
