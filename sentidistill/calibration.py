@@ -1,4 +1,4 @@
-"""Batch calibration of label scores (Zhou et al., 2024, "Batch Calibration"): the mean over other texts is taken off."""
+"""Label scores less their mean over other texts (Zhou et al., 2024, "Batch Calibration")."""
 
 import numpy as np
 

@@ -17,7 +17,7 @@ COPIED_SHARE = 0.5
 
 # By name: (what a teacher that is to repair its answer is told, the line of the report).
 CHECKS: dict[str, tuple[str, str]] = {
-    "unreadable": ("The answer does not have the form that was asked for.", "answers without the form that was asked for"),
+    "unreadable": ("The answer does not have the form that was asked for.", "answers of another form"),
     "no_instruction": ("There is no part with the heading Instruction.", "definitions without an instruction"),
     "two_texts": ("The task needs more than one text.", "needs more than one text"),
     "number_of_labels": ("The part Labels lists too few labels or too many.", "too few labels or too many"),
@@ -32,7 +32,7 @@ CHECKS: dict[str, tuple[str, str]] = {
     "copied": ("It repeats a worked example.", "copies of worked examples, or of texts shown for their style"),
     "repeated": ("It repeats another one.", "repeats an earlier one"),
     "length": ("It is too short or too long.", "too short or too long"),
-    "not_about_the_text": ("It does not ask about the text or its author.", "does not ask about the text or its author"),
+    "not_about_the_text": ("It does not ask about the text or its author.", "asks about something else than the text"),
     "empty": ("An answer is empty.", "empty answers, or empty values in them"),
     "label": ("An answer is none of the labels.", "answers that are none of the labels"),
     "span": ("An answer does not stand in its text, word for word.", "quotes that do not stand in the text"),

@@ -42,10 +42,7 @@ def corrected_by_others(scores: np.ndarray, written_for: np.ndarray, shrinkage: 
     """Scores of the reference itself (n x k), each row less the lean of the other rows."""
     rows = np.arange(len(scores))
     return np.array(
-        [
-            corrected(scores[row : row + 1], scores[rows != row], written_for[rows != row], shrinkage)[0]
-            for row in rows
-        ]
+        [corrected(scores[row : row + 1], scores[rows != row], written_for[rows != row], shrinkage)[0] for row in rows]
     ).reshape(scores.shape)
 
 

@@ -12,7 +12,7 @@ from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, list[str]]:
-    """(attributes of an answer, each name once; None if there are none or all come from the worked examples; faults)."""
+    """(attributes of an answer, each name once, None if none or all are from the worked examples; faults)."""
     attributes = parse_attributes(raw)
     if not attributes:
         return None, ["unreadable"]
