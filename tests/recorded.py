@@ -49,13 +49,9 @@ class Scripted:
     def stream(self, jobs):
         for place, job in enumerate(jobs):
             self.asked.append(job.request.prompt.input)
-            text = f"1. **Candour** Attribute Description: How open the author is. Attribute Value: {self.words(job.request)}"
-            if choices := job.request.choices:
-                chosen = self.words(job.request)
-                scores = tuple(-0.25 if choice == chosen else -2.5 for choice in choices)
-                yield [(place, Response(choices[scores.index(max(scores))], "choice", 10, 0, scores))]
-            else:
-                yield [(place, Response(text, "stop", 10, 20))]
+            words = self.words(job.request)
+            text = f"1. **Candour** Attribute Description: How open the author is. Attribute Value: {words}"
+            yield [(place, Response(text if words else "", "stop", 10, 20))]
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def test_files_hold_the_answers_that_were_used_and_no_others(folder):
         write_texts(folder, TEXTS[:2])
         enumerate_attributes.main()
     record.main()
-    assert len(rows()) == 2 * len({json.dumps(row["response"]) for row in rows()}) == 4, "both attempts of two texts"
+    assert sorted(row["response"]["text"] == "" for row in rows()) == [False, False, True, True], "both attempts"
     assert all(set(row) == {"key", "response"} for row in rows())
 
 
@@ -188,7 +188,7 @@ def test_of_two_folders_the_default_runs_answer_counts(tmp_path):
     assert found.get("unknown") is None
 
 
-GOOD = '{"key": "k", "response": {"completion_tokens": 1, "finish_reason": "stop", "prompt_tokens": 1, "text": "x", "version": 1}}'
+GOOD = json.dumps({"key": "k", "response": json.loads(Response("x", "stop", 1, 1).to_json())})
 
 
 @pytest.mark.parametrize(
