@@ -1,4 +1,4 @@
-"""How long each stage last took, and where its answers came from.
+"""How long each stage last took, and where its answers came from: python -m sentidistill.runs
 
 No output of a stage holds this: outputs are the same bytes wherever answers come from, and however long they take.
 A run is noted in .cache/runs; `make record` puts the notes into git, so that a fresh clone knows what is ahead.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
+from rich.table import Table
 
 from sentidistill import pipeline, records
 from sentidistill.records import Record
@@ -122,3 +123,28 @@ def processor() -> str:
     kinds = {"avx512f": "AVX-512", "avx2": "AVX2"}
     kind = next((name for flag, name in kinds.items() if flag in flags), platform.machine())
     return f"{kind}, {cores} core{'' if cores == 1 else 's'}"
+
+
+def table(runs: dict[str, Run]) -> Table:
+    """The runs in the order of the pipeline, and their sums."""
+    columns = ("seconds", "of them asking", "answers recorded", "cached", "asked", "on")
+    shown = Table("stage", *columns, title="What each stage last took, and where its answers came from")
+    known = [(one.name, runs[one.name]) for one in pipeline.load() if one.name in runs]
+    for name, run in known:
+        counts = (run.recorded, run.cached, run.asked)
+        cells = [f"{count:,}" for count in counts] if any(counts) else ["", "", ""]
+        shown.add_row(name, f"{run.seconds:,.0f}", f"{run.asking:,.0f}" if run.asked else "", *cells, run.processor)
+    kinds = ("seconds", "asking", "recorded", "cached", "asked")
+    shown.add_section()
+    shown.add_row("all", *(f"{sum(getattr(run, kind) for _, run in known):,.0f}" for kind in kinds), "")
+    return shown
+
+
+def main() -> None:
+    from sentidistill import stage  # which notes runs here
+
+    stage.console().print(table(last(stage.cache_root())))
+
+
+if __name__ == "__main__":
+    main()

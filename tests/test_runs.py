@@ -60,7 +60,8 @@ def test_stages_that_do_not_depend_on_this_one_and_are_done_are_not_to_come(fold
     note_all(folder, 60)
     for one in every:
         for out in one.outs:
-            Path(out).mkdir(parents=True, exist_ok=True)
+            if not Path(out).exists():
+                Path(out).mkdir(parents=True)
     after = [one.name for one in pipeline.dependents(every, "train_student")]
     assert after == [*(one.name for one in every if one.name.startswith("evaluate@student-")), "report"]
     assert f"about {len(after) + 1} min to the end" in runs.place("train_student", Path(".cache"))
@@ -83,6 +84,21 @@ def test_a_fresh_clone_knows_the_seconds_of_the_recorded_run_without_asking(fold
     Path(".cache/runs/train_student.json").unlink()
     record.main()
     assert Path("recordings/default/runs.json").read_bytes() == before, "what is known is kept"
+
+
+def test_after_a_run_a_table_says_where_the_answers_came_from(folder):
+    for name, counts in (("enumerate_attributes", (90, 8, 2)), ("propose_tasks", (10, 0, 0))):
+        recorded, cached, asked = counts
+        run = run_of(12).model_copy(update={"recorded": recorded, "cached": cached, "asked": asked})
+        records.write_json(f".cache/runs/{name}.json", run.model_dump())
+    result = subprocess.run(
+        [sys.executable, "-m", "sentidistill.runs"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("│ all")]
+    assert [cell.strip() for cell in row.split("│")[2:7]] == ["24", "0", "100", "8", "2"]
 
 
 def test_the_order_of_dvc_yaml_is_one_in_which_stages_can_run():
