@@ -44,7 +44,8 @@ def file(origin: dict[str, Any], root: Path) -> Path:
 def is_here(origin: dict[str, Any], root: Path) -> bool:
     """Whether the tokenizer can be read without fetching the file."""
     kept = _kept(origin["sha256"], root)
-    return kept.exists() or kept.with_suffix(".tokenizer").exists()
+    local = [root / place["path"] for place in origin["places"] if "path" in place]
+    return any(path.exists() for path in (kept, kept.with_suffix(".tokenizer"), *local))
 
 
 def tokenizer(origin: dict[str, Any], root: Path) -> "PreTrainedTokenizerBase":

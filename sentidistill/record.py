@@ -20,13 +20,15 @@ from sentidistill.rehearsal import Rehearsal, asking, has_inputs, rehearse
 from sentidistill.teacher.base import Response
 from sentidistill.teacher.cache import Cache
 from sentidistill.teacher.opening import cache_path, make_reader
-from sentidistill.teacher.recordings import DEFAULT, FOLDER, Recordings, path_of, read, write
+from sentidistill.teacher.recordings import DEFAULT, FOLDER, Recordings, path_of, rows, write
 
 MEGABYTES = 8.0
 
 
-def used(params: Params, cache: Cache, root: Path) -> tuple[dict[str, dict[str, Response]], dict[str, str]]:
-    """(answers by key that each stage uses, by stage; why others are not done, by stage).
+def used(
+    params: Params, cache: Cache, root: Path, chosen: list[str]
+) -> tuple[dict[str, dict[str, Response]], dict[str, str]]:
+    """(answers by key that each stage uses, by stage; why others are not done, by stage), of those `chosen`, if any.
 
     The tasks of `evaluate` are taken together, and only the teacher's.
     """
@@ -34,7 +36,7 @@ def used(params: Params, cache: Cache, root: Path) -> tuple[dict[str, dict[str, 
     not_done: dict[str, str] = {}
     recordings = Recordings()
     for one, role in asking(params):
-        if role != "teacher":
+        if role != "teacher" or (chosen and one.template not in chosen):
             continue
         if not has_inputs(one):
             not_done[one.template] = "its inputs are not there"
@@ -53,7 +55,7 @@ def record(params: Params, cache: Cache, root: Path, name: str, chosen: list[str
 
     Raises `SentiDistillError` where one of `chosen` is not done.
     """
-    found, not_done = used(params, cache, root)
+    found, not_done = used(params, cache, root, chosen)
     for one in chosen:
         if one not in found:
             reason = not_done.get(one, "it does not ask the teacher")
@@ -61,7 +63,8 @@ def record(params: Params, cache: Cache, root: Path, name: str, chosen: list[str
     elsewhere: set[str] = set()
     if name != DEFAULT:
         for path in FOLDER.glob("*/*.jsonl.gz"):
-            elsewhere |= set(read(path)) if path.parent.name != name else set()
+            if path.parent.name != name:
+                elsewhere |= {row.key for row in rows(path)}
     for one in chosen or found:
         answers = {key: answer for key, answer in found[one].items() if key not in elsewhere}
         path = path_of(name, one)

@@ -277,7 +277,7 @@ GOOD = {"version": 1, "text": "x", "finish_reason": "stop", "prompt_tokens": 1, 
 UNUSABLE = {
     "not a response": "[1]",
     "another version": json.dumps({**GOOD, "version": 2}),
-    "no version": json.dumps({key: value for key, value in GOOD.items() if key != "version"}),
+    "a missing field": json.dumps({key: value for key, value in GOOD.items() if key != "text"}),
     "a number for a text": json.dumps({**GOOD, "text": 3}),
     "half a token": json.dumps({**GOOD, "completion_tokens": 0.5}),
     "a score that is none": json.dumps({**GOOD, "choice_logprobs": [float("nan")]}),

@@ -95,12 +95,18 @@ class Response:
 
     @classmethod
     def from_json(cls, text: str) -> "Response":
-        """What `to_json` wrote. Raises `ValueError` for anything else: another version, missing or wrong values."""
-        values = json.loads(text)
-        if not isinstance(values, dict) or (version := values.pop("version", None)) is None:
+        """What `to_json` wrote. Raises `ValueError` for anything else."""
+        return cls.from_values(json.loads(text))
+
+    @classmethod
+    def from_values(cls, values: Any) -> "Response":
+        """As `from_json`, for what its JSON holds: another version, missing, unknown and wrong values are refused."""
+        if not isinstance(values, dict):
             raise ValueError("not a response")
-        if version != RESPONSE_VERSION:
+        # What was stored before there were versions is of the first.
+        if (version := values.get("version", 1)) != RESPONSE_VERSION:
             raise ValueError(f"a response of version {version}, this is version {RESPONSE_VERSION}")
+        values = {name: value for name, value in values.items() if name != "version"}
         try:
             response = _CHECKED.validate_json(json.dumps(values))
         except ValidationError as error:

@@ -10,9 +10,11 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import write_bytes
@@ -21,6 +23,22 @@ from sentidistill.teacher.base import RESPONSE_VERSION, Response
 FOLDER = Path("recordings")
 DEFAULT = "default"
 VARIABLE = "SENTIDISTILL_RECORDINGS"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recorded answer, and where it stands. `values` become a response when it is wanted: most of them never are."""
+
+    path: Path
+    line: int
+    key: str
+    values: Any
+
+    def response(self) -> Response:
+        try:
+            return Response.from_values(self.values)
+        except ValueError as error:
+            raise _damaged(self.path, self.line, error) from error
 
 
 class Recordings:
@@ -33,14 +51,16 @@ class Recordings:
         self._folder = folder
 
     @cached_property
-    def answers(self) -> Mapping[str, Response]:
-        found: dict[str, Response] = {}
+    def _rows(self) -> dict[str, Row]:
+        found: dict[str, Row] = {}
         for path in sorted(self._folder.glob("*/*.jsonl.gz"), key=lambda path: (path.parent.name != DEFAULT, path)):
-            found = read(path) | found
+            for row in rows(path):
+                found.setdefault(row.key, row)
         return found
 
     def get(self, key: str) -> Response | None:
-        return self.answers.get(key)
+        row = self._rows.get(key)
+        return None if row is None else row.response()
 
 
 def switched_on() -> bool:
@@ -58,25 +78,28 @@ def path_of(name: str, stage: str) -> Path:
     return FOLDER / name / f"{stage}.jsonl.gz"
 
 
-def read(path: Path) -> dict[str, Response]:
-    """Answers by key; those of another version of responses are left out, and so asked again.
+def rows(path: Path) -> Iterator[Row]:
+    """The answers in a file; those of another version of responses are left out, and so asked again.
 
     Raises `SentiDistillError` with the file and the line where it is damaged.
     """
-    answers, number = {}, 0
+    number = 1
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
             for line in file:
                 row = json.loads(line)
                 if row["response"]["version"] == RESPONSE_VERSION:
-                    answers[row["key"]] = Response.from_json(json.dumps(row["response"]))
+                    yield Row(path, number, row["key"], row["response"])
                 number += 1
     except (OSError, EOFError, zlib.error, TypeError, KeyError, ValueError) as error:
-        raise SentiDistillError(
-            f"{path}, line {number + 1}: damaged ({error}); get it back with `git checkout {path}`, or do without "
-            f"recorded answers: {VARIABLE}=off"
-        ) from error
-    return answers
+        raise _damaged(path, number, error) from error
+
+
+def _damaged(path: Path, line: int, error: Exception) -> SentiDistillError:
+    return SentiDistillError(
+        f"{path}, line {line}: damaged ({error}); get it back with `git checkout {path}`, or do without recorded "
+        f"answers: {VARIABLE}=off"
+    )
 
 
 def write(path: Path, answers: Mapping[str, Response]) -> None:
