@@ -159,7 +159,7 @@ def prepare(folder: Path, size: float) -> None:
     for name in ("prompts", "models"):
         (folder / name).symlink_to(ROOT / name)
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["teacher"] |= {"prompt_format": "chat", "exemplars": False, "retries": 1}
+    values["teacher"] |= {"prompt_format": "chat", "worked_examples": False, "retries": 1}
     values["collect_attributes"] |= {"min_texts": 2, "min_share": 11 / TEXTS}
     values["select_perspectives"]["method"] = "embedding"
     values["write_analysis_instructions"]["max_per_cluster"] = 15

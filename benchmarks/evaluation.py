@@ -34,7 +34,7 @@ def measure(task: str, data: Path, folder: Path) -> None:
     chosen = [records[place] for place in limited(task, records, RECORDS, seed=0)]
     asked = questions(task, chosen, train, shots=4, demonstrations="shared", max_chars=600, seed=42)
     requests = [Request(one.prompt, choices=one.choices) for one in asked]
-    reader = Reader("benchmark", "transcript", 8000, tokenizer)
+    reader = Reader("benchmark", "transcript", 8000, lambda: tokenizer)
     ids = sorted((reader.job(request).prompt_ids for request in requests), key=len)
     engine = TransformersEngine(model, tokenizer, rows_per_batch=runtime.concurrency, batch_tokens=runtime.batch_tokens)
 

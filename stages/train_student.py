@@ -55,7 +55,7 @@ def main() -> None:
     stop = stop_strings(student.prompt_format)
     probes = [Request(prompt, max_new_tokens=96, stop=stop) for prompt in data.prompts[:PROBES]]
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
-    ending = answer(engine, Reader("", student.prompt_format, student.max_length, tokenizer), probes)
+    ending = answer(engine, Reader("", student.prompt_format, student.max_length, lambda: tokenizer), probes)
     supervised = sum(map(sum, data.completion_mask))
     stage.finish(
         "train_student",

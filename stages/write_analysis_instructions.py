@@ -14,7 +14,7 @@ from sentidistill.teacher.opening import OpenModel, open_model
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_analysis_instructions, params.teacher
-    template = Template("write_analysis_instructions", exemplars=teacher.exemplars)
+    template = Template("write_analysis_instructions", worked_examples=teacher.worked_examples)
     perspectives = [row for row in records.read_jsonl("data/perspectives.jsonl", Perspective) if row.kept]
     prompts = {
         f"{perspective.id:04d}": template.prompt(

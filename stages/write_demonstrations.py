@@ -114,7 +114,7 @@ def of_open_task(task: TaskDefinition, pairs: dict[str, str], most: int) -> list
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_demonstrations, params.teacher
-    template = Template("write_demonstrations", exemplars=teacher.exemplars)
+    template = Template("write_demonstrations", worked_examples=teacher.worked_examples)
     tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
     styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "style"]
     # A small model tells what the ends of a scale stand for; a level's number says nothing to it.

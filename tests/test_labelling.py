@@ -43,7 +43,7 @@ def test_texts_near_the_ends_and_the_middle_of_a_scale_stand_for_its_levels():
 
 
 def teacher(engine, tokenizer, folder) -> CachedTeacher:
-    return CachedTeacher(Reader("tiny", "transcript", 400, tokenizer), lambda: engine, Cache(folder / "cache"))
+    return CachedTeacher(Reader("tiny", "transcript", 400, lambda: tokenizer), lambda: engine, Cache(folder / "cache"))
 
 
 def test_a_text_leans_to_the_label_for_which_it_is_likelier_to_be_written(tiny_student, tmp_path):

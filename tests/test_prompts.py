@@ -62,7 +62,7 @@ def test_rendered_prompts_are_as_recorded(name, exemplars):
 
 
 def test_a_teacher_that_is_to_repair_a_definition_sees_it_and_its_faults():
-    text = transcript(Template("define_tasks", exemplars=False).prompt(same="family", **REPAIR))
+    text = transcript(Template("define_tasks", worked_examples=False).prompt(same="family", **REPAIR))
     assert text.index("Idea: ") < text.index(REPAIR["previous"]) < text.index(f"- {REPAIR['faults'][0]}")
 
 
@@ -85,7 +85,7 @@ def test_chats_are_as_recorded_and_begin_once(tiny_student, family, exemplars):
 def test_every_prompt_is_one_user_turn(tiny_student, family, name):
     _, tokenizer = tiny_student
     same = "family" if "family" in CASES[name] else None
-    prompt = Template(name, exemplars=False).prompt(same=same, **CASES[name])
+    prompt = Template(name, worked_examples=False).prompt(same=same, **CASES[name])
     with chat_template(tokenizer, family):
         text = prompt_text(prompt, tokenizer, "chat")
     (message,) = messages(prompt)
@@ -96,12 +96,12 @@ def test_every_prompt_is_one_user_turn(tiny_student, family, name):
 
 def test_a_missing_variable_is_an_error():
     with pytest.raises(jinja2.UndefinedError, match="text"):
-        Template("enumerate_attributes", exemplars=False).prompt()
+        Template("enumerate_attributes", worked_examples=False).prompt()
 
 
 def test_a_missing_template_is_named():
     with pytest.raises(SentiDistillError, match="no_such_prompt"):
-        Template("no_such_prompt", exemplars=False)
+        Template("no_such_prompt", worked_examples=False)
 
 
 @pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
@@ -175,9 +175,9 @@ def record() -> None:
     for kind in (True, False):
         suffix = f"{'exemplars' if kind else 'plain'}.txt"
         for name, case in CASES.items():
-            rendered = Template(name, exemplars=kind).prompt(same="family" if "family" in case else None, **case)
+            rendered = Template(name, worked_examples=kind).prompt(same="family" if "family" in case else None, **case)
             (GOLDEN / f"{name}.{suffix}").write_text(transcript(rendered))
-        prompt = Template("enumerate_attributes", exemplars=kind).prompt(**CASES["enumerate_attributes"])
+        prompt = Template("enumerate_attributes", worked_examples=kind).prompt(**CASES["enumerate_attributes"])
         for family in CHAT_TEMPLATES:
             with chat_template(tokenizer, family):
                 (GOLDEN / "chat" / f"{family}.{suffix}").write_text(prompt_text(prompt, tokenizer, "chat"))

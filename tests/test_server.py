@@ -85,7 +85,7 @@ def test_a_server_is_told_all_settings():
 
 def test_completions_are_asked_with_the_ids_that_a_local_model_would_read(tiny_student):
     _, tokenizer = tiny_student
-    reader = Reader("served", "transcript", 400, tokenizer)
+    reader = Reader("served", "transcript", 400, lambda: tokenizer)
     with running() as server:
         (one,) = answer(engine(server.url, "completions"), reader, requests(1))
         _, body = json.loads(server.calls[0])
@@ -96,7 +96,7 @@ def test_completions_are_asked_with_the_ids_that_a_local_model_would_read(tiny_s
 
 def test_completions_score_whole_choices(tiny_student):
     _, tokenizer = tiny_student
-    reader = Reader("served", "transcript", 400, tokenizer)
+    reader = Reader("served", "transcript", 400, lambda: tokenizer)
     asked = requests(5, choices=("glad", "very glad", "sad"))
     with running() as server:
         answers = answer(engine(server.url, "completions"), reader, asked)
@@ -116,14 +116,14 @@ def test_chat_chooses_by_a_schema_and_says_nothing_of_log_probabilities():
 
 @pytest.mark.parametrize("api", ["chat", "completions"])
 def test_a_json_schema_is_passed_on(api, tiny_student):
-    reader = CHAT if api == "chat" else Reader("served", "transcript", 400, tiny_student[1])
+    reader = CHAT if api == "chat" else Reader("served", "transcript", 400, lambda: tiny_student[1])
     with running() as server:
         (one,) = answer(engine(server.url, api), reader, requests(1, json_schema=SCHEMA))
     assert json.loads(one.text)["mood"] in ("glad", "sad")
 
 
 def test_an_over_long_prompt_is_never_sent(tiny_student):
-    reader = Reader("served", "transcript", 60, tiny_student[1])
+    reader = Reader("served", "transcript", 60, lambda: tiny_student[1])
     with running() as server:
         long, short = answer(
             engine(server.url, "completions"), reader, [Request(Prompt("word " * 99, "x")), *requests(1)]

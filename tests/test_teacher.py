@@ -19,7 +19,7 @@ def prompts(instruction: str = LONG) -> list[Prompt]:
 
 
 def reader(tokenizer, prompt_format="transcript", identity="tiny") -> Reader:
-    return Reader(identity, prompt_format, max_prompt_tokens=400, tokenizer=tokenizer)
+    return Reader(identity, prompt_format, max_prompt_tokens=400, tokenizer=lambda: tokenizer)
 
 
 def generate(model, tokenizer, requests, rows_per_batch=8, batch_tokens=100_000) -> list[Response]:
@@ -45,7 +45,8 @@ def test_what_a_chat_server_answers_is_not_taken_for_a_local_answer(tiny_student
     """A server gives no scores of choices, so its answers must not be found by an engine that gives them."""
     _, tokenizer = tiny_student
     local, served = (
-        Reader("m", "chat", max_prompt_tokens=400, tokenizer=tokenizer, messages_only=only) for only in (False, True)
+        Reader("m", "chat", max_prompt_tokens=400, tokenizer=lambda: tokenizer, messages_only=only)
+        for only in (False, True)
     )
     request = Request(prompts()[0], choices=("polite", "rude"))
     assert local.cache_key(request) != served.cache_key(request)
@@ -184,7 +185,7 @@ def test_the_cache_key_holds_all_that_the_answer_depends_on(tiny_student):
         reader(tokenizer, identity="other").cache_key(Request(first)),
         reader(tokenizer, prompt_format="chat").cache_key(Request(first)),
         Reader("tiny", "chat", 400).cache_key(Request(first)),
-        Reader("tiny", "transcript", 400, tokenizer, {"top_k": 3}).cache_key(Request(first)),
+        Reader("tiny", "transcript", 400, lambda: tokenizer, {"top_k": 3}).cache_key(Request(first)),
     ]
     assert len(set(different)) == len(different)
 

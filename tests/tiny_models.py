@@ -40,7 +40,7 @@ def worked_examples(variants: int = 1) -> list[tuple[str, str]]:
     words = [word for name in TEMPLATES for word in Path("prompts", f"{name}.yaml").read_text().split()]
     pairs = []
     for name in TEMPLATES:
-        template = Template(name, exemplars=False)
+        template = Template(name, worked_examples=False)
         seen: Counter[str] = Counter()
         for row in yaml.safe_load(Path("prompts", f"{name}.yaml").read_text()):
             kind = row.get("family", "")

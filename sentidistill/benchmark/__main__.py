@@ -88,7 +88,7 @@ def opened(model: str, chosen: argparse.Namespace, params: Params, cache_root: P
         else:
             folder = known_folder(Path(model), cache_root)
             tokenizer = models.load_tokenizer(folder, Path())
-            reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, tokenizer)
+            reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, lambda: tokenizer)
             open_engine = partial(
                 local_engine, chosen.engine, folder.resolve(), cache_root.parent.resolve(), params.runtime
             )

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sentidistill.config import PromptFormat
-from sentidistill.prompts import Prompt, completion_text, messages, prompt_text, render
+from sentidistill.prompts import Prompt, answer_ids, end_ids, messages, render, transcript
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# Part of every key. It changes with what a key is made of, and with how prompts become token ids.
+KEY_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,18 @@ class Request:
         object.__setattr__(self, "stop", tuple(self.stop))
 
     def settings(self) -> dict[str, Any]:
-        """All but the prompt. What is not set is left out, so that a new kind of setting changes no old answer."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "prompt"}
-        if self.json_schema is None:
-            del values["json_schema"]
-        return values
+        """What the answer depends on besides the prompt and the model.
+
+        What is not set is left out, so that a new kind of setting changes no old answer; so is what has no effect:
+        all sampling where choices are scored, and random numbers where the likeliest token is taken.
+        """
+        if self.choices:
+            return {"choices": list(self.choices)}
+        names = ["frequency_penalty", "max_new_tokens", "stop"]
+        if self.temperature and self.top_k > 1:
+            names += ["temperature", "top_p", "top_k", "seed", "attempt"]
+        values = {name: getattr(self, name) for name in names}
+        return values if self.json_schema is None else {**values, "json_schema": self.json_schema}
 
     def random_seed(self) -> int:
         """A 64-bit seed of this request's own, so that its answer does not depend on its neighbours."""
@@ -73,11 +84,16 @@ class Response:
 
 @dataclass(frozen=True)
 class Job:
-    """A request with its token ids; they are empty for a server that tokenises by itself."""
+    """A request with its token ids; they are empty for a server that tokenises by itself.
+
+    A choice is scored with its end, which is any one of `end_ids`: without it no answer could be likelier than its own
+    beginning (10 and 1).
+    """
 
     request: Request
     prompt_ids: list[int]
     choice_ids: list[list[int]]
+    end_ids: list[int]
 
 
 class Engine(Protocol):
@@ -92,10 +108,10 @@ class Engine(Protocol):
 
 
 class Reader:
-    """How requests become text, keys and token ids for one model.
+    """How requests become keys and token ids for one model.
 
     `identity` tells the model from any other. With `messages_only`, a server gets chat messages and turns
-    them into text by itself; without a tokenizer that is the only way, and no prompt's length is known.
+    them into text by itself. `tokenizer` opens the model's own when a request has to be asked: a key needs none.
     """
 
     def __init__(
@@ -103,50 +119,57 @@ class Reader:
         identity: str,
         prompt_format: PromptFormat,
         max_prompt_tokens: int,
-        tokenizer: "PreTrainedTokenizerBase | None" = None,
+        tokenizer: "Callable[[], PreTrainedTokenizerBase] | None" = None,
         extra_body: dict[str, Any] | None = None,
         messages_only: bool = False,
     ):
         self.identity, self._format, self._max_prompt_tokens = identity, prompt_format, max_prompt_tokens
-        self._tokenizer, self._extra_body, self._messages_only = tokenizer, extra_body, messages_only
+        self._open_tokenizer, self._extra_body, self._messages_only = tokenizer, extra_body, messages_only
+
+    @cached_property
+    def _tokenizer(self) -> "PreTrainedTokenizerBase":
+        return self._open_tokenizer()
 
     @property
     def counts_tokens(self) -> bool:
-        return self._tokenizer is not None
+        return self._open_tokenizer is not None
 
     def cache_key(self, request: Request) -> str:
-        """Text that holds everything the answer to `request` depends on."""
-        prompt = request.prompt
-        if self._tokenizer is None or self._messages_only:
-            rendered: Any = messages(prompt)
-        else:
-            rendered = prompt_text(prompt, self._tokenizer, self._format)
-        choices = [completion_text(prompt, choice, self._format) for choice in request.choices]
-        settings = {key: value for key, value in request.settings().items() if key != "choices"}
-        parts = [rendered, self.identity, choices, {} if choices else settings]
-        return json.dumps([*parts, self._extra_body] if self._extra_body else parts, sort_keys=True)
+        """Text that holds everything the answer to `request` depends on, and nothing else."""
+        served = self._messages_only or not self.counts_tokens
+        as_text = self._format == "transcript" and not served
+        return json.dumps(
+            {
+                "version": KEY_VERSION,
+                "model": self.identity,
+                "format": "messages" if served else self._format,
+                "prompt": transcript(request.prompt) if as_text else messages(request.prompt),
+                **request.settings(),
+                **({"extra_body": self._extra_body} if self._extra_body else {}),
+            },
+            sort_keys=True,
+        )
 
     def job(self, request: Request) -> Job:
-        if self._tokenizer is None:
-            return Job(request, [], [])
-        prompt, tokenizer = request.prompt, self._tokenizer
-        choices = [render(prompt, tokenizer, self._format, choice).completion_ids for choice in request.choices]
-        return Job(request, render(prompt, tokenizer, self._format).prompt_ids, choices)
+        if not self.counts_tokens:
+            return Job(request, [], [], [])
+        prompt_ids = render(request.prompt, self._tokenizer, self._format).prompt_ids
+        choices = [answer_ids(choice, self._tokenizer, self._format) for choice in request.choices]
+        return Job(request, prompt_ids, choices, end_ids(self._tokenizer, self._format) if choices else [])
 
-    def refusal(self, job: Job) -> Response | None:
+    def refusal(self, prompt_tokens: int) -> Response | None:
         """The answer to a prompt that is too long to be sent."""
-        tokens = len(job.prompt_ids)
-        if tokens <= self._max_prompt_tokens:
+        if prompt_tokens <= self._max_prompt_tokens:
             return None
         return Response.failed(
-            f"the prompt has {tokens} tokens, teacher.max_prompt_tokens is {self._max_prompt_tokens}", tokens
+            f"the prompt has {prompt_tokens} tokens, max_prompt_tokens is {self._max_prompt_tokens}", prompt_tokens
         )
 
 
 def stream(engine: Engine, reader: Reader, requests: Sequence[Request]) -> Iterator[list[tuple[int, Response]]]:
     """(place in `requests`, response) as they are finished; prompts that do not fit come first and are not sent."""
     jobs = [reader.job(request) for request in requests]
-    refusals = [reader.refusal(job) for job in jobs]
+    refusals = [reader.refusal(len(job.prompt_ids)) for job in jobs]
     if refused := [(place, response) for place, response in enumerate(refusals) if response is not None]:
         yield refused
     sent = [place for place, response in enumerate(refusals) if response is None]

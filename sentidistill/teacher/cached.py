@@ -61,7 +61,8 @@ class CachedTeacher:
                 progress.advance(hits, hits=hits)
             if order:
                 found |= self._ask([missing[key] for key in order], order, label, progress.advance)
-        return [found[key] for key in keys]
+        # An answer that was stored under a higher limit is no answer under this one.
+        return [self._reader.refusal(found[key].prompt_tokens) or found[key] for key in keys]
 
     def _ask(
         self, requests: Sequence[Request], keys: Sequence[str], label: str, advance: Callable[..., None]

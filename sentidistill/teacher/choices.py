@@ -1,22 +1,31 @@
-"""Log-probabilities of whole choices out of those of single tokens, for engines that score token by token."""
+"""Log-probabilities of whole choices out of those of single tokens, for engines that score token by token.
 
-from collections.abc import Mapping, Sequence
+A choice counts with its end, which is any one of a few tokens.
+"""
+
+import math
+from collections.abc import Mapping
+
+from sentidistill.teacher.base import Job
 
 
-def branches(choices: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
-    """For each beginning of a choice, the empty one first, the tokens that some choice goes on with."""
+def branches(job: Job) -> dict[tuple[int, ...], list[int]]:
+    """For each beginning of a choice, the empty one first and the whole one last, the tokens that may come next."""
     found: dict[tuple[int, ...], set[int]] = {}
-    for choice in choices:
+    for choice in job.choice_ids:
         for place, token in enumerate(choice):
             found.setdefault(tuple(choice[:place]), set()).add(token)
+        found.setdefault(tuple(choice), set()).update(job.end_ids)
     return {beginning: sorted(tokens) for beginning, tokens in found.items()}
 
 
-def summed(
-    choices: Sequence[Sequence[int]], logprobs: Mapping[tuple[int, ...], Mapping[int, float]]
-) -> tuple[float, ...]:
-    """Log-probability of each choice, from those of the tokens after each beginning in `branches(choices)`."""
+def summed(job: Job, logprobs: Mapping[tuple[int, ...], Mapping[int, float]]) -> tuple[float, ...]:
+    """Log-probability of each choice, from those of the tokens after each beginning in `branches(job)`."""
     return tuple(
-        round(sum(logprobs[tuple(choice[:place])][token] for place, token in enumerate(choice)), 5)
-        for choice in choices
+        round(
+            sum(logprobs[tuple(choice[:place])][token] for place, token in enumerate(choice))
+            + math.log(math.fsum(math.exp(logprobs[tuple(choice)][token]) for token in job.end_ids)),
+            5,
+        )
+        for choice in job.choice_ids
     )

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from sentidistill import models
+from sentidistill import gguf, models, records
 from sentidistill.config import Params, Runtime
 from sentidistill.teacher.base import Engine, Reader
 from sentidistill.teacher.cache import FILE, Cache
@@ -31,15 +31,19 @@ def cache_path(cache_root: Path) -> Path:
 
 def make_reader(role: Role, params: Params, root: Path) -> Reader:
     folder = Path("models", role)
-    of_teacher = role == "teacher"
-    engine = params.runtime.engine.teacher if of_teacher else params.runtime.engine.student
+    if role != "teacher":
+        open_tokenizer = partial(models.load_tokenizer, folder, root)
+        identity, prompt_format = models.identity(folder), params.student.prompt_format
+        return Reader(identity, prompt_format, params.teacher.max_prompt_tokens, open_tokenizer)
+    served, server = params.runtime.engine.teacher == "openai", params.runtime.server
+    identity = models.identity(folder)
     return Reader(
-        models.identity(folder),
-        params.teacher.prompt_format if of_teacher else params.student.prompt_format,
+        records.content_id(identity, server.model) if served and server.model else identity,
+        params.teacher.prompt_format,
         params.teacher.max_prompt_tokens,
-        models.load_tokenizer(folder, root) if models.has_files(folder) else None,
-        params.teacher.extra_body if of_teacher else None,
-        messages_only=engine == "openai" and params.teacher.api == "chat",
+        partial(models.load_tokenizer, folder, root) if models.has_files(folder) else None,
+        params.teacher.extra_body if served else None,
+        messages_only=served and params.teacher.api == "chat",
     )
 
 
@@ -70,6 +74,11 @@ def _single_engine(role: Role, params: Params, root: Path, folder: Path) -> Engi
             extra_body=params.teacher.extra_body,
             concurrency=runtime.concurrency,
         )
+    if name == "llamacpp":
+        from sentidistill.teacher.llamacpp import LlamaCppEngine
+
+        file = gguf.file(records.read_json(folder / models.ORIGIN), root)
+        return LlamaCppEngine(file, concurrency=runtime.concurrency, threads=runtime.threads, options=runtime.llamacpp)
     return local_engine(name, folder, root, runtime)
 
 

