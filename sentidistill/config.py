@@ -132,6 +132,7 @@ class PrepareCorpus(Section):
     min_chars: Positive
     max_chars: Positive
     near_duplicate_similarity: Share
+    held_out: str | None
     pool_sizes: Pools
 
 

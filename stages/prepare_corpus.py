@@ -43,13 +43,14 @@ def main() -> None:
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)
     near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
-    usable = [row for row, bad in zip(texts, near) if not bad]
+    listed = set(Path(section.held_out).read_text(encoding="utf-8").split()) if section.held_out else set()
+    usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]
     if len(usable) < corpus.MIN_TEXTS:
         raise SentiDistillError(
             f"prepare_corpus: {len(usable)} usable texts, at least {corpus.MIN_TEXTS} are needed. "
             f"Of {len(pairs)} read, {left_out['too_short_or_long']} do not have {section.min_chars} to "
             f"{section.max_chars} characters, {left_out['same_as_another']} are the same as another, and {sum(near)} "
-            "are in the benchmark. Add texts to prepare_corpus.sources, or widen prepare_corpus.min_chars and max_chars"
+            "are in the benchmark, and others are listed in prepare_corpus.held_out. Add texts to prepare_corpus.sources, or widen prepare_corpus.min_chars and max_chars"
         )
     sizes = section.pool_sizes.model_dump()
     rows = corpus.assign_pools(usable, sizes)
@@ -62,6 +63,7 @@ def main() -> None:
             **left_out,
             "removed_same_as_benchmark": exact,
             "removed_near_duplicate_of_benchmark": sum(near) - exact,
+            "removed_as_listed": len(texts) - sum(near) - len(usable),
             "usable": len(usable),
             **{f"pool_{pool}": pools[pool] for pool in sizes},
             **{f"pool_{pool}_asked": size for pool, size in sizes.items()},
