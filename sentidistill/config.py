@@ -100,8 +100,7 @@ class FileTexts(Section):
 
 
 class Pools(Section):
-    enumeration: Positive
-    style: Positive
+    enumeration: Annotated[int, Field(ge=2)]  # write_demonstrations shows two of them at a time
     distillation: Positive
 
 

@@ -116,7 +116,7 @@ def main(open_model: OpenModel = open_model) -> None:
     section, teacher = params.write_demonstrations, params.teacher
     template = Template("write_demonstrations", exemplars=teacher.exemplars)
     tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
-    styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "style"]
+    styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
     # A small model tells what the ends of a scale stand for; a level's number says nothing to it.
     by_ends = section.confirm == "likelihood"
     asked_as = {key: task.with_ends() if by_ends else task for key, task in tasks.items()}
