@@ -50,7 +50,8 @@ def main() -> None:
             f"prepare_corpus: {len(usable)} usable texts, at least {corpus.MIN_TEXTS} are needed. "
             f"Of {len(pairs)} read, {left_out['too_short_or_long']} do not have {section.min_chars} to "
             f"{section.max_chars} characters, {left_out['same_as_another']} are the same as another, and {sum(near)} "
-            "are in the benchmark, and others are listed in prepare_corpus.held_out. Add texts to prepare_corpus.sources, or widen prepare_corpus.min_chars and max_chars"
+            "are in the benchmark, and others are in prepare_corpus.held_out. Add texts to prepare_corpus.sources, or "
+            "widen prepare_corpus.min_chars and max_chars"
         )
     sizes = section.pool_sizes.model_dump()
     rows = corpus.assign_pools(usable, sizes)
