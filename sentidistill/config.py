@@ -250,12 +250,13 @@ class ScoreDifficulty(Section):
     proxy_check: Count
     engine: Literal["transformers", "vllm"]
     vllm_shown: Positive
+    max_truncated_share: Share
 
 
 class SelectSamples(Section):
     rate: Annotated[float, Field(gt=0, le=1)]
     budget: dict[Literal["samples", "tokens"], Positive]
-    metric: Literal["rank_score", "rank_score_all", "nll", "ppl", "ifd", "n_tokens"]
+    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "ifd", "n_tokens"]
     strategy: Literal["soft", "hard", "easy", "random"]
     peak: Annotated[float, Field(ge=0, le=1)]
     stratify: bool
@@ -270,7 +271,6 @@ class TrainStudent(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_ratio: Share
     max_grad_norm: Annotated[float, Field(gt=0)]
-    max_truncated_share: Share
     seed: int
 
 
