@@ -41,12 +41,15 @@ class PoolPrompt(Record):
 
 
 class Answered(Record):
-    """A pool prompt's answer by the teacher. `label_scores` are log-probabilities in the order of the labels."""
+    """A pool prompt's answer by the teacher.
+
+    `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
+    """
 
     id: str
     answer: str
     label_scores: list[float]
-    uncalibrated: str
+    plain: str
 
 
 class TrainRow(Record):
