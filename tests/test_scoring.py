@@ -222,7 +222,7 @@ def scored(tiny_models, tmp_path, monkeypatch):
         records.write_json(tmp_path / "models/student_base/origin.json", {"source": "path", "path": str(weights)})
         records.write_jsonl(tmp_path / "data/prompts.jsonl", samples)
         answered = [
-            Answered(id=one.id, answer=answer, label_scores=[], uncalibrated=answer)
+            Answered(id=one.id, answer=answer, label_scores=[], plain=answer)
             for one, answer in zip(samples, answers)
         ]
         records.write_jsonl(tmp_path / "data/responses.jsonl", answered)
