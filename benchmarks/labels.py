@@ -1,10 +1,10 @@
 """What the teacher's labels are worth, and which correction serves them best: python -m benchmarks.labels
 
 Polarity of validation texts of the default tasks, of which people's labels and mean ratings are known: the likeliest
-label as it stands; with the mean over the texts themselves taken off; with the lean over other texts of which each label
-has as many, as in `write_demonstrations` and `collect_responses`: real ones of the training split, and those that the
-teacher wrote for the labels, if a run has made such a task. All again where 85 % of the texts are negative. Run after
-`prepare_benchmark`; about eight minutes on 2 cores. Answers are kept in the cache.
+label as it stands; with the mean over the texts themselves taken off; with the lean over other texts taken off, of which
+each label has as many, as in `write_demonstrations` and `collect_responses`. These are real ones of the training split,
+and those that the teacher wrote for the labels, if a run has made such a task. All again where 85 % of the texts are
+negative. Run after `prepare_benchmark`; about eight minutes on 2 cores. Answers are kept in the cache.
 """
 
 from pathlib import Path
