@@ -216,14 +216,14 @@ def scored(tiny_models, tmp_path, monkeypatch):
     """scored(samples, answers, change): data/difficulty.csv and the metrics as the stage writes them."""
 
     def run(samples, answers, change=lambda values: None, weights=tiny_models / "student"):
-        values = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
+        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        values["student"] = {"prompt_format": "transcript", "max_length": 1024}
         change(values)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         records.write_json(tmp_path / "models/student_base/origin.json", {"source": "path", "path": str(weights)})
         records.write_jsonl(tmp_path / "data/prompts.jsonl", samples)
         answered = [
-            Answered(id=one.id, answer=answer, label_scores=[], plain=answer)
-            for one, answer in zip(samples, answers)
+            Answered(id=one.id, answer=answer, label_scores=[], plain=answer) for one, answer in zip(samples, answers)
         ]
         records.write_jsonl(tmp_path / "data/responses.jsonl", answered)
         monkeypatch.chdir(tmp_path)
