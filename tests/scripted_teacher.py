@@ -243,7 +243,9 @@ def labels_of(question: Question) -> list[str]:
 def shares(question: Question, labels: Sequence[str]) -> list[float]:
     """Probabilities of the labels; one whose mood the case has is the likeliest."""
     weights = [
-        math.exp(3 * any(phrase in question.case for phrase in mood_of(label)) + number(question.case, label) % 20 / 10)
+        math.exp(
+            3 * any(phrase in question.case for phrase in mood_of(label)) + number(question.case, label) % 1000 / 500
+        )
         for label in labels
     ]
     return [weight / sum(weights) for weight in weights]

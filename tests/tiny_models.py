@@ -22,7 +22,12 @@ def smoke_texts() -> list[str]:
     lines = [line for path in sorted(DATA.glob("*.jsonl")) for line in path.read_text().splitlines()]
     texts = [json.loads(line)["text"] for line in lines]
     labels = [label for one in script.ATTRIBUTES for label in (one.more, one.less)]
-    said = [one.description for one in script.ATTRIBUTES] + [phrase for mood in script.MOODS for phrase in mood]
+    said = [*script.SUBJECTS, *script.CIRCUMSTANCES, *(phrase for mood in script.MOODS for phrase in mood)]
+    said += [
+        f"1. **{one.name}** Attribute Description: {one.description}. Attribute Value: {degree}"
+        for one in script.ATTRIBUTES
+        for degree in script.DEGREES
+    ]
     # At the start of a line, as labels stand in an answer.
     return [*texts, *said, "\n".join([*labels, "neither", "negative", "neutral", "positive"])]
 
@@ -41,9 +46,10 @@ def tokenizer(texts: list[str]):
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    raw.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=4000, special_tokens=special, initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
+    raw.train_from_iterator(texts, trainer)
     raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
