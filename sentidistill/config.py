@@ -123,8 +123,7 @@ class FileTexts(Section):
 
 
 class Pools(Section):
-    enumeration: Positive
-    style: Positive
+    enumeration: Annotated[int, Field(ge=2)]  # write_demonstrations shows two of them at a time
     distillation: Positive
 
 
@@ -133,6 +132,7 @@ class PrepareCorpus(Section):
     min_chars: Positive
     max_chars: Positive
     near_duplicate_similarity: Share
+    held_out: str | None
     pool_sizes: Pools
 
 
@@ -201,13 +201,10 @@ class ProposeTasks(Section):
 
 
 class DefineTasks(Section):
-    mentions_per_wording: Positive
     max_labels: Annotated[int, Field(ge=2)]
     max_label_words: Positive
     max_examples: Positive
     max_similarity: Share
-    min_relevance: Annotated[float, Field(ge=-1, le=1)]
-    min_label_similarity: Annotated[float, Field(ge=-1, le=1)]
     max_tasks: dict[Literal["classification", "scoring", "extraction", "structured"], Count]
     sampling: Sampling
 
@@ -216,11 +213,9 @@ class WriteDemonstrations(Section):
     prompts_per_closed_task: Positive
     prompts_per_open_task: Positive
     min_words: Positive
-    max_copied_share: Share
     max_similarity: Share
-    confirm: Literal["answer", "likelihood"]
+    shrinkage: Annotated[float, Field(ge=0)]
     min_kappa: Annotated[float, Field(ge=-1, le=1)]
-    min_margin: Annotated[float, Field(ge=0)]
     max_per_label: Positive
     seed: int
     sampling: Sampling
@@ -242,6 +237,8 @@ class ComposePrompts(Section):
 
 class CollectResponses(Section):
     calibrate: bool
+    shrinkage: Annotated[float, Field(ge=0)]
+    max_share_of_one_label: Annotated[float, Field(gt=0, le=1)]
     sampling: Sampling
 
 
@@ -253,12 +250,13 @@ class ScoreDifficulty(Section):
     proxy_check: Count
     engine: Literal["transformers", "vllm"]
     vllm_shown: Positive
+    max_truncated_share: Share
 
 
 class SelectSamples(Section):
     rate: Annotated[float, Field(gt=0, le=1)]
     budget: dict[Literal["samples", "tokens"], Positive]
-    metric: Literal["rank_score", "rank_score_all", "nll", "ppl", "ifd", "n_tokens"]
+    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "ifd", "n_tokens"]
     strategy: Literal["soft", "hard", "easy", "random"]
     peak: Annotated[float, Field(ge=0, le=1)]
     stratify: bool
@@ -273,7 +271,6 @@ class TrainStudent(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_ratio: Share
     max_grad_norm: Annotated[float, Field(gt=0)]
-    max_truncated_share: Share
     seed: int
 
 

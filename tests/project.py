@@ -14,17 +14,28 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
+from sentidistill.profiles import laid_over
 from tests.made_up_sentibench import write_copy
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 RAN = ".cache/ran.txt"
-SMOKE = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
+
+
+def smoke_params() -> dict:
+    """The values of params/smoke.yaml laid over those of params.yaml."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    laid_over(values, yaml.safe_load((ROOT / "params/smoke.yaml").read_text()))
+    return values
+
+
+SMOKE = smoke_params()
 
 
 def environment() -> dict[str, str]:
@@ -73,13 +84,12 @@ def run_stages(folder: Path, names: Sequence[str], **variables: str) -> None:
 
 
 def rated_archive() -> bytes:
-    """The rated texts of tests/data, packed like the source distribution of vaderSentiment.
+    """The rated texts of tests/data, for all tasks the same ones, packed like the sources of vaderSentiment.
 
     The same bytes on every machine: nothing is compressed, and no file has a time or an owner.
     """
-    files = {
-        f"texts/{path.name}": path.read_bytes() for path in sorted((ROOT / "tests/data").glob("*_GroundTruth.txt"))
-    }
+    rated = (ROOT / "tests/data/rated.txt").read_bytes()
+    files = {f"texts/{name}_GroundTruth.txt": rated for name in SMOKE["prepare_benchmark"]["tasks"].values()}
     return _tar({f"package{SMOKE['vader']['inner_archive'].removeprefix('*')}": _tar(files)})
 
 
@@ -106,8 +116,6 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
         if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    params = (folder / "params/smoke.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace(SMOKE["runtime"]["server"]["base_url"], teacher))
     shutil.copytree(models, folder / ".cache/smoke")
     write_copy(folder / ".cache/smoke/sentibench", ("twitter", "atsa_rest16"))
     archive = rated_archive()
@@ -115,6 +123,9 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
     downloads.mkdir()
     (downloads / hashlib.sha256(archive).hexdigest()).write_bytes(archive)
     project = Project(folder)
+    project.run("python", "-m", "sentidistill.profiles", "smoke")
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace(SMOKE["runtime"]["server"]["base_url"], teacher))
     project.run("git", "init", "-q")
     project.commit()
     return project
@@ -154,6 +165,19 @@ class Project:
 
     def json(self, path: str):
         return json.loads((self.folder / path).read_text())
+
+    @contextmanager
+    def changed_params(self, change: Callable[[dict], None]) -> Iterator[None]:
+        """Other params for a while."""
+        path = self.folder / "params.yaml"
+        before = path.read_text()
+        values = yaml.safe_load(before)
+        change(values)
+        path.write_text(yaml.safe_dump(values))
+        try:
+            yield
+        finally:
+            path.write_text(before)
 
     def copy_of_files(self, folder: Path, change: Callable[[dict], None]) -> None:
         """Put the files, outputs of stages included, into `folder`, without repository and stored answers."""

@@ -192,24 +192,20 @@ def definition(question: Question) -> str:
     for place, label in enumerate(labels or ("", "", "")):
         text, output = example(question, label, form, place)
         lines += [f"Input: {text}", f"Output: {output}"]
-    if question.one_in(3, "example"):
+    if question.one_in(2, "example"):
         lines += ["Input: The register has nine pages.", "Output: [something else]"]
     return "\n".join(lines)
 
 
-def new_text(question: Question) -> str:
-    wanted = question.fields.get("Answer", "")
-    if of_author := re.search(r"author of the text is (.+?)\.?$", question.case, re.MULTILINE):
-        wanted = wanted or of_author[1]
-    return written(question, wanted)
+def new_examples(question: Question) -> str:
+    """An example for each of the answers that are asked for, or two with answers of the task's form."""
+    asked = re.search(r"each of these answers: (.+?)\.?$", question.case, re.MULTILINE)
+    labels = asked[1].split(", ") if asked else ["", ""]
+    pairs = [example(question, label, question.fields.get("Task", ""), place) for place, label in enumerate(labels)]
+    return "\n".join(f"Input: {text}\nOutput: {output}" for text, output in pairs)
 
 
-def new_example(question: Question) -> str:
-    form = question.fields.get("Format") or question.fields.get("Task", "")
-    return "Input: {}\nOutput: {}".format(*example(question, "", form))
-
-
-def example(question: Question, label: str, form: str, place: int = 0) -> tuple[str, str]:
+def example(question: Question, label: str, form: str, place: int) -> tuple[str, str]:
     """(text, answer) for a label, or for a `form` of an open answer."""
     text = written(question, label or str(question.draw(MOODS, place)), place)
     if label:
@@ -220,7 +216,7 @@ def example(question: Question, label: str, form: str, place: int = 0) -> tuple[
     return text, phrase
 
 
-def written(question: Question, label: str, place: int = 0) -> str:
+def written(question: Question, label: str, place: int) -> str:
     """A sentence that `label` fits."""
     subject, circumstance = question.draw(SUBJECTS, "subject", place), question.draw(CIRCUMSTANCES, "where", place)
     return f"{subject} {question.draw(mood_of(label), 'mood', place)}, {circumstance}."
@@ -266,7 +262,7 @@ def spans(text: str) -> list[str]:
 def object_of_keys(question: Question) -> str:
     values = [question.draw(DEGREES), *spans(question.text)]
     found = objects(question.instruction, values)
-    return json.dumps([found] if re.search(r"list of (?:JSON )?objects", question.instruction) else found)
+    return json.dumps([found] if "list of objects" in question.instruction else found)
 
 
 def objects(form: str, values: list[str]) -> dict[str, str]:
@@ -285,8 +281,7 @@ BY_CUE = {
     "Instructions": analysis_instructions,
     "Tasks": proposals,
     "Definition": definition,
-    "New text": new_text,
-    "New example": new_example,
+    "New examples": new_examples,
 }
 # Any other cue is that of a task, whose instruction says what an answer looks like.
 BY_FORM = {"Answer with one of: ": likeliest_label, "JSON": object_of_keys, "exact words": quoted, "": analysis}

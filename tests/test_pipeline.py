@@ -41,13 +41,8 @@ def test_git_sees_metrics_and_plots_and_nothing_large(project):
 
 
 def test_a_change_of_the_list_of_tasks_reruns_no_other_task(project):
-    path = project.folder / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("twitter, atsa_rest16]", "twitter]"))
-    try:
+    with project.changed_params(lambda values: values["evaluate"]["tasks"].remove("atsa_rest16")):
         fewer = set(project.repro("--dry"))
-    finally:
-        path.write_text(before)
     assert not {name for name in fewer if name.startswith("evaluate@")}
     assert "train_student" not in fewer
 
@@ -97,15 +92,11 @@ def test_metrics_plots_and_status_are_readable(project):
 
 
 def test_machine_settings_rerun_nothing(project):
-    path = project.folder / "params.yaml"
-    before = path.read_text()
-    path.write_text(
-        before.replace("concurrency: 16", "concurrency: 5").replace("teacher: openai", "teacher: transformers")
-    )
-    try:
+    def change(values):
+        values["runtime"] |= {"concurrency": 5, "engine": {"teacher": "transformers", "student": "vllm"}}
+
+    with project.changed_params(change):
         assert "up to date" in project.run("dvc", "status").stdout
-    finally:
-        path.write_text(before)
 
 
 def test_teacher_answers_are_not_paid_for_twice(project):
@@ -184,16 +175,9 @@ def test_a_report_counts_what_was_lost_and_shows_tasks_in_full(project):
 
 def expect_failure(project, change, stage: str, message: str, output: str) -> None:
     """`stage` with changed params ends with `message` on one line, exit code 1 and `output` as it was."""
-    path = project.folder / "params.yaml"
-    before = path.read_text()
     kept = (project.folder / output).read_bytes()
-    values = yaml.safe_load(before)
-    change(values)
-    path.write_text(yaml.safe_dump(values))
-    try:
+    with project.changed_params(change):
         result = project.run("python", "-m", f"stages.{stage}", check=False)
-    finally:
-        path.write_text(before)
     assert result.returncode == 1
     assert [line for line in result.stderr.splitlines() if line.startswith("error:") and message in line], result.stderr
     assert "Traceback" not in result.stderr

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sentidistill.parsing.tasks import FAMILIES, parse_definition
+from sentidistill.parsing.tasks import FAMILIES, parse_definition, parse_pairs
 from sentidistill.prompts import Prompt, messages
 from sentidistill.teacher.base import Reader, Request
 from sentidistill.teacher.choices import branches, summed
@@ -53,8 +53,10 @@ def test_nearly_all_definitions_have_their_parts_and_some_are_faulty(family):
 def test_a_text_that_was_written_for_a_label_has_it_for_its_likeliest():
     right = 0
     for seed in range(50):
-        text = script.answer(question("Write.", "Task: Decide.\nAnswer: very glad", "New text", seed))
-        right += script.answer(question(ASKED, f"Text: {text}", "Mood")) == "very glad"
+        case = "Task: Decide.\nWrite one example for each of these answers: 10, very glad."
+        _, (text, label) = parse_pairs(script.answer(question("Write.", case, "New examples", seed)))
+        assert label == "very glad"
+        right += script.answer(question(ASKED, f"Text: {text}", "Mood")) == label
     assert right >= 45
 
 
