@@ -111,13 +111,8 @@ def test_a_run_goes_through_the_queue_beside_the_workspace_into_the_table_and_th
 
 
 def test_a_pipeline_that_is_not_up_to_date_is_refused(project):
-    path = project.folder / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("learning_rate: ", "learning_rate: 1"))
-    try:
+    with project.changed_params(lambda values: values["train_student"].update(learning_rate=0.01)):
         result = project.run("python", "-m", "sentidistill.curve", "queue", check=False)
-    finally:
-        path.write_text(before)
     assert result.returncode == 1
     assert "run `make repro`" in result.stderr
     assert json.loads(project.run("dvc", "status", "--json").stdout) == {}

@@ -18,7 +18,7 @@ from sentidistill.prompts import end_ids, render
 from sentidistill.samples import Answered, PoolPrompt, TrainRow
 from sentidistill.training import tokenise
 from stages import score_difficulty
-from tests.project import ROOT, finish, start
+from tests.project import ROOT, finish, smoke_params, start
 from tests.test_difficulty import token_by_token
 
 SETTINGS = ("model", 0.95, 64)
@@ -216,8 +216,7 @@ def scored(tiny_models, tmp_path, monkeypatch):
     """scored(samples, answers, change): data/difficulty.csv and the metrics as the stage writes them."""
 
     def run(samples, answers, change=lambda values: None, weights=tiny_models / "student"):
-        values = yaml.safe_load((ROOT / "params.yaml").read_text())
-        values["student"] = {"prompt_format": "transcript", "max_length": 1024}
+        values = smoke_params()
         change(values)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         records.write_json(tmp_path / "models/student_base/origin.json", {"source": "path", "path": str(weights)})
