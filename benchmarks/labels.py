@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import config, records
-from sentidistill.benchmark.tasks import LABELS, Example
+from sentidistill.benchmark.tasks import SENTIMENTS, Example
 from sentidistill.instructions import TaskDefinition
 from sentidistill.labelling import ask_labels, compare_likelihoods
 from sentidistill.prompts import Template
@@ -56,10 +56,10 @@ def validation_texts(tasks: list[str]) -> dict[str, float]:
     chosen = []
     for task in tasks:
         rows = records.read_jsonl(Path("data/benchmark", task, "validation.jsonl"), Example)
-        for label in LABELS:
+        for label in SENTIMENTS:
             of_class = [row for row in rows if row.label == label]
             chosen += [of_class[int(place)] for place in random.permutation(len(of_class))[:PER_CLASS]]
-    return {row.text: row.rating for row in chosen}
+    return {row.sentence: row.rating for row in chosen}
 
 
 def correlation(scores: dict[str, np.ndarray], ratings: dict[str, float]) -> float:

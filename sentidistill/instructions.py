@@ -13,6 +13,7 @@ from rapidfuzz import fuzz, process
 from sentidistill.parsing.markup import parse_json
 from sentidistill.parsing.tasks import Definition, Proposal
 from sentidistill.records import Record, content_id
+from sentidistill.samples import with_labels
 
 CLOSED_FAMILIES = ("classification", "scoring")
 NONE_ANSWERS = ("none", "no", "n/a", "nothing")
@@ -170,7 +171,7 @@ class HandWritten(Record):
 
 def _with_form(instruction: str, labels: Sequence[str], form: str) -> str:
     if labels:
-        return f"{instruction} Answer with one of: {', '.join(labels)}."
+        return with_labels(instruction, labels)
     return f"{instruction} Answer with {form}." if form else instruction
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
 from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import Example
-from sentidistill.config import FileTexts, Params
+from sentidistill.config import DEFAULT_TASKS, FileTexts, Params
 from sentidistill.errors import SentiDistillError
 
 
@@ -25,10 +24,10 @@ def read_sources(params: Params) -> list[tuple[str, str]]:
     return pairs
 
 
-def benchmark_texts(path: Path, params: Params) -> list[str]:
-    if path.parent.name in params.prepare_benchmark.tasks:
-        return [example.text for example in records.read_jsonl(path, Example)]
-    return [corpus.clean(record["sentence"]) for record in sentibench.read(path)]
+def benchmark_texts(path: Path) -> list[str]:
+    """Clean texts of a split; those of the default tasks are clean already."""
+    texts = [record["sentence"] for record in sentibench.read(path)]
+    return texts if path.parent.name in DEFAULT_TASKS else [corpus.clean(text) for text in texts]
 
 
 def main() -> None:
@@ -37,9 +36,7 @@ def main() -> None:
     pairs = read_sources(params)
     domain_of = {corpus.text_id(corpus.clean(text)): domain for domain, text in pairs}
     texts = corpus.distinct((text for _, text in pairs), section.min_chars, section.max_chars)
-    held_out = [
-        text for path in sorted(Path("data/benchmark").glob("*/*.jsonl")) for text in benchmark_texts(path, params)
-    ]
+    held_out = [text for path in sorted(Path("data/benchmark").glob("*/*.jsonl")) for text in benchmark_texts(path)]
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = [corpus.text_id(text) in exact_ids for text in texts]
     near = corpus.near_duplicates(texts, held_out, section.near_duplicate_similarity)

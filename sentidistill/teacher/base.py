@@ -111,6 +111,10 @@ class Reader:
         self._tokenizer, self._extra_body, self._messages_only = tokenizer, extra_body, messages_only
 
     @property
+    def prompt_format(self) -> PromptFormat:
+        return self._format
+
+    @property
     def counts_tokens(self) -> bool:
         return self._tokenizer is not None
 
