@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup plan repro curve test lint smoke test-vllm
+.PHONY: help setup profile plan repro curve test lint smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -22,6 +22,9 @@ setup: .venv/.installed ## make .venv and install requirements.txt, if it change
 .venv/.installed-dev: requirements-dev.txt requirements-ray.txt .venv/.installed
 	.venv/bin/python scripts/install.py requirements-dev.txt
 	touch $@
+
+profile: .venv/.installed ## lay params/NAME.yaml over params.yaml: make profile NAME=quick
+	$(RUN) python -m sentidistill.profiles $(NAME)
 
 plan: .venv/.installed ## what the stages that ask a model would ask, and cost; asks nothing
 	$(RUN) python -m sentidistill.plan
