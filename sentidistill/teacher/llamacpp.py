@@ -9,7 +9,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ class LlamaCppEngine:
         refused = {place: refusal for place, job in enumerate(jobs) if (refusal := job.beyond(self._positions))}
         if refused:
             yield list(refused.items())
-        for group in _groups(jobs):
-            yield from self._answer_group([(place, jobs[place]) for place in group if place not in refused])
+        for group in _groups({place: job for place, job in enumerate(jobs) if place not in refused}):
+            yield from self._answer_group([(place, jobs[place]) for place in group])
         if self.read:
             log.info("llama.cpp read %d tokens of prompts and reused %d", self.read, self.reused)
         if self.widened:
@@ -233,10 +233,10 @@ def _grammar(schema: dict[str, Any]) -> str:
     return "%llguidance {}\nstart: %json " + json.dumps({**schema, "x-guidance": spaced})
 
 
-def _groups(jobs: Sequence[Job]) -> Iterator[list[int]]:
+def _groups(jobs: Mapping[int, Job]) -> Iterator[list[int]]:
     """Places of jobs with the same instruction and demonstrations, which begin alike; in the order of their ids."""
     groups: dict[tuple, list[int]] = {}
-    for place, job in enumerate(jobs):
+    for place, job in jobs.items():
         prompt = job.request.prompt
         groups.setdefault((prompt.instruction, prompt.demonstrations), []).append(place)
     for group in groups.values():
