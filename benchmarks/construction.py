@@ -180,10 +180,9 @@ def prepare(folder: Path, size: float) -> None:
     demonstrations["max_per_label"] = DEMONSTRATIONS_PER_TASK
     records.write_text(folder / "params.yaml", yaml.safe_dump(values))
     random_ = random.Random(1)
-    pools = ["enumeration"] * round(TEXTS * size) + ["style"] * round(45_000 * size)
     texts = (
-        Text(id=f"{number:016x}", domain="d", text=sentence(random_, 30), pool=pool)
-        for number, pool in enumerate(pools)
+        Text(id=f"{number:016x}", domain="d", text=sentence(random_, 30), pool="enumeration")
+        for number in range(round(TEXTS * size))
     )
     records.write_jsonl(folder / "data/corpus.jsonl", texts)
 

@@ -1,9 +1,10 @@
 """Import closure of a stage: the repository's own files that running it can execute or read as code.
 
-Used to write and to test the code dependencies in dvc.yaml: `python scripts/closure.py NAME`.
+`python scripts/closure.py NAME` shows it; `python scripts/closure.py --write` writes those of all stages into dvc.yaml.
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -48,5 +49,24 @@ def closure(start: Path) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in found if path.stat().st_size}
 
 
+def written(dvc_yaml: str) -> str:
+    """`dvc_yaml` with the code dependencies of every stage as they are; its comments and other lines stay."""
+    lines: list[str] = []
+    code: list[str] = []
+    for line in dvc_yaml.splitlines():
+        if command := re.match(r"\s+cmd: python -m stages\.(\w+)", line):
+            code = sorted(closure(ROOT / "stages" / f"{command[1]}.py"))
+        if re.match(r"\s+- (?:sentidistill|stages)/[\w/]+\.py$", line):
+            continue
+        lines.append(line)
+        if line.strip() == "deps:":
+            lines += [f"{line.partition('deps:')[0]}  - {path}" for path in code]
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
-    print("\n".join(sorted(closure(ROOT / "stages" / f"{sys.argv[1]}.py"))))
+    if sys.argv[1] == "--write":
+        path = ROOT / "dvc.yaml"
+        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print("\n".join(sorted(closure(ROOT / "stages" / f"{sys.argv[1]}.py"))))

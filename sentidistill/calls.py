@@ -1,15 +1,15 @@
 """Asking the teacher: prompts in, parsed answers and a full record of every call out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from sentidistill.config import Sampling
 from sentidistill.config import Teacher as TeacherParams
 from sentidistill.errors import SentiDistillError
-from sentidistill.prompts import Prompt, given_prefix, stop_strings
+from sentidistill.prompts import Prompt, stop_strings
 from sentidistill.records import Record, content_id
-from sentidistill.teacher.base import Request
+from sentidistill.teacher.base import Request, Response
 from sentidistill.teacher.cached import CachedTeacher
 
 # Stages that ask the teacher, `evaluate` aside, in the order of the pipeline.
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Call(Record):
-    """One teacher call. `key` says what it was for; `raw` is the whole answer, the given beginning included.
+    """One teacher call. `key` says what it was for; `raw` is the whole answer.
 
     `faults` are the reasons why the answer, or a part of it, could not be used: one for each loss. An answer
     with a usable part is "repaired".
@@ -90,24 +90,43 @@ def ask(
         ]
         answers = teacher.generate(requests, label if attempt == 0 else f"{label}, attempt {attempt + 1}")
         for key, answer in zip(keys, answers):
-            raw = given_prefix(current[key], params.prompt_format) + answer.text
-            value, faults = parse(key, raw) if answer.error is None else (None, ["error"])
+            value, faults = parse(key, answer.text) if answer.error is None else (None, ["error"])
             status: Status = "failed" if value is None else "repaired" if faults else "parsed"
             if value is not None:
                 values[key] = value
-            calls[key] = Call(
-                key=key,
-                prompt_id=content_id(repr(current[key])),
-                raw=raw,
-                finish_reason=answer.finish_reason,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                attempts=attempt + 1,
-                status=status,
-                faults=faults,
-                error=answer.error,
-            )
+            calls[key] = _record(key, current[key], answer, attempt + 1, status, faults)
     return values, [calls[key] for key in sorted(calls)]
+
+
+def choose(
+    teacher: CachedTeacher, prompts: Mapping[str, Prompt], choices: Mapping[str, Sequence[str]], label: str
+) -> tuple[dict[str, Response], list[Call]]:
+    """Ask which of its `choices` is the likeliest answer to each prompt.
+
+    Returns the responses by key, errors left out, and one `Call` for each prompt, in key order.
+    """
+    keys = sorted(prompts)
+    answers = teacher.generate([Request(prompts[key], choices=tuple(choices[key])) for key in keys], label)
+    calls = [
+        _record(key, prompts[key], answer, 1, "failed" if answer.error else "parsed", ["error"] if answer.error else [])
+        for key, answer in zip(keys, answers)
+    ]
+    return {key: answer for key, answer in zip(keys, answers) if answer.error is None}, calls
+
+
+def _record(key: str, prompt: Prompt, answer: Response, attempts: int, status: Status, faults: list[str]) -> Call:
+    return Call(
+        key=key,
+        prompt_id=content_id(repr(prompt)),
+        raw=answer.text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        attempts=attempts,
+        status=status,
+        faults=faults,
+        error=answer.error,
+    )
 
 
 def summary(calls: Iterable[Call]) -> dict[str, Any]:

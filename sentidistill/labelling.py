@@ -1,82 +1,49 @@
-"""Labels that a model gives the texts of a task: asked for in two ways, and the surest of them.
+"""Labels that a teacher gives texts, corrected by what it says of texts that were written for each label.
 
-Scores are in nats, one row for each text and one column for each label, less the mean of the column.
+A model leans to some labels whatever the text. The mean of its scores over texts of which every label has as many
+(Zhou et al., 2024, "Batch Calibration", with a batch that is balanced by construction) is taken off its scores of
+other texts. The mean over the texts themselves would turn a common label into a rare one.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from sentidistill.calibration import calibrate
-from sentidistill.errors import SentiDistillError
-from sentidistill.instructions import TaskDefinition
-from sentidistill.prompts import Prompt
-from sentidistill.samples import prompt
-from sentidistill.teacher.base import Request
-from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.calibration import normalised
 
-SURE = 100.0  # nats
-TEXTS_PER_REQUEST = 8
+SURE = 100.0  # nats, of a teacher that gives no log-probabilities
 
 
-def ask_labels(
-    teacher: CachedTeacher, tasks: Sequence[TaskDefinition], texts: Sequence[Sequence[str]], progress: str
-) -> list[dict[str, np.ndarray]]:
-    """Scores by text for each task, by asking which label a text has; texts without an answer are missing.
+def scores_of(labels: Sequence[str], chosen: str, logprobs: Sequence[float]) -> list[float]:
+    """Log-probabilities of the labels; a teacher that gives none counts as sure of its choice."""
+    return list(logprobs) or [0.0 if label == chosen else -SURE for label in labels]
 
-    A teacher that gives no log-probabilities counts as sure of its label.
+
+def lean(reference: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np.ndarray:
+    """How far the scores lean to each label (k): the mean over the labels of the mean over the texts written for each.
+
+    `reference` are scores (n x k), `written_for` the places of the labels (n). Few texts say little: the mean of n of
+    them counts n / (n + `shrinkage`). Without texts, or where a label has none, nothing is known.
     """
-    requests = [
-        Request(prompt(task.text(), task.cue(), text, []), choices=tuple(task.labels))
-        for task, of_task in zip(tasks, texts)
-        for text in of_task
-    ]
-    answers = iter(teacher.generate(requests, progress))
-    found = []
-    for task, of_task in zip(tasks, texts):
-        rows = {
-            text: answer.choice_logprobs or [SURE * (answer.text == label) for label in task.labels]
-            for text, answer in zip(of_task, answers)
-            if answer.error is None
-        }
-        found.append(dict(zip(rows, calibrate(np.array(list(rows.values()))))) if rows else {})
-    return found
+    n, k = reference.shape
+    if len(set(written_for.tolist())) < k:
+        return np.zeros(k)
+    rows = normalised(reference)
+    means = [rows[written_for == label].mean(axis=0) for label in range(k)]
+    return np.mean(means, axis=0) * n / (n + shrinkage)
 
 
-def compare_likelihoods(
-    teacher: CachedTeacher, prompts: Sequence[Sequence[Prompt]], texts: Sequence[Sequence[str]], progress: str
-) -> list[dict[str, np.ndarray]]:
-    """Scores by text for each task, by how likely a text is to be written for a label.
+def corrected(scores: np.ndarray, reference: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np.ndarray:
+    """`scores` (m x k) less the `lean` of the reference."""
+    return normalised(scores) - lean(reference, written_for, shrinkage)
 
-    `prompts` holds, for each task, the prompt that asks for a text with each label. A small base model tells labels
-    far better apart so than when asked for the label (Min et al., 2022, "Noisy Channel Language Model Prompting for
-    Few-Shot Text Classification"). Raises `SentiDistillError` for a teacher that gives no log-probabilities.
-    """
-    parts = [
-        [tuple(of_task[start : start + TEXTS_PER_REQUEST]) for start in range(0, len(of_task), TEXTS_PER_REQUEST)]
-        for of_task in texts
-    ]
-    requests = [
-        Request(of_label, choices=part)
-        for of_task, of_texts in zip(prompts, parts)
-        for part in of_texts
-        for of_label in of_task
-    ]
-    answers = iter(teacher.generate(requests, progress))
-    found = []
-    for of_task, of_texts in zip(prompts, parts):
-        rows: dict[str, list[float]] = {}
-        for part in of_texts:
-            columns = [next(answers) for _ in of_task]
-            if any(not column.choice_logprobs for column in columns):
-                reason = next((column.error for column in columns if column.error), "it gives no log-probabilities")
-                raise SentiDistillError(
-                    f"the teacher cannot say how likely a text is: {reason}; set write_demonstrations.confirm to answer"
-                )
-            rows |= zip(part, zip(*(column.choice_logprobs for column in columns)))
-        scores = np.array(list(rows.values()))
-        found.append(dict(zip(rows, scores - scores.mean(axis=0))) if rows else {})
-    return found
+
+def corrected_by_others(scores: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np.ndarray:
+    """Scores of the reference itself (n x k), each row less the lean of the other rows."""
+    rows = np.arange(len(scores))
+    return np.array(
+        [corrected(scores[row : row + 1], scores[rows != row], written_for[rows != row], shrinkage)[0] for row in rows]
+    ).reshape(scores.shape)
 
 
 def leads(scores: np.ndarray) -> np.ndarray:
@@ -85,28 +52,18 @@ def leads(scores: np.ndarray) -> np.ndarray:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def surest(scores: np.ndarray, per_label: int, min_margin: float, confirmed: np.ndarray) -> list[tuple[int, int]]:
-    """(place of the text, place of its label), for each label up to `per_label` of the `confirmed` (n booleans) texts.
-
-    The surest come first: those whose label leads by most, and by `min_margin` nats at least.
-    """
+def surest(scores: np.ndarray, agreed: np.ndarray, per_label: int) -> list[int]:
+    """Places of up to `per_label` of the `agreed` (n booleans) texts of each label, those whose label leads most."""
     lead, chosen = leads(scores), scores.argmax(axis=1)
-    sure = [text for text in np.argsort(-lead, kind="stable") if confirmed[text] and lead[text] >= min_margin]
+    order = [int(text) for text in np.argsort(-lead, kind="stable") if agreed[text]]
     return [
-        (int(text), label)
-        for label in range(scores.shape[1])
-        for text in [text for text in sure if chosen[text] == label][:per_label]
+        text for label in range(scores.shape[1]) for text in [one for one in order if chosen[one] == label][:per_label]
     ]
 
 
-def surest_levels(scores: np.ndarray, levels: int, per_label: int) -> list[tuple[int, int]]:
-    """(place of the text, place of its level on a scale of `levels`), given scores of the scale's two ends (n x 2).
-
-    A small model orders texts along a scale better than it names a level. The texts nearest the lower end stand for
-    the first level, those nearest the upper end for the last, those halfway for the middle one, up to `per_label` each.
-    """
-    order = np.argsort(scores[:, 1] - scores[:, 0], kind="stable")
-    some = min(per_label, len(order) // 3)
-    start = (len(order) - some) // 2
-    groups = {0: order[:some], levels // 2: order[start : start + some], levels - 1: order[::-1][:some]}
-    return [(int(text), level) for level, texts in groups.items() for text in texts]
+def one_sided(chosen: Sequence[str], most: float, least_texts: int = 10) -> bool:
+    """Whether nearly all of the texts got one label: then the task tells no texts apart."""
+    if len(chosen) < least_texts:
+        return False
+    counts = [chosen.count(label) for label in set(chosen)]
+    return max(counts) > most * len(chosen)

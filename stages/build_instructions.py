@@ -2,7 +2,7 @@
 
 A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "family": "scoring", "name": "Urgency Rating", "text": "Rate ...
 Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],
-"demonstrations": [["Send someone NOW!", "3"]]}
+"demonstrations": [["Send someone NOW!", "3"]], "reference": [["Send someone NOW!", "3"]]}
 """
 
 from collections import Counter, defaultdict
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sentidistill import clustering, config, diversity, models, records, stage
 from sentidistill.attributes import AttributeCount
+from sentidistill.checks import distinct
 from sentidistill.config import BuildInstructions
 from sentidistill.errors import SentiDistillError
 from sentidistill.instructions import (
@@ -22,7 +23,6 @@ from sentidistill.instructions import (
     HandWritten,
     Instruction,
     TaskDefinition,
-    distinct,
 )
 from sentidistill.perspectives import Perspective
 
@@ -36,8 +36,11 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
     analyses = records.read_jsonl("data/analysis_instructions.jsonl", AnalysisInstruction)
     tasks = records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    reference: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in records.read_jsonl("data/demonstrations.jsonl", Demonstration):
-        shown[row.task].append((row.input, row.output))
+        reference[row.task].append((row.input, row.written_for))
+        if row.shown:
+            shown[row.task].append((row.input, row.output))
     enough = [task for task in tasks if len(shown[task.id]) >= section.min_demonstrations]
     usable = [task for task in enough if len({output for _, output in shown[task.id]}) > 1]
     rows = [
@@ -51,6 +54,7 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
             cue=task.cue(),
             labels=task.labels,
             demonstrations=shown[task.id],
+            reference=reference[task.id] if task.labels else [],
         )
         for task in usable
     ]
@@ -72,6 +76,7 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
             cue="Analysis",
             labels=[],
             demonstrations=[],
+            reference=[],
         )
         for row in kept
     ]

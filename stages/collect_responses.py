@@ -1,7 +1,8 @@
 """pool -> data/responses.jsonl: the teacher's answer to every prompt.
 
-A row: {"id": "c3d1...", "answer": "3", "label_scores": [-4.1, -2.2, -1.3], "uncalibrated": "3"}
-Where the labels are a closed set, the answer is the likeliest label; otherwise it is sampled and checked.
+A row: {"id": "c3d1...", "answer": "3", "label_scores": [-4.1, -2.2, -1.3], "plain": "3"}
+Where the labels are a closed set, the answer is the likeliest label, after what the teacher's scores lean to whatever
+the text is taken off; otherwise it is sampled and checked.
 """
 
 from collections import Counter, defaultdict
@@ -9,62 +10,76 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from sentidistill import calls, config, records, stage
-from sentidistill.calibration import calibrate
-from sentidistill.instructions import answer_schema, check_output
+from sentidistill.calls import Call
+from sentidistill.checks import answer_schema, check_output
+from sentidistill.config import CollectResponses
+from sentidistill.instructions import Instruction
+from sentidistill.labelling import corrected, one_sided, scores_of
 from sentidistill.parsing.markup import strip_thinking, until_repetition
-from sentidistill.samples import Answered, PoolPrompt
-from sentidistill.teacher.base import Request
+from sentidistill.samples import Answered, PoolPrompt, prompt
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def choose_labels(
-    teacher: CachedTeacher, rows: list[PoolPrompt], calibrated: bool
-) -> tuple[list[Answered], list[calls.Call]]:
-    """The likeliest label for each row; with `calibrated`, after the mean score of its stratum is taken off."""
-    requests = [Request(prompt=row.prompt(), choices=tuple(row.labels)) for row in rows]
-    responses = teacher.generate(requests, "collect_responses, labels")
-    asked, scored = [], defaultdict(list)
-    for row, request, response in zip(rows, requests, responses):
-        failed = response.error is not None
-        if not failed:
-            scored[row.stratum].append((row, response))
-        asked.append(
-            calls.Call(
-                key=row.id,
-                prompt_id=records.content_id(repr(request.prompt)),
-                raw=response.text,
-                finish_reason=response.finish_reason,
-                prompt_tokens=response.prompt_tokens,
-                completion_tokens=0,
-                attempts=1,
-                status="failed" if failed else "parsed",
-                faults=["error"] if failed else [],
-                error=response.error,
-            )
-        )
-    answered = []
-    for group in scored.values():
-        chosen = [response.text for _, response in group]
-        if calibrated:
-            best = calibrate(np.array([response.choice_logprobs for _, response in group])).argmax(axis=1)
-            chosen = [row.labels[int(place)] for (row, _), place in zip(group, best)]
+    teacher: CachedTeacher, rows: list[PoolPrompt], instructions: dict[str, Instruction], section: CollectResponses
+) -> tuple[list[Answered], list[Call], list[str]]:
+    """(answers, calls, ids of the tasks that are left out as they gave one label to nearly all texts).
+
+    The texts of an instruction's reference are asked with the same prompt as those of the pool.
+    """
+    by_task: dict[str, list[PoolPrompt]] = defaultdict(list)
+    for row in rows:
+        by_task[row.stratum].append(row)
+    prompts = {row.id: row.prompt() for row in rows}
+    labels = {row.id: row.labels for row in rows}
+    reference = {}
+    for task, of_task in by_task.items():
+        for text, written_for in instructions[task].reference if section.calibrate else []:
+            key = records.content_id(task, text)
+            reference[key] = written_for
+            first = of_task[0]
+            prompts[key] = prompt(first.instruction, first.cue, text, first.demonstrations)
+            labels[key] = first.labels
+    chosen, asked = calls.choose(teacher, prompts, labels, "collect_responses, labels")
+
+    def scores(keys: list[str]) -> np.ndarray:
+        return np.array([scores_of(labels[key], chosen[key].text, chosen[key].choice_logprobs) for key in keys])
+
+    answered: list[Answered] = []
+    left_out = []
+    for task, of_task in by_task.items():
+        found = [row for row in of_task if row.id in chosen]
+        if not found:
+            continue
+        names = found[0].labels
+        texts = [records.content_id(task, text) for text, _ in instructions[task].reference]
+        texts = [key for key in texts if key in chosen and key in reference]
+        best = scores([row.id for row in found]).argmax(axis=1)
+        if texts:
+            written_for = np.array([names.index(reference[key]) for key in texts])
+            given = scores([row.id for row in found])
+            best = corrected(given, scores(texts), written_for, section.shrinkage).argmax(axis=1)
+        if one_sided([names[place] for place in best], section.max_share_of_one_label):
+            left_out.append(task)
+            continue
         answered += [
             Answered(
                 id=row.id,
-                answer=label,
-                label_scores=list(response.choice_logprobs),
-                uncalibrated=response.text,
+                answer=names[place],
+                label_scores=list(chosen[row.id].choice_logprobs),
+                plain=chosen[row.id].text,
             )
-            for (row, response), label in zip(group, chosen)
+            for row, place in zip(found, best)
         ]
-    return answered, asked
+    return answered, asked, left_out
 
 
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.collect_responses, params.teacher
     rows = {row.id: row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt)}
+    instructions = {row.id: row for row in records.read_jsonl("data/instructions.jsonl", Instruction)}
     closed = [row for row in rows.values() if row.labels]
     prompts = {row.id: row.prompt() for row in rows.values() if not row.labels}
     schemas = {key: answer_schema(rows[key].instruction) for key in prompts if rows[key].family == "structured"}
@@ -83,20 +98,20 @@ def main(open_model: OpenModel = open_model) -> None:
         return answer, [] if answer == raw.strip() else ["trimmed"]
 
     with open_model("teacher", params, stage.cache_root()) as model:
-        labelled, asked = choose_labels(model, closed, section.calibrate)
+        labelled, asked, left_out = choose_labels(model, closed, instructions, section)
         free, asked_free = calls.ask(
             model, prompts, section.sampling, teacher, read_answer, "collect_responses", schemas=schemas
         )
     asked += asked_free
     calls.check_failures(asked, teacher.max_failure_rate, "collect_responses")
     answered = labelled + [
-        Answered(id=key, answer=answer, label_scores=[], uncalibrated=answer) for key, answer in free.items()
+        Answered(id=key, answer=answer, label_scores=[], plain=answer) for key, answer in free.items()
     ]
     answered.sort(key=lambda row: row.id)
     records.write_jsonl("data/calls/collect_responses.jsonl", sorted(asked, key=lambda call: call.key))
     records.write_jsonl("data/responses.jsonl", answered)
     families = Counter(rows[row.id].family for row in answered)
-    changed = sum(row.answer != row.uncalibrated for row in labelled)
+    changed = sum(row.answer != row.plain for row in labelled)
     stage.finish(
         "collect_responses",
         {
@@ -104,6 +119,7 @@ def main(open_model: OpenModel = open_model) -> None:
             "answers": len(answered),
             **{f"answers_{family}": number for family, number in sorted(families.items())},
             "share_of_labels_changed_by_calibration": round(changed / max(len(labelled), 1), 4),
+            "tasks_of_one_label": len(left_out),
         },
     )
 

@@ -10,8 +10,10 @@ from collections import Counter
 import numpy as np
 
 from sentidistill import config, records, stage
+from sentidistill.apportionment import apportion
 from sentidistill.config import ComposePrompts
 from sentidistill.corpus import Text
+from sentidistill.errors import SentiDistillError
 from sentidistill.instructions import Instruction
 from sentidistill.samples import PoolPrompt
 
@@ -30,25 +32,39 @@ def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.
 
 
 def texts_for(instructions: list[Instruction], total: int, power: float, most: int) -> dict[str, int]:
-    """How many texts each instruction is applied to: `total` shared out in proportion to mentions ** `power`.
+    """How many texts each instruction is applied to: `total` in proportion to mentions ** `power`, none above `most`.
 
-    Shares are rounded, and none is larger than `most`.
+    The sum is `total` where the texts allow. Equal remainders go by id, which favours no part of the instructions.
     """
-    weights = {one.id: one.mentions**power for one in instructions}
-    scale = total / max(sum(weights.values()), 1e-12)
-    return {key: min(most, round(weight * scale)) for key, weight in weights.items()}
+    ordered = sorted(instructions, key=lambda one: one.id)
+    highest = max((one.mentions for one in ordered), default=0) or 1
+    weights = [(one.mentions / highest) ** power for one in ordered]
+    return dict(zip((one.id for one in ordered), apportion(total, weights, [most] * len(ordered))))
 
 
 def compose(instructions: list[Instruction], texts: list[Text], params: ComposePrompts) -> list[PoolPrompt]:
-    """Every instruction with its own draw of texts, no text twice for one instruction."""
+    """Every instruction with its own draw of texts, no text twice for one instruction.
+
+    A draw is the beginning of a permutation that follows from the seed and the instruction's id, so an instruction
+    that gets more or fewer texts changes nothing for the others, and keeps the prompts that it has.
+
+    Raises `SentiDistillError` where there is no text, or no family has both instructions and prompts.
+    """
+    if not texts:
+        raise SentiDistillError("data/corpus.jsonl: no texts in the pool 'distillation'; rerun prepare_corpus")
     numbers: dict[str, int] = {}
     for family, total in params.prompts.items():
         of_family = [one for one in instructions if one.family == family]
         numbers |= texts_for(of_family, total, params.mentions_power, len(texts))
+    if not any(numbers.values()):
+        raise SentiDistillError(
+            f"no prompts: compose_prompts.prompts asks for {params.prompts}, and data/instructions.jsonl has "
+            f"{dict(Counter(one.family for one in instructions))}; ask for prompts of a family that has instructions"
+        )
     rows = []
     for instruction in instructions:
         random = np.random.default_rng([params.seed, int(instruction.id, 16)])
-        number = numbers[instruction.id]
+        number = numbers.get(instruction.id, 0)
         demonstrations = draw_demonstrations(instruction, params.teacher_shots, random)
         for place, index in enumerate(random.permutation(len(texts))[:number]):
             shots = params.student_shots[place % len(params.student_shots)]
@@ -81,6 +97,7 @@ def main() -> None:
         "compose_prompts",
         {
             "prompts": len(rows),
+            "prompts_asked": sum(section.prompts.values()),
             **{f"prompts_{family}": number for family, number in sorted(families.items())},
             "distinct_texts": len({row.text_id for row in rows}),
             "mean_student_shots": round(sum(len(row.student_demonstrations) for row in rows) / len(rows), 3),

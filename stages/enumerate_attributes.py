@@ -12,14 +12,14 @@ from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, list[str]]:
-    """(attributes of an answer, each name once; None if there are none or all come from the exemplars; faults)."""
+    """(attributes of an answer, each name once, None if none or all are from the worked examples; faults)."""
     attributes = parse_attributes(raw)
     if not attributes:
         return None, ["unreadable"]
     once = {attribute.name: attribute for attribute in reversed(attributes)}
     new = {name for name, attribute in once.items() if f"{name}|{attribute.value}".lower() not in copied}
     if not new:
-        return None, ["copied_from_exemplars"]
+        return None, ["copied"]
     faults = ["repeated"] * (len(attributes) - len(once))
     return [once[name] for name in dict.fromkeys(a.name for a in attributes)], faults
 
@@ -28,8 +28,8 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.enumerate_attributes, params.teacher
     template = Template("enumerate_attributes", worked_examples=teacher.worked_examples)
-    exemplar_attributes = [a for _, output in template.demonstrations for a in parse_attributes(output)]
-    copied = {f"{a.name}|{a.value}".lower() for a in exemplar_attributes}
+    example_attributes = [a for _, output in template.demonstrations for a in parse_attributes(output)]
+    copied = {f"{a.name}|{a.value}".lower() for a in example_attributes}
     texts = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
     prompts = {text.id: template.prompt(text=text.text) for text in texts}
     with open_model("teacher", params, stage.cache_root()) as model:
@@ -44,7 +44,7 @@ def main(open_model: OpenModel = open_model) -> None:
     ]
     records.write_jsonl("data/calls/enumerate_attributes.jsonl", asked)
     records.write_jsonl("data/mentions.jsonl", mentions)
-    from_exemplars = {attribute.name for attribute in exemplar_attributes}
+    from_examples = {attribute.name for attribute in example_attributes}
     stage.finish(
         "enumerate_attributes",
         {
@@ -52,8 +52,8 @@ def main(open_model: OpenModel = open_model) -> None:
             "mentions": len(mentions),
             "mentions_per_text": round(len(mentions) / len(texts), 3),
             "distinct_names": len({mention.name for mention in mentions}),
-            "share_of_mentions_named_in_exemplars": round(
-                sum(mention.name in from_exemplars for mention in mentions) / len(mentions), 4
+            "share_of_mentions_named_in_worked_examples": round(
+                sum(mention.name in from_examples for mention in mentions) / len(mentions), 4
             ),
         },
     )

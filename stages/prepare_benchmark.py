@@ -2,28 +2,27 @@
 
 Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are.
 
-A row: {"id": "5f1c...", "text": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
+A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
 
 from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
 from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import LABELS, Example, label
+from sentidistill.benchmark.tasks import SENTIMENTS, Example, label
 from sentidistill.config import PrepareBenchmark
 from sentidistill.corpus import Rated
 from sentidistill.errors import SentiDistillError
 
 
-def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> dict[str, list[Example]]:
-    """Disjoint splits with the same number of texts of each class, by content hash."""
-    ratings = {corpus.text_id(corpus.clean(row.text)): row.rating for row in rows}
-    texts = corpus.distinct((row.text for row in rows), params.min_chars, params.max_chars)
-    by_label: dict[str, list[Example]] = {name: [] for name in LABELS}
-    for text in texts:
-        key = corpus.text_id(text)
-        of = label(ratings[key], params.negative_below, params.positive_above)
-        by_label[of].append(Example(id=key, text=text, label=of, rating=ratings[key]))
+def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> tuple[dict[str, list[Example]], dict[str, int]]:
+    """(disjoint splits with the same number of texts of each class, by content hash; texts left out, by reason)."""
+    rated = ((row.text, row.rating) for row in rows)
+    texts, left_out = corpus.distinct(rated, params.min_chars, params.max_chars)
+    by_label: dict[str, list[Example]] = {name: [] for name in SENTIMENTS}
+    for text, rating in texts:
+        of = label(rating, params.negative_below, params.positive_above)
+        by_label[of].append(Example(id=corpus.text_id(text), sentence=text, label=of, rating=rating))
     splits: dict[str, list[Example]] = {}
     start = 0
     for name, size in params.per_label.model_dump().items():
@@ -36,7 +35,7 @@ def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> dict[str, l
             splits.setdefault(name, []).extend(examples[start : start + size])
         splits[name].sort(key=lambda example: example.id)
         start += size
-    return splits
+    return splits, left_out
 
 
 def main() -> None:
@@ -44,9 +43,11 @@ def main() -> None:
     sizes = {}
     for task, file in params.prepare_benchmark.tasks.items():
         rows = corpus.rated_sentences(params.vader, stage.cache_root() / "downloads", file)
-        for name, examples in split(rows, params.prepare_benchmark, task).items():
+        splits, left_out = split(rows, params.prepare_benchmark, task)
+        for name, examples in splits.items():
             records.write_jsonl(f"data/benchmark/{task}/{name}.jsonl", examples)
             sizes[f"{task} {name}"] = len(examples)
+        sizes |= {f"{task} {reason}": number for reason, number in left_out.items()}
     for task in params.evaluate.tasks:
         if task not in params.prepare_benchmark.tasks:
             for name in params.prepare_benchmark.per_label.model_dump():

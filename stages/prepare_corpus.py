@@ -3,17 +3,17 @@
 A row: {"id": "09ab...", "domain": "amazon", "text": "The battery lasts two days.", "pool": "distillation"}
 """
 
+from collections import Counter
 from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
 from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import Example
 from sentidistill.config import FileTexts, Params
 from sentidistill.errors import SentiDistillError
 
 
 def read_sources(params: Params) -> list[tuple[str, str]]:
-    """(domain, raw text) pairs of all sources."""
+    """(raw text, domain) pairs of all sources."""
     pairs = []
     for source in params.prepare_corpus.sources:
         if isinstance(source, FileTexts):
@@ -21,45 +21,48 @@ def read_sources(params: Params) -> list[tuple[str, str]]:
         else:
             rows = corpus.rated_sentences(params.vader, stage.cache_root() / "downloads", source.vader)
             texts = [row.text for row in rows]
-        pairs += [(source.domain, text) for text in texts]
+        pairs += [(text, source.domain) for text in texts]
     return pairs
-
-
-def benchmark_texts(path: Path, params: Params) -> list[str]:
-    if path.parent.name in params.prepare_benchmark.tasks:
-        return [example.text for example in records.read_jsonl(path, Example)]
-    return [corpus.clean(record["sentence"]) for record in sentibench.read(path)]
 
 
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
     pairs = read_sources(params)
-    domain_of = {corpus.text_id(corpus.clean(text)): domain for domain, text in pairs}
-    texts = corpus.distinct((text for _, text in pairs), section.min_chars, section.max_chars)
+    texts, left_out = corpus.distinct(pairs, section.min_chars, section.max_chars)
     held_out = [
-        text for path in sorted(Path("data/benchmark").glob("*/*.jsonl")) for text in benchmark_texts(path, params)
+        record["sentence"]
+        for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
+        for record in sentibench.read(path)
     ]
     exact_ids = {corpus.text_id(text) for text in held_out}
-    exact = [corpus.text_id(text) in exact_ids for text in texts]
-    near = corpus.near_duplicates(texts, held_out, section.near_duplicate_similarity)
-    left = [(domain_of[corpus.text_id(text)], text) for text, bad in zip(texts, near) if not bad]
-    rows = corpus.assign_pools(left, section.pool_sizes.model_dump())
-    for pool, size in section.pool_sizes.model_dump().items():
-        if not any(row.pool == pool for row in rows):
-            raise SentiDistillError(
-                f"prepare_corpus: no texts left for the pool '{pool}' ({size} wanted, {len(left)} usable texts); "
-                "add texts or lower prepare_corpus.min_chars"
-            )
+    exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)
+    near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
+    listed = set(Path(section.held_out).read_text(encoding="utf-8").split()) if section.held_out else set()
+    usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]
+    if len(usable) < corpus.MIN_TEXTS:
+        raise SentiDistillError(
+            f"prepare_corpus: {len(usable)} usable texts, at least {corpus.MIN_TEXTS} are needed. "
+            f"Of {len(pairs)} read, {left_out['too_short_or_long']} do not have {section.min_chars} to "
+            f"{section.max_chars} characters, {left_out['same_as_another']} are the same as another, and {sum(near)} "
+            "are in the benchmark, and others are in prepare_corpus.held_out. Add texts to prepare_corpus.sources, or "
+            "widen prepare_corpus.min_chars and max_chars"
+        )
+    sizes = section.pool_sizes.model_dump()
+    rows = corpus.assign_pools(usable, sizes)
+    pools = Counter(row.pool for row in rows)
     records.write_jsonl("data/corpus.jsonl", rows)
     stage.finish(
         "prepare_corpus",
         {
             "texts_read": len(pairs),
-            "texts_distinct_and_of_length": len(texts),
-            "removed_same_as_benchmark": sum(exact),
-            "removed_near_duplicate_of_benchmark": sum(near) - sum(exact),
-            **{f"pool_{pool}": sum(row.pool == pool for row in rows) for pool in section.pool_sizes.model_dump()},
+            **left_out,
+            "removed_same_as_benchmark": exact,
+            "removed_near_duplicate_of_benchmark": sum(near) - exact,
+            "removed_as_listed": len(texts) - sum(near) - len(usable),
+            "usable": len(usable),
+            **{f"pool_{pool}": pools[pool] for pool in sizes},
+            **{f"pool_{pool}_asked": size for pool, size in sizes.items()},
         },
     )
 

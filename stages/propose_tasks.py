@@ -7,7 +7,8 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12
 from collections import Counter
 
 from sentidistill import calls, config, records, stage
-from sentidistill.instructions import TaskProposal, usable_proposals
+from sentidistill.checks import usable_proposals
+from sentidistill.instructions import TaskProposal
 from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
 from sentidistill.perspectives import Perspective
 from sentidistill.prompts import Template
@@ -18,7 +19,7 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.propose_tasks, params.teacher
     template = Template("propose_tasks", worked_examples=teacher.worked_examples)
-    exemplars = {one.name.casefold() for _, output in template.demonstrations for one in parse_proposals(output)}
+    shown = {one.name.casefold() for _, output in template.demonstrations for one in parse_proposals(output)}
     prompts, origin = {}, {}
     for cluster in records.read_jsonl("data/perspectives.jsonl", Perspective):
         if not cluster.kept:
@@ -34,7 +35,7 @@ def main(open_model: OpenModel = open_model) -> None:
         proposals = parse_proposals(raw)
         if not proposals:
             return None, ["unreadable"]
-        kept, faults = usable_proposals(proposals, origin[key][1].name, section.max_per_attribute, exemplars)
+        kept, faults = usable_proposals(proposals, origin[key][1].name, section.max_per_attribute, shown)
         return kept or None, faults
 
     with open_model("teacher", params, stage.cache_root()) as model:

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sentidistill import clustering, config, models, records, stage
+from sentidistill import calls, clustering, config, models, records, stage
 from sentidistill.clustering import Cluster
 from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
 from sentidistill.perspectives import Perspective, margins
 from sentidistill.prompts import Template
-from sentidistill.teacher.base import Request
 from sentidistill.teacher.opening import OpenModel, open_model
 
 WORDS = Path("prompts/perspectives.yaml")
@@ -33,12 +32,15 @@ def measured(clusters: list[Cluster]) -> list[float]:
 
 
 def asked(clusters: list[Cluster], params: Params, open_model: OpenModel) -> list[bool]:
-    """Whether the teacher calls each cluster an attitude; where it gives no answer, the cluster is kept."""
+    """Whether the teacher calls each cluster an attitude."""
     template = Template("select_perspectives", worked_examples=params.teacher.worked_examples)
-    prompts = [template.prompt(names=[one.name for one in cluster.attributes]) for cluster in clusters]
+    prompts = {
+        f"{cluster.id:04d}": template.prompt(names=[one.name for one in cluster.attributes]) for cluster in clusters
+    }
     with open_model("teacher", params, stage.cache_root()) as model:
-        answers = model.generate([Request(prompt, choices=KINDS) for prompt in prompts], "select_perspectives")
-    return [answer.text != "thing" for answer in answers]
+        answers, asked = calls.choose(model, prompts, dict.fromkeys(prompts, KINDS), "select_perspectives")
+    calls.check_failures(asked, 0.0, "select_perspectives")
+    return [answers[key].text == "attitude" for key in sorted(prompts)]
 
 
 def main(open_model: OpenModel = open_model) -> None:

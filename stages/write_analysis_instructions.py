@@ -4,7 +4,8 @@ A row: {"cluster": 3, "text": "How does the author of the text treat other peopl
 """
 
 from sentidistill import calls, config, records, stage
-from sentidistill.instructions import AnalysisInstruction, usable_analysis
+from sentidistill.checks import usable_analysis
+from sentidistill.instructions import AnalysisInstruction
 from sentidistill.parsing.tasks import parse_instructions
 from sentidistill.perspectives import Perspective
 from sentidistill.prompts import Template

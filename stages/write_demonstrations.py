@@ -1,114 +1,91 @@
-"""definitions + real texts -> data/demonstrations.jsonl: labelled texts, written by the teacher.
+"""definitions + real texts -> data/demonstrations.jsonl: texts that the teacher writes for each task, with answers.
 
-The definition's own examples are among them. Where labels are closed, the label of every text is confirmed, and the
-texts with the surest labels are kept. A large teacher writes in the style of two real texts and is asked for the label
-again. A small base teacher follows style texts and forgets the label, so it is shown none; and it tells labels apart
-far better by how likely it is to write a text for each.
+The definition's own examples are among them. Where labels are closed, a text is written for each label, and the teacher
+is asked which label it has; the texts whose label is confirmed most clearly become the examples of the task, and all of
+them the reference that labels of other texts are compared with.
 
-A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "agreed": true, "margin": 1.2}
+A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "written_for": "frustrated",
+"margin": 1.2, "shown": true}
 """
-
-import itertools
-import re
 
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from sentidistill import calls, config, records, stage
-from sentidistill.corpus import Text
-from sentidistill.instructions import Demonstration, TaskDefinition, check_answer, copied, distinct
-from sentidistill.labelling import ask_labels, compare_likelihoods, leads, surest, surest_levels
+from sentidistill.calls import Call
+from sentidistill.checks import distinct
+from sentidistill.config import WriteDemonstrations
+from sentidistill.corpus import Text, word_count
+from sentidistill.instructions import Demonstration, TaskDefinition, check_pairs
+from sentidistill.labelling import corrected_by_others, leads, scores_of, surest
 from sentidistill.parsing.markup import strip_thinking
-from sentidistill.parsing.tasks import parse_pairs, unquote
+from sentidistill.parsing.tasks import parse_pairs
 from sentidistill.prompts import Prompt, Template
+from sentidistill.samples import prompt
 from sentidistill.teacher.opening import OpenModel, open_model
 
-# A text that speaks of itself ("the author of the text is sad") answers the prompt, and gives the label away.
-ABOUT_ITSELF = re.compile(r"\bthe text\b", re.IGNORECASE)
+Pair = tuple[str, str]
 
 
 def build_prompts(
-    tasks: list[TaskDefinition], styles: list[Text], template: Template, per_closed: int, per_open: int, seed: int
-) -> tuple[dict[str, Prompt], dict[str, str]]:
-    """Prompts by key "task number", and the label that is wanted, "" for tasks without labels.
-
-    Labels are wanted in turn. Each prompt gets two style texts, and an example where the answer is open.
-    """
-    prompts, wanted = {}, {}
+    tasks: list[TaskDefinition], styles: list[Text], template: Template, section: WriteDemonstrations
+) -> dict[tuple[str, int], Prompt]:
+    """Prompts by task and number: each asks for a text for every label, in random order, or for two answers."""
+    prompts = {}
     for task in tasks:
-        random = np.random.default_rng([seed, int(task.id, 16)])
-        labels = itertools.cycle(random.permutation(task.labels).tolist() or [""])
-        for number in range(per_closed if task.labels else per_open):
-            key = f"{task.id} {number:02d}"
-            chosen = random.choice(len(styles), 2, replace=False)
-            wanted[key] = next(labels)
-            example = task.examples[int(random.integers(len(task.examples)))]
-            prompts[key] = to_write(template, task, wanted[key], [styles[int(i)].text for i in chosen], example)
-    return prompts, wanted
-
-
-def to_write(
-    template: Template, task: TaskDefinition, label: str, styles: list[str], example: tuple[str, str]
-) -> Prompt:
-    """What asks for a text with `label`; for a text and its answer, like `example`, where that is ""."""
-    return template.prompt(
-        same="family",
-        family="closed" if task.labels else task.family,
-        instruction=task.instruction,
-        answer=label,
-        format=task.format,
-        example=example,
-        styles=styles,
-    )
-
-
-def meant_by(output: str, task: TaskDefinition, labels: list[str]) -> str:
-    """Which of `labels` an output of `task` stands for, where they are the task's own or the ends of its scale."""
-    if labels == task.labels:
-        return output
-    return labels[2 * task.labels.index(output) >= len(task.labels)]
+        random = np.random.default_rng([section.seed, int(task.id, 16)])
+        for number in range(section.prompts_per_closed_task if task.labels else section.prompts_per_open_task):
+            chosen = random.choice(len(styles), min(2, len(styles)), replace=False)
+            prompts[task.id, number] = template.prompt(
+                same="family",
+                family=task.family,
+                instruction=task.text(),
+                answers=random.permutation(task.labels).tolist(),
+                styles=[styles[int(place)].text for place in chosen],
+            )
+    return prompts
 
 
 def of_closed_task(
-    task: TaskDefinition,
-    labels: list[str],
-    scores: dict[str, np.ndarray],
-    meant: dict[str, str],
-    per_label: int,
-    min_margin: float,
+    task: TaskDefinition, pairs: dict[str, str], scores: dict[str, list[float]], section: WriteDemonstrations
 ) -> tuple[list[Demonstration], float]:
     """(demonstrations, Cohen's kappa of the labels that the texts were written for and those that they have).
 
-    `scores` are of `labels`: the task's own, or the ends of its scale; `meant` are those that the texts were written
-    for. The levels of a scale are given to the demonstrations alone.
+    `pairs` are the labels that the texts were written for, `scores` those that the teacher gives the labels when asked.
+    On a scale, kappa is weighted by the square of the distance, and a neighbouring level confirms a text.
     """
-    texts, rows = list(scores), np.array(list(scores.values()))
-    wanted, found = [meant[text] for text in texts], [labels[place] for place in rows.argmax(axis=1)]
-    agreed = np.array(wanted) == np.array(found)
-    if labels == task.labels:
-        chosen = surest(rows, per_label, min_margin, agreed)
-    else:
-        chosen = surest_levels(rows, len(task.labels), per_label)
-    lead = leads(rows)
+    texts = list(scores)
+    written_for = np.array([task.labels.index(pairs[text]) for text in texts])
+    rows = corrected_by_others(np.array(list(scores.values())), written_for, section.shrinkage)
+    chosen, lead = rows.argmax(axis=1), leads(rows)
+    scale = task.family == "scoring"
+    agreed = np.abs(chosen - written_for) <= int(scale)
+    shown = set(surest(rows, agreed, section.max_per_label))
+    kappa = 0.0
+    if len({*chosen.tolist(), *written_for.tolist()}) > 1:
+        kappa = float(cohen_kappa_score(written_for, chosen, weights="quadratic" if scale else None))
     return [
         Demonstration(
             task=task.id,
-            input=texts[place],
-            output=task.labels[label],
-            agreed=bool(agreed[place]),
+            input=text,
+            output=task.labels[chosen[place]],
+            written_for=pairs[text],
             margin=round(float(lead[place]), 4),
+            shown=place in shown,
         )
-        for place, label in chosen
-    ], float(cohen_kappa_score(wanted, found, labels=labels)) if len(set(wanted + found)) > 1 else 0.0
+        for place, text in enumerate(texts)
+    ], kappa
 
 
 def of_open_task(task: TaskDefinition, pairs: dict[str, str], most: int) -> list[Demonstration]:
     """Demonstrations with different answers, and no more "none" than others."""
-    told = {output: text for text, output in reversed(pairs.items()) if output != "none"}
+    told = {output: text for text, output in reversed(pairs.items()) if output not in ("none", "[]")}
     shown = [(text, output) for text, output in pairs.items() if told.get(output) == text]
-    nothing = [(text, output) for text, output in pairs.items() if output == "none"]
-    chosen = [*shown, *nothing[: len(shown)]][:most]
-    return [Demonstration(task=task.id, input=text, output=output, agreed=None, margin=None) for text, output in chosen]
+    nothing = [(text, output) for text, output in pairs.items() if output in ("none", "[]")]
+    return [
+        Demonstration(task=task.id, input=text, output=output, written_for=output, margin=None, shown=True)
+        for text, output in [*shown, *nothing[: len(shown)]][:most]
+    ]
 
 
 def main(open_model: OpenModel = open_model) -> None:
@@ -116,79 +93,66 @@ def main(open_model: OpenModel = open_model) -> None:
     section, teacher = params.write_demonstrations, params.teacher
     template = Template("write_demonstrations", worked_examples=teacher.worked_examples)
     tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
-    styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "style"]
-    # A small model tells what the ends of a scale stand for; a level's number says nothing to it.
-    by_ends = section.confirm == "likelihood"
-    asked_as = {key: task.with_ends() if by_ends else task for key, task in tasks.items()}
-    closed = [task for task in asked_as.values() if task.labels]
-    prompts, wanted = build_prompts(
-        list(asked_as.values()),
-        styles,
-        template,
-        section.prompts_per_closed_task,
-        section.prompts_per_open_task,
-        section.seed,
-    )
-    given = [text for text, _ in template.demonstrations] + [output for _, output in template.demonstrations]
+    styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
+    by_task = build_prompts(list(tasks.values()), styles, template, section)
+    prompts = {f"{task} {number:02d}": prompt for (task, number), prompt in by_task.items()}
+    task_of = {f"{task} {number:02d}": tasks[task] for task, number in by_task}
+    given = [part for pair in template.demonstrations for part in pair]
 
-    def read_answer(key: str, raw: str) -> tuple[tuple[str, str] | None, list[str]]:
-        if wanted[key]:
-            text = unquote(strip_thinking(raw).split("\n")[0])
-            found = [(text, wanted[key])] if text else []
-        else:
-            found = parse_pairs(strip_thinking(raw))[:1]
+    def read_answer(key: str, raw: str) -> tuple[list[Pair] | None, list[str]]:
+        found = parse_pairs(strip_thinking(raw))
         if not found:
             return None, ["unreadable"]
-        pair, reason = check_answer(asked_as[key.split()[0]], *found[0])
-        if pair and len(pair[0].split()) < section.min_words:
-            pair, reason = None, "short"
-        if pair and ABOUT_ITSELF.search(pair[0]):
-            pair, reason = None, "about_itself"
-        if pair and copied(pair[0], [prompts[key].input, *given], section.max_copied_share):
-            pair, reason = None, "copied"
-        return pair, [reason] if reason else []
+        pairs, faults = check_pairs(task_of[key], found, [prompts[key].input, *given])
+        kept = [pair for pair in pairs if word_count(pair[0]) >= section.min_words]
+        return kept or None, faults + ["length"] * (len(pairs) - len(kept))
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
-        written = [
-            (key, text, meant_by(output, task, asked_as[key].labels))
-            for key, task in tasks.items()
-            for text, output in task.examples
-        ]
-        written += [(key.split()[0], *answers[key]) for key in sorted(answers)]
+        written = [(key, *pair) for key, task in tasks.items() for pair in task.examples]
+        written += [(task_of[key].id, *pair) for key in sorted(answers) for pair in answers[key]]
         new = distinct([text for _, text, _ in written], [task for task, _, _ in written], section.max_similarity)
         pairs: dict[str, dict[str, str]] = {task: {} for task in tasks}
         for (task, text, output), keep in zip(written, new):
             if keep:
                 pairs[task][text] = output
-        texts = [list(pairs[task.id]) for task in closed]
-        if section.confirm == "likelihood":
-            of_labels = [[to_write(template, task, label, [], ("", "")) for label in task.labels] for task in closed]
-            scores = compare_likelihoods(model, of_labels, texts, "write_demonstrations, likelihoods")
-        else:
-            scores = ask_labels(model, closed, texts, "write_demonstrations, labels")
+        labelled = {
+            records.content_id(task, text): (task, text)
+            for task, of_task in pairs.items()
+            if tasks[task].labels
+            for text in of_task
+        }
+        chosen, asked_labels = calls.choose(
+            model,
+            {key: prompt(tasks[task].text(), tasks[task].cue(), text, []) for key, (task, text) in labelled.items()},
+            {key: tasks[task].labels for key, (task, _) in labelled.items()},
+            "write_demonstrations, labels",
+        )
+    scores: dict[str, dict[str, list[float]]] = {task: {} for task in tasks}
+    for key, (task, text) in labelled.items():
+        if key in chosen:
+            scores[task][text] = scores_of(tasks[task].labels, chosen[key].text, chosen[key].choice_logprobs)
     kept: list[Demonstration] = []
     kappa: dict[str, float] = {}
-    labelled = dict(zip((task.id for task in closed), scores))
     for key, task in tasks.items():
         if not task.labels:
             kept += of_open_task(task, pairs[key], 3 * section.max_per_label)
-        elif of_task := labelled[key]:
-            shown, kappa[key] = of_closed_task(
-                task, asked_as[key].labels, of_task, pairs[key], section.max_per_label, section.min_margin
-            )
-            kept += shown if kappa[key] >= section.min_kappa else []
-    records.write_jsonl("data/calls/write_demonstrations.jsonl", asked)
+        elif scores[key]:
+            rows, kappa[key] = of_closed_task(task, pairs[key], scores[key], section)
+            kept += rows if kappa[key] >= section.min_kappa else []
+    all_calls: list[Call] = [*asked, *asked_labels]
+    records.write_jsonl("data/calls/write_demonstrations.jsonl", all_calls)
     records.write_jsonl("data/demonstrations.jsonl", kept)
     stage.finish(
         "write_demonstrations",
         {
-            **calls.summary(asked),
-            "demonstrations": len(kept),
+            **calls.summary(all_calls),
+            "texts": len(kept),
+            "demonstrations": sum(row.shown for row in kept),
             "tasks_with_demonstrations": len({row.task for row in kept}),
             "repeated": len(written) - sum(new),
-            "not_shown": sum(new) - len(kept),
+            "not_shown": sum(not row.shown for row in kept),
             "mean_kappa": round(float(np.mean(list(kappa.values()))), 4) if kappa else None,
             "tasks_below_min_kappa": sum(value < section.min_kappa for value in kappa.values()),
         },

@@ -1,27 +1,181 @@
 import io
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sentidistill import corpus, packages
-from sentidistill.config import Package
+from sentidistill import corpus, packages, records
+from sentidistill.benchmark.tasks import Example, label
+from sentidistill.config import Package, PrepareBenchmark, Vader
 from sentidistill.errors import SentiDistillError
+from stages import prepare_benchmark, prepare_corpus
+from tests.project import ROOT
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+# Marks, joiners, invisible characters, emoji, controls, surrogates, a semicolon that NFC makes; and words.
+CHARACTERS = "\u0301\u093e\u200d\u200c\u00ad\ufe0f\U0001f600\U0001f1eb\U0001f1f7\x00\x1c\ufeff\ud83d\ude00\u037e"
+PIECES = st.sampled_from([*CHARACTERS, *"ae&;#. ", "क", "م", "amp;", "&lt", "&#38;", "&#39;", "@x", "http://y", ":)"])
+TEXTS = st.one_of(st.lists(PIECES).map("".join), st.text(st.characters(codec=None)))
 
 
 @pytest.mark.parametrize(
     ("raw", "clean"),
-    [("a &amp; b", "a & b"), ("  a\t\n b ", "a b"), ("cafe\u0301", "café"), ("a\u200bb\x00c", "a b c")],
+    [
+        ("  a\t\n b\u2028c\x85d ", "a b c d"),
+        ("cafe\u0301", "café"),
+        ("\ufeffa\x00\x07b\x9f c", "ab c"),
+        ("lone \ud83d, pair \ud83d\ude00", "lone , pair \U0001f600"),
+    ],
 )
-def test_clean(raw, clean):
+def test_a_clean_text_has_no_controls_and_single_blanks(raw, clean):
     assert corpus.clean(raw) == clean
 
 
-def test_distinct_texts_have_the_allowed_length_and_come_in_any_order_the_same():
-    texts = ["So good, really!", "so GOOD really", "short", "x" * 50, "Another text here"]
-    kept = corpus.distinct(texts, 10, 40)
-    assert len(kept) == 2
-    assert corpus.distinct(texts[::-1], 10, 40)[0][:2].lower() == kept[0][:2].lower()
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"We are happy {FAMILY}!",
+        "Love it \u2764\ufe0f \U0001f44d\U0001f3fd \U0001f1eb\U0001f1f7",
+        "می\u200cخواهم بروم",
+        "क्\u200dष",
+        "Donau\u00addampf\u200bschiff",
+        "newer than any Python: \U0001fae9 \U0001fbff \U000e0fff",
+        "private use: \ue000",
+    ],
+)
+def test_what_joins_emoji_and_letters_and_what_is_newer_than_this_python_stays(text):
+    assert corpus.clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("a &amp; b", "a & b"),
+        ("it&#39;s &#x1F600; &quot;fine&quot;", 'it\'s \U0001f600 "fine"'),
+        ("escaped twice: &amp;lt;3 and &amp;#39;", "escaped twice: <3 and '"),
+        ("in turn: &#38;lt; &gt\u037e &l\ufefft; &#xfeff;x", "in turn: < > < x"),
+        ("see?id=4&copy=2&para=1", "see?id=4&copy=2&para=1"),
+        ("see?id=4&amp;copy=2", "see?id=4&copy=2"),
+        ("AT&T, R&D; fish &chips;", "AT&T, R&D; fish &chips;"),
+        ("&notit; &amp &#; &#xZ;", "&notit; &amp &#; &#xZ;"),
+    ],
+)
+def test_entities_become_characters_only_with_their_semicolon(raw, clean):
+    assert corpus.clean(raw) == clean
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS)
+def test_cleaning_a_clean_text_changes_nothing_and_gives_valid_utf_8(text):
+    cleaned = corpus.clean(text)
+    assert corpus.clean(cleaned) == cleaned
+    assert cleaned.encode().decode() == cleaned
+    assert corpus.text_id(text) == corpus.text_id(cleaned)
+
+
+def test_ids_do_not_depend_on_what_this_python_knows_of_unicode():
+    """Letters that came after Unicode 3.2 are neither composed nor put in lower case: older Pythons could not."""
+    kaithi, adlam = "\U00011099\U000110ba", "\U0001e900"
+    assert corpus.clean(kaithi) == kaithi
+    assert corpus.fold(adlam) == adlam
+    assert corpus.fold("Zu SÜß \U0001fae9\U0001fbff!") == "zu süss \U0001fae9\U0001fbff"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("So good, really!", "so GOOD really"),
+        ("It’s “fine” – I think…", "it's fine - I think"),
+        ("Straße", "STRASSE"),
+        ("love it \u2764\ufe0f", "Love it \u2764"),
+        ("Donau\u00addampf", "Donaudampf"),
+        ("这部电影，很好！", "这部电影 很好"),
+        ("@anna_b love you", "@user love you"),
+        (".@JoeB: so true", ".@user so true"),
+        ("hi @anna@masto.example and @bo.bsky.social", "hi @user and @user"),
+        ("read https://t.co/aB1, now", "Read http now"),
+        ("read www.x.org/a?b=1 now", "read HTTPURL now"),
+        ("pic.twitter.com/xyz so sweet", "http so sweet"),
+        ("今天https://t.co/aB1好", "今天 http 好"),
+    ],
+)
+def test_texts_that_differ_in_case_punctuation_handles_or_links_are_the_same(one, other):
+    assert corpus.text_id(one) == corpus.text_id(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I hate C++", "I hate C#"),
+        ("What a day \U0001f600", "What a day \U0001f621"),
+        ("What a day :)", "What a day :("),
+        ("What a day", "What a day \U0001f621"),
+        ("\U0001f600", "\U0001f621"),
+        ("!!!", "???"),
+        ("की", "का"),
+        ("@anna @bo", "@carl"),
+        ("https://t.co/a", "https://t.co/b"),
+        ("from $5 to 10%", "from 5 to 10"),
+        ("1.5 stars", "15 stars"),
+        ("4.5/5 stars", "3.5/5 stars"),
+        ("anna@x.org wrote", "bo@x.org wrote"),
+        ("write to anna@x.org", "write to anna@y.org"),
+        ("می\u200cخواهم", "نمی\u200cخواهم"),
+    ],
+)
+def test_texts_that_say_something_else_have_ids_of_their_own(one, other):
+    assert corpus.text_id(one) != corpus.text_id(other)
+
+
+@pytest.mark.parametrize("piece", ["amp;", "a.", "a-", "@", "@a", "&#1;", ".", "http://", "\ufeff"])
+def test_long_texts_of_one_piece_take_no_time(piece):
+    """A second or so; where the work grows with the square of the length, many minutes."""
+    assert corpus.fold("&" + piece * 100_000)
+
+
+def test_of_texts_that_are_the_same_one_is_kept_in_any_order_and_the_others_are_counted():
+    rows = [("so GOOD really", "a"), ("short", "b"), ("So good, really!", "c"), ("x" * 50, "d"), ("Another text", "e")]
+    kept, left_out = corpus.distinct(rows, 10, 40)
+    assert sorted(kept) == [("Another text", "e"), ("So good, really!", "c")]
+    assert left_out == {"too_short_or_long": 2, "same_as_another": 1}
+    assert corpus.distinct(rows[::-1], 10, 40) == (kept, left_out)
+
+
+def test_of_equal_texts_the_first_one_gives_what_belongs_to_it():
+    kept, left_out = corpus.distinct([("A long text", 2), ("A  long text", 1)], 1, 40)
+    assert kept == [("A long text", 2)]
+    assert left_out["same_as_another"] == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.integers(0, 3))))
+def test_every_text_is_kept_once_or_counted(rows):
+    kept, left_out = corpus.distinct(rows, 1, 20)
+    assert len(kept) + sum(left_out.values()) == len(rows)
+    ids = [corpus.text_id(text) for text, _ in kept]
+    assert ids == sorted(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", 0),
+        ("... \U0001f600 !", 0),
+        ("It's a well-made film, 10/10", 5),
+        ("मैं बहुत खुश हूँ", 4),
+        ("이 영화 정말 좋아요", 4),
+        ("这部电影太糟糕了，我不喜欢。", 6),
+        ("この映画は本当に面白かったです。", 8),
+        ("ฉันรักหนังเรื่องนี้มาก", 6),
+        ("我的iPhone 15很好", 4),
+    ],
+)
+def test_words_are_counted_as_the_script_has_them(text, words):
+    assert corpus.word_count(text) == words
 
 
 def test_near_duplicates_are_found_and_other_texts_are_not():
@@ -40,9 +194,29 @@ def test_short_texts_without_any_gram_are_compared_exactly():
     assert corpus.near_duplicates(["a b", "c d"], ["A, b"], 0.7) == [True, False]
 
 
+def test_tweets_are_found_again_under_masked_handles_and_links():
+    masked = ["@user @user that was the worst service ever http", "@user so proud of you today"]
+    real = [
+        "@united @jane_doe_1984 That was the worst service ever!! https://t.co/x1Y2z3",
+        "@_a_very_long_handle_ so proud of you today",
+        "@united I am so glad that it all went well in the end",
+    ]
+    assert corpus.near_duplicates(real, masked, 0.7) == [True, True, False]
+    assert corpus.near_duplicates(masked, real, 0.7) == [True, True]
+
+
+def test_masks_alone_make_no_duplicates():
+    assert corpus.near_duplicates(
+        ["@user @user yes http", "\U0001f600"], ["@user @user no http", "\U0001f621"], 0.7
+    ) == [
+        False,
+        False,
+    ]
+
+
 def test_pools_are_disjoint_stable_and_spread_over_the_domains():
-    texts = [(domain, f"{domain} text number {i}") for domain in ("tweet", "movie") for i in range(40)]
-    sizes = {"enumeration": 10, "style": 6, "distillation": 30}
+    texts = [(f"{domain} text number {i}", domain) for domain in ("tweet", "movie") for i in range(40)]
+    sizes = {"enumeration": 10, "distillation": 36}
     rows = corpus.assign_pools(texts, sizes)
     assert len({row.id for row in rows}) == len(rows)
     for pool, size in sizes.items():
@@ -51,10 +225,83 @@ def test_pools_are_disjoint_stable_and_spread_over_the_domains():
     assert corpus.assign_pools(texts[::-1], sizes) == rows
 
 
-def test_a_small_domain_is_shared_out_in_proportion():
-    texts = [("a", f"text {i} of a") for i in range(10)]
-    rows = corpus.assign_pools(texts, {"enumeration": 10, "style": 10, "distillation": 80})
-    assert sum(row.pool == "distillation" for row in rows) == 8
+def pools(texts: int, enumeration: int, distillation: int) -> tuple[int, int]:
+    rows = corpus.assign_pools(
+        [(f"text {i}", "mine") for i in range(texts)], {"enumeration": enumeration, "distillation": distillation}
+    )
+    return sum(row.pool == "enumeration" for row in rows), sum(row.pool == "distillation" for row in rows)
+
+
+def test_of_few_texts_a_third_is_enumerated_and_all_are_used():
+    assert pools(300, 240, 4000) == (100, 200)
+    assert pools(3000, 240, 4000) == (240, 2760)
+    assert pools(300, 240, 20) == (240, 20)
+    assert pools(300, 240, 100) == (200, 100)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers(1, 60), min_size=1), st.integers(2, 60), st.integers(1, 99))
+def test_no_text_lies_idle_while_a_pool_has_room_but_for_enumeration_of_few(domains, enumeration, distillation):
+    texts = [(f"{domain} text {i}", domain) for domain, number in domains.items() for i in range(number)]
+    rows = corpus.assign_pools(texts, {"enumeration": enumeration, "distillation": distillation})
+    got = {pool: [row.domain for row in rows if row.pool == pool] for pool in ("enumeration", "distillation")}
+    assert len(got["enumeration"]) <= enumeration
+    assert len(got["distillation"]) <= distillation
+    assert len(rows) == min(len(texts), enumeration + distillation)
+    if len(rows) < enumeration + distillation:
+        assert len(got["enumeration"]) == min(enumeration, max(len(texts) // 3, len(texts) - distillation))
+
+
+def test_a_small_domain_leaves_its_part_to_the_others_and_is_in_both_pools():
+    texts = [(f"{domain} text {i}", domain) for domain, number in (("a", 30), ("b", 500)) for i in range(number)]
+    rows = corpus.assign_pools(texts, {"enumeration": 100, "distillation": 300})
+    of_a = [row.pool for row in rows if row.domain == "a"]
+    assert len(rows) == 400
+    assert (of_a.count("enumeration"), of_a.count("distillation")) == pytest.approx((7.5, 22.5), abs=0.5)
+
+
+@pytest.fixture
+def own_texts(tmp_path, monkeypatch):
+    """A folder in which prepare_corpus can run, and a function that runs it on texts of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    held_out = Example(id="0", text="@user this one is held out, as you can see", label="neutral", rating=0.0)
+    records.write_jsonl("data/benchmark/tweet/test.jsonl", [held_out])
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.csv", "text_field": "review"}]
+    records.write_text("params.yaml", yaml.safe_dump(values))
+
+    def run(texts: list[str]) -> tuple[list[corpus.Text], dict]:
+        pd.DataFrame({"review": texts}).to_csv("mine.csv", index=False)
+        prepare_corpus.main()
+        return records.read_jsonl("data/corpus.jsonl", corpus.Text), records.read_json("metrics/prepare_corpus.json")
+
+    return run
+
+
+def test_300_reviews_of_ones_own_fill_both_pools_and_the_metrics_say_what_was_asked(own_texts):
+    reviews = [f"Review number {i}: it does what it says, and more than that." for i in range(300)]
+    held_out, same = "@anna This one is held out, as you can see!", reviews[0].upper()
+    rows, metrics = own_texts([*reviews, "short", held_out, same])
+    assert len(rows) == 300
+    assert metrics == {
+        "texts_read": 303,
+        "too_short_or_long": 1,
+        "same_as_another": 1,
+        "removed_same_as_benchmark": 1,
+        "removed_near_duplicate_of_benchmark": 0,
+        "usable": 300,
+        "pool_enumeration": 100,
+        "pool_enumeration_asked": 240,
+        "pool_distillation": 200,
+        "pool_distillation_asked": 4000,
+    }
+
+
+def test_too_few_texts_end_the_stage_with_the_numbers_and_what_to_change(own_texts):
+    with pytest.raises(SentiDistillError, match=r"29 usable texts, at least 30 .*Of 31 read, 2 do not .*min_chars"):
+        own_texts([f"Review number {i}: it does what it says, and more." for i in range(29)] + ["short", "bad"])
+    assert not Path("data/corpus.jsonl").exists()
 
 
 def test_own_files_are_read_in_every_format(tmp_path):
@@ -127,3 +374,38 @@ def test_a_wrong_checksum_is_an_error_and_nothing_is_kept(tmp_path, monkeypatch)
     assert packages.fetch(right, tmp_path / "downloads").read_bytes() == wheel.read_bytes()
     wheel.unlink()
     assert packages.fetch(right, tmp_path / "downloads").exists()
+
+
+RATED = [corpus.Rated(text=f"@user{i} what number {i} has to say", rating=(-2.0, 0.0, 2.0)[i % 3]) for i in range(30)]
+
+
+def test_the_benchmarks_splits_share_no_text_under_other_handles_and_count_repetitions():
+    per_label = {"train": 4, "validation": 2, "test": 4}
+    params = PrepareBenchmark(
+        tasks={},
+        negative_below=-0.5,
+        positive_above=0.5,
+        per_label=per_label,
+        min_chars=15,
+        max_chars=99,
+        sentibench=None,
+    )
+    again = [corpus.Rated(text=row.text.replace("@user", "@anna"), rating=row.rating) for row in RATED]
+    splits, left_out = prepare_benchmark.split([*RATED, *again], params, "tweet")
+    assert left_out == {"too_short_or_long": 0, "same_as_another": 30}
+    ids = [example.id for examples in splits.values() for example in examples]
+    assert len(ids) == len(set(ids)) == 30
+    assert all(label(one.rating, -0.5, 0.5) == one.label for examples in splits.values() for one in examples)
+
+
+def test_line_separators_within_a_rated_text_do_not_part_it(tmp_path):
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("data/tweets_GroundTruth.txt", "1\t2.5\tso\u2028good\r\n2\t-1.5\tso\x85bad\r\n")
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("p/inner.zip", inner.getvalue())
+    (tmp_path / "download.zip").write_bytes(outer.getvalue())
+    package = Package(name="rated", version="1.0", sha256=packages.sha256(tmp_path / "download.zip"))
+    (tmp_path / "download.zip").rename(tmp_path / package.sha256)
+    rows = corpus.rated_sentences(Vader(package=package, inner_archive="*.zip"), tmp_path, "tweets")
+    assert [(corpus.clean(row.text), row.rating) for row in rows] == [("so good", 2.5), ("so bad", -1.5)]
