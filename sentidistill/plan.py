@@ -67,7 +67,7 @@ class _Planner(CachedTeacher):
         self.cached += sum(key in found for key in keys)
         for request in missing.values():
             job = self._reader.job(request)
-            if self._reader.refusal(job):
+            if self._reader.refusal(len(job.prompt_ids)):
                 self.too_long += 1
             else:
                 if self.prompt_tokens is not None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Part of every key. It changes with what a key is made of, and with how prompts become token ids.
 KEY_VERSION = 1
+# Settings of sampling that no request has, at their values without effect. vLLM's server takes what it is not told from
+# the model's generation_config.
+NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "min_p": 0.0}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,21 @@ class Job:
     prompt_ids: list[int]
     choice_ids: list[list[int]]
     end_ids: list[int]
+
+    def new_tokens(self) -> int:
+        """The most tokens that follow the prompt."""
+        return max(map(len, self.choice_ids)) if self.choice_ids else self.request.max_new_tokens
+
+    def beyond(self, positions: int | None) -> Response | None:
+        """The answer where the prompt and what follows it need more than the model's `positions`; None: no limit."""
+        needed = len(self.prompt_ids) + self.new_tokens()
+        if positions is None or needed <= positions:
+            return None
+        return Response.failed(
+            f"the prompt and its answer may have {needed} tokens, the model has {positions} positions; "
+            "lower max_prompt_tokens or max_new_tokens",
+            len(self.prompt_ids),
+        )
 
 
 class Engine(Protocol):
