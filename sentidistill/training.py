@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sentidistill.config import PromptFormat, TrainStudent
 from sentidistill.progress import track
-from sentidistill.prompts import render
-from sentidistill.samples import TrainRow
+from sentidistill.prompts import Prompt
+from sentidistill.samples import TrainRow, fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Rows as token ids. `completion_mask` is 1 on the answer and its end token, 0 on the prompt."""
+    """Rows as token ids. `completion_mask` is 1 on the answer and its end, 0 on the prompt.
 
+    `prompts`: with the demonstrations that are shown. `truncated`: rows that lost some; `dropped`: rows left out.
+    """
+
+    prompts: list[Prompt]
     input_ids: list[list[int]]
     completion_mask: list[list[int]]
     truncated: int
@@ -28,24 +32,16 @@ class Tokenised:
 def tokenise(
     rows: Sequence[TrainRow], tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, max_length: int
 ) -> Tokenised:
-    """Ids of every row that fits into `max_length` tokens.
-
-    A row that is too long loses demonstrations, last ones first (`truncated`), and is left out
-    (`dropped`) if it does not even fit without any. Answers are never cut.
-    """
-    input_ids, masks = [], []
-    truncated = dropped = 0
-    for row in rows:
-        for shots in range(len(row.demonstrations), -1, -1):
-            one = render(row.prompt(shots), tokenizer, prompt_format, row.answer, end=True)
-            if len(one.prompt_ids) + len(one.completion_ids) <= max_length:
-                truncated += shots < len(row.demonstrations)
-                input_ids.append(one.prompt_ids + one.completion_ids)
-                masks.append([0] * len(one.prompt_ids) + [1] * len(one.completion_ids))
-                break
-        else:
-            dropped += 1
-    return Tokenised(input_ids, masks, truncated, dropped)
+    """Ids of every row that fits into `max_length` tokens, as `samples.fit` makes it fit."""
+    fitted = (fit(row.prompt(), row.answer, tokenizer, prompt_format, max_length) for row in rows)
+    kept = [one for one in fitted if one is not None]
+    return Tokenised(
+        prompts=[one.prompt for one in kept],
+        input_ids=[one.prompt_ids + one.completion_ids for one in kept],
+        completion_mask=[[0] * len(one.prompt_ids) + [1] * len(one.completion_ids) for one in kept],
+        truncated=sum(one.truncated for one in kept),
+        dropped=len(rows) - len(kept),
+    )
 
 
 def train(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
 from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import Example
 from sentidistill.config import FileTexts, Params
 from sentidistill.errors import SentiDistillError
 
@@ -26,30 +25,28 @@ def read_sources(params: Params) -> list[tuple[str, str]]:
     return pairs
 
 
-def benchmark_texts(path: Path, params: Params) -> list[str]:
-    if path.parent.name in params.prepare_benchmark.tasks:
-        return [example.text for example in records.read_jsonl(path, Example)]
-    return [record["sentence"] for record in sentibench.read(path)]
-
-
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
     pairs = read_sources(params)
     texts, left_out = corpus.distinct(pairs, section.min_chars, section.max_chars)
     held_out = [
-        text for path in sorted(Path("data/benchmark").glob("*/*.jsonl")) for text in benchmark_texts(path, params)
+        record["sentence"]
+        for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
+        for record in sentibench.read(path)
     ]
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)
     near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
-    usable = [row for row, bad in zip(texts, near) if not bad]
+    listed = set(Path(section.held_out).read_text(encoding="utf-8").split()) if section.held_out else set()
+    usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]
     if len(usable) < corpus.MIN_TEXTS:
         raise SentiDistillError(
             f"prepare_corpus: {len(usable)} usable texts, at least {corpus.MIN_TEXTS} are needed. "
             f"Of {len(pairs)} read, {left_out['too_short_or_long']} do not have {section.min_chars} to "
             f"{section.max_chars} characters, {left_out['same_as_another']} are the same as another, and {sum(near)} "
-            "are in the benchmark. Add texts to prepare_corpus.sources, or widen prepare_corpus.min_chars and max_chars"
+            "are in the benchmark, and others are in prepare_corpus.held_out. Add texts to prepare_corpus.sources, or "
+            "widen prepare_corpus.min_chars and max_chars"
         )
     sizes = section.pool_sizes.model_dump()
     rows = corpus.assign_pools(usable, sizes)
@@ -62,6 +59,7 @@ def main() -> None:
             **left_out,
             "removed_same_as_benchmark": exact,
             "removed_near_duplicate_of_benchmark": sum(near) - exact,
+            "removed_as_listed": len(texts) - sum(near) - len(usable),
             "usable": len(usable),
             **{f"pool_{pool}": pools[pool] for pool in sizes},
             **{f"pool_{pool}_asked": size for pool, size in sizes.items()},

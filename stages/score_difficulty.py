@@ -1,24 +1,25 @@
 """pool with answers -> data/difficulty.csv: how hard each answer is for the base student, or for a proxy.
 
 Columns: id, stratum (the instruction and, where labels are closed, the answer), cluster, family, tokens (of prompt and
-answer), rank_score, rank_score_all, nll, ppl, n_tokens, truncated, answer_cut, exact, and, if asked for, ifd: the
+answer, as in training), truncated (demonstrations are left out), difficulty (where labels are closed, 1 - P(answer)
+among the labels; else rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact, and, if asked for, ifd: the
 perplexity over that without the prompt.
+Answers that do not fit into student.max_length are left out: they can be neither selected nor trained on.
 """
 
 import math
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sentidistill import config, difficulty, models, records, scoring, stage
+from sentidistill import config, records, scoring, stage
 from sentidistill.config import Params
-from sentidistill.difficulty import Difficulty, Row
-from sentidistill.progress import track
-from sentidistill.prompts import render
+from sentidistill.errors import SentiDistillError
 from sentidistill.samples import Answered, PoolPrompt
+from sentidistill.scoring import Scored, ScoringModel
+
+COLUMNS = ("rank_score", "rank_score_all", "nll", "ppl", "n_tokens", "exact")
 
 
 def stratum(row: PoolPrompt, answer: str) -> str:
@@ -30,90 +31,75 @@ def stratum(row: PoolPrompt, answer: str) -> str:
     return f"{row.stratum} {answer}" if row.labels else row.stratum
 
 
-class Model:
-    """A model that scores: the base student or its proxy."""
-
-    def __init__(self, name: str, params: Params):
-        self._folder, self._params, self._cache = Path("models", name), params, stage.cache_root()
-        self._tokenizer = models.load_tokenizer(self._folder, self._cache.parent)
-
-    def rows(self, samples: list[PoolPrompt], answers: dict[str, str]) -> list[Row]:
-        prompt_format = self._params.student.prompt_format
-        found = [render(one.student_prompt(), self._tokenizer, prompt_format, answers[one.id]) for one in samples]
-        return [(one.prompt_ids, one.completion_ids) for one in found]
-
-    def without_prompts(self, rows: list[Row]) -> list[Row]:
-        begin = self._tokenizer.bos_token_id
-        return [([self._tokenizer.eos_token_id if begin is None else begin], answer) for _, answer in rows]
-
-    def score(self, rows: list[Row], label: str) -> list[Difficulty]:
-        """Difficulty of `rows`; what an earlier run that was killed has scored is taken from the cache."""
-        section, length = self._params.score_difficulty, self._params.student.max_length
-        batches = difficulty.batches(rows, len(self._tokenizer), max_length=length, batch_tokens=section.batch_tokens)
-        engine = [section.engine, section.vllm_shown] if section.engine == "vllm" else []
-        settings = [models.identity(self._folder), section.top_p, length, self._params.runtime.dtype, *engine]
-        with track(label, len(rows)) as progress:
-            return scoring.score(rows, batches, self._open, self._cache / "difficulty", settings, progress.advance)
-
-    def _open(self) -> scoring.Scorer:
-        runtime = self._params.runtime
-        opener = partial(
-            scoring.open_scorer,
-            self._folder.resolve(),
-            self._cache.parent.resolve(),
-            runtime,
-            self._params.score_difficulty,
-            self._params.student.max_length,
-        )
-        if not runtime.ray.actors:
-            return opener()
-        from sentidistill.teacher.ray import RayEngine
-
-        return RayEngine(opener, runtime.ray, rows=1, hash_of=lambda batch: int(scoring.batch_key(batch), 16))
-
-
 def proxy_agreement(
-    samples: list[PoolPrompt], answers: dict[str, str], scores: list[Difficulty], params: Params
-) -> dict[str, float]:
-    """How alike the student ranks a random part of the samples that the proxy has scored."""
+    samples: list[PoolPrompt], answers: dict[str, str], scored: list[Scored], params: Params
+) -> dict[str, dict[str, float]]:
+    """How alike the student ranks a random part of the samples that the proxy has scored, by metric."""
     number = min(params.score_difficulty.proxy_check, len(samples))
     if params.score_difficulty.model != "proxy" or number < 2:
         return {}
-    student = Model("student_base", params)
+    student = ScoringModel(Path("models/student_base"), params, stage.cache_root())
     places = np.random.default_rng(0).choice(len(samples), number, replace=False)
-    own = student.score(student.rows([samples[i] for i in places], answers), "score_difficulty, proxy check")
-    found = scoring.agreement([one.rank_score for one in own], [scores[i].rank_score for i in places])
-    return {f"proxy_{name}": value for name, value in found.items()}
+    fitted = student.fit([samples[i] for i in places], answers)
+    places = [i for i in places if samples[i].id in fitted]
+    own = student.score([samples[i] for i in places], answers, fitted, "score_difficulty, proxy check")
+    pairs = [(one, scored[i]) for one, i in zip(own, places)]
+    values = {
+        "proxy_difficulty": [[one.difficulty for one in pair] for pair in pairs],
+        "proxy_rank_score": [[one.scores.rank_score for one in pair] for pair in pairs],
+    }
+    return {name: scoring.agreement(*zip(*of_pairs)) for name, of_pairs in values.items()}
 
 
 def main() -> None:
     params = config.load()
+    student = params.student
     answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
-    samples = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
-    model = Model(params.score_difficulty.model, params)
-    rows = model.rows(samples, answers)
-    scores = model.score(rows, "score_difficulty")
-    table = pd.DataFrame([asdict(one) for one in scores])
-    table.insert(0, "id", [row.id for row in samples])
-    table.insert(1, "stratum", [stratum(row, answers[row.id]) for row in samples])
-    table.insert(2, "cluster", [row.cluster for row in samples])
-    table.insert(3, "family", [row.family for row in samples])
-    table.insert(4, "tokens", [len(prompt) + len(answer) for prompt, answer in rows])
+    asked = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
+    model = ScoringModel(Path("models", params.score_difficulty.model), params, stage.cache_root())
+    fitted = model.fit(asked, answers)
+    truncated, dropped = sum(one.truncated for one in fitted.values()), len(asked) - len(fitted)
+    if not fitted or truncated + dropped > params.score_difficulty.max_truncated_share * len(asked):
+        raise SentiDistillError(
+            f"score_difficulty: of {len(asked)} answers, {truncated} lose demonstrations and {dropped} do not fit into "
+            f"student.max_length = {student.max_length} tokens; raise it, or score_difficulty.max_truncated_share"
+        )
+    samples = [row for row in asked if row.id in fitted]
+    scored = model.score(samples, answers, fitted, "score_difficulty")
+    table = pd.DataFrame(
+        {
+            "id": row.id,
+            "stratum": stratum(row, answers[row.id]),
+            "cluster": row.cluster,
+            "family": row.family,
+            "tokens": len(fitted[row.id].prompt_ids) + len(fitted[row.id].completion_ids),
+            "truncated": fitted[row.id].truncated,
+            "difficulty": one.difficulty,
+            **{name: getattr(one.scores, name) for name in COLUMNS},
+        }
+        for row, one in zip(samples, scored)
+    )
     if params.score_difficulty.ifd:
-        alone = model.score(model.without_prompts(rows), "score_difficulty, answers alone")
-        table["ifd"] = [math.exp(one.nll - other.nll) for one, other in zip(scores, alone)]
-    records.write_text("data/difficulty.csv", table.round(6).to_csv(index=False))
+        ids = [fitted[row.id].completion_ids[: one.scores.n_tokens] for row, one in zip(samples, scored)]
+        alone = model.score_alone(ids, "score_difficulty, answers alone")
+        table["ifd"] = [math.exp(one.scores.nll - other.nll) for one, other in zip(scored, alone)]
+    # Significant digits, not decimals: probabilities near 1 are told apart too.
+    records.write_text("data/difficulty.csv", table.to_csv(index=False, float_format="%.6g"))
+    of_labels = table.loc[[bool(row.labels) for row in samples], "difficulty"]
+    means = ("difficulty", "rank_score", "rank_score_all", "nll")
     stage.finish(
         "score_difficulty",
         {
             "samples": len(table),
             "tokens_scored": int(table["n_tokens"].sum()),
-            "truncated": int(table["truncated"].sum()),
-            "answers_cut": int(table["answer_cut"].sum()),
+            "truncated": truncated,
+            "dropped": dropped,
             "inexact": int((~table["exact"]).sum()),
-            **{f"mean_{name}": round(float(table[name].mean()), 4) for name in ("rank_score", "rank_score_all", "nll")},
+            **{f"mean_{name}": round(float(table[name].mean()), 4) for name in means},
             "share_fully_predicted": round(float((table["rank_score"] == 0).mean()), 4),
-            **proxy_agreement(samples, answers, scores, params),
+            "labels": len(of_labels),
+            "share_of_labels_without_difficulty": round(int((of_labels == 0).sum()) / max(len(of_labels), 1), 4),
+            **proxy_agreement(samples, answers, scored, params),
         },
     )
 

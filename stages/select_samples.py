@@ -27,8 +27,11 @@ def histogram(values: pd.Series, kept: pd.Series) -> pd.DataFrame:
 
 
 def kept_by_group(scores: pd.DataFrame, metric: str, kept: pd.Series) -> pd.DataFrame:
-    """Samples and kept samples by decile of difficulty within the strata (1 the easiest), family and cluster."""
-    place = scores.groupby("stratum")[metric].rank(method="first") - 0.5
+    """Samples and kept samples by decile of difficulty within the strata (1 the easiest), family and cluster.
+
+    Equal difficulties share a decile, that of their mean place.
+    """
+    place = scores.groupby("stratum")[metric].rank(method="average") - 0.5
     size = scores.groupby("stratum")[metric].transform("size")
     groups = {
         "decile": (place / size * DECILES).astype(int) + 1,

@@ -27,10 +27,10 @@ def main() -> None:
     rows = records.read_jsonl("data/train.jsonl", TrainRow)
     tokenizer = models.load_tokenizer(base, cache.parent)
     data = tokenise(rows, tokenizer, student.prompt_format, student.max_length)
-    if data.truncated + data.dropped > section.max_truncated_share * len(rows) or not data.input_ids:
+    if data.dropped:
         raise SentiDistillError(
-            f"train_student: of {len(rows)} rows, {data.truncated} lose demonstrations and {data.dropped} do not fit "
-            f"into student.max_length = {student.max_length} tokens; raise it, or train_student.max_truncated_share"
+            f"train_student: {data.dropped} of {len(rows)} rows do not fit into student.max_length = "
+            f"{student.max_length} tokens; raise it, or remake data/train.jsonl by score_difficulty and select_samples"
         )
     model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
     fingerprint = records.content_id(models.identity(base), section.model_dump(), data.input_ids)
@@ -52,9 +52,8 @@ def main() -> None:
     weights = {file.name: packages.sha256(file) for file in sorted(out.glob("*.safetensors"))}
     records.write_json(out / models.ORIGIN, {"source": "trained", "weights": weights})
     records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
-    probes = [
-        Request(row.prompt(), max_new_tokens=96, stop=stop_strings(student.prompt_format)) for row in rows[:PROBES]
-    ]
+    stop = stop_strings(student.prompt_format)
+    probes = [Request(prompt, max_new_tokens=96, stop=stop) for prompt in data.prompts[:PROBES]]
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
     ending = answer(engine, Reader("", student.prompt_format, student.max_length, lambda: tokenizer), probes)
     supervised = sum(map(sum, data.completion_mask))

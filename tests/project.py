@@ -1,16 +1,26 @@
-"""The pipeline with params/smoke.yaml in a folder of its own, for tests of DVC and of whole stages."""
+"""The pipeline with params/smoke.yaml in a folder of its own, for tests of DVC and of whole stages.
 
+`python -m tests.project` runs it once: `make smoke`.
+"""
+
+import hashlib
+import io
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
+from sentidistill.profiles import laid_over
 from tests.made_up_sentibench import write_copy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,10 +28,20 @@ BIN = Path(sys.executable).parent
 RAN = ".cache/ran.txt"
 
 
+def smoke_params() -> dict:
+    """The values of params/smoke.yaml laid over those of params.yaml."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    laid_over(values, yaml.safe_load((ROOT / "params/smoke.yaml").read_text()))
+    return values
+
+
+SMOKE = smoke_params()
+
+
 def environment() -> dict[str, str]:
-    """The environment of a command that finds this Python first and may commit."""
+    """The environment of a command that finds this Python first, may commit, and looks for no model hub."""
     names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return {**os.environ, **names, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return {**os.environ, **names, "HF_HUB_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
 def start(folder: Path, stage: str) -> subprocess.Popen:
@@ -55,8 +75,39 @@ def stored_answers(folder: Path) -> dict[str, str]:
             return {}
 
 
-def make_project(folder: Path, models: Path) -> None:
-    """A copy of the repository's files as they are now, in a git repository of its own, after one `dvc repro`."""
+def run_stages(folder: Path, names: Sequence[str], **variables: str) -> None:
+    """Run stages one after the other in one process, which is faster than by DVC, with environment `variables`."""
+    lines = ["import importlib", *(f"importlib.import_module('stages.{name}').main()" for name in names)]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    result = subprocess.run(command, cwd=folder, env=environment() | variables, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def rated_archive() -> bytes:
+    """The rated texts of tests/data, for all tasks the same ones, packed like the sources of vaderSentiment.
+
+    The same bytes on every machine: nothing is compressed, and no file has a time or an owner.
+    """
+    rated = (ROOT / "tests/data/rated.txt").read_bytes()
+    files = {f"texts/{name}_GroundTruth.txt": rated for name in SMOKE["prepare_benchmark"]["tasks"].values()}
+    return _tar({f"package{SMOKE['vader']['inner_archive'].removeprefix('*')}": _tar(files)})
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def set_up(folder: Path, models: Path, teacher: str) -> "Project":
+    """A copy of the repository's files as they are now, in a git repository of its own, with all that a run needs.
+
+    `teacher` is the address of the scripted teacher.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     )
@@ -65,15 +116,24 @@ def make_project(folder: Path, models: Path) -> None:
         if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    shutil.copy(folder / "params/smoke.yaml", folder / "params.yaml")
     shutil.copytree(models, folder / ".cache/smoke")
     write_copy(folder / ".cache/smoke/sentibench", ("twitter", "atsa_rest16"))
-    downloads = ROOT / ".cache/downloads"
-    if downloads.exists():  # spares the registry; a machine without them fetches them
-        shutil.copytree(downloads, folder / ".cache/downloads")
+    archive = rated_archive()
+    downloads = folder / ".cache/downloads"
+    downloads.mkdir()
+    (downloads / hashlib.sha256(archive).hexdigest()).write_bytes(archive)
     project = Project(folder)
+    project.run("python", "-m", "sentidistill.profiles", "smoke")
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace(SMOKE["runtime"]["server"]["base_url"], teacher))
     project.run("git", "init", "-q")
     project.commit()
+    return project
+
+
+def make_project(folder: Path, models: Path, teacher: str) -> None:
+    """The pipeline of `set_up` after one `dvc repro`."""
+    project = set_up(folder, models, teacher)
     (folder / RAN).write_text("\n".join(project.repro()))
     project.commit()
 
@@ -106,6 +166,19 @@ class Project:
     def json(self, path: str):
         return json.loads((self.folder / path).read_text())
 
+    @contextmanager
+    def changed_params(self, change: Callable[[dict], None]) -> Iterator[None]:
+        """Other params for a while."""
+        path = self.folder / "params.yaml"
+        before = path.read_text()
+        values = yaml.safe_load(before)
+        change(values)
+        path.write_text(yaml.safe_dump(values))
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
     def copy_of_files(self, folder: Path, change: Callable[[dict], None]) -> None:
         """Put the files, outputs of stages included, into `folder`, without repository and stored answers."""
         skipped = shutil.ignore_patterns(".git", ".dvc", "generations", "downloads")
@@ -113,3 +186,23 @@ class Project:
         values = yaml.safe_load((folder / "params.yaml").read_text())
         change(values)
         (folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+def main() -> None:
+    from tests import tiny_models
+    from tests.local_server import running
+    from tests.scripted_teacher import ScriptedTeacher
+
+    started = time.monotonic()
+    top = Path(tempfile.mkdtemp(prefix="sentidistill-smoke-"))
+    tiny_models.build(top / "models")
+    with running(answer=ScriptedTeacher()) as server:
+        project = set_up(top / "pipeline", top / "models", server.url)
+        ended = subprocess.run(["dvc", "repro"], cwd=project.folder, env=environment())
+    if ended.returncode:
+        sys.exit(f"the pipeline failed; its folder is {project.folder}")
+    print(f"{project.folder / 'report.md'}: made in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

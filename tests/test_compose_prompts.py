@@ -23,6 +23,7 @@ def instruction(number: int, mentions: int = 1, family: str = "classification") 
         cue="Mood",
         labels=["good", "bad"],
         demonstrations=[(f"Example {i}.", ("good", "bad")[i % 2]) for i in range(6)],
+        reference=[],
     )
 
 

@@ -18,7 +18,7 @@ from tests.project import ROOT
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 # Marks, joiners, invisible characters, emoji, controls, surrogates, a semicolon that NFC makes; and words.
 CHARACTERS = "\u0301\u093e\u200d\u200c\u00ad\ufe0f\U0001f600\U0001f1eb\U0001f1f7\x00\x1c\ufeff\ud83d\ude00\u037e"
-PIECES = st.sampled_from([*CHARACTERS, *"ae&;#. ", "क", "م", "amp;", "&lt;", "&#39;", "@x", "http://y", ":)"])
+PIECES = st.sampled_from([*CHARACTERS, *"ae&;#. ", "क", "م", "amp;", "&lt", "&#38;", "&#39;", "@x", "http://y", ":)"])
 TEXTS = st.one_of(st.lists(PIECES).map("".join), st.text(st.characters(codec=None)))
 
 
@@ -57,6 +57,7 @@ def test_what_joins_emoji_and_letters_and_what_is_newer_than_this_python_stays(t
         ("a &amp; b", "a & b"),
         ("it&#39;s &#x1F600; &quot;fine&quot;", 'it\'s \U0001f600 "fine"'),
         ("escaped twice: &amp;lt;3 and &amp;#39;", "escaped twice: <3 and '"),
+        ("in turn: &#38;lt; &gt\u037e &l\ufefft; &#xfeff;x", "in turn: < > < x"),
         ("see?id=4&copy=2&para=1", "see?id=4&copy=2&para=1"),
         ("see?id=4&amp;copy=2", "see?id=4&copy=2"),
         ("AT&T, R&D; fish &chips;", "AT&T, R&D; fish &chips;"),
@@ -122,11 +123,18 @@ def test_texts_that_differ_in_case_punctuation_handles_or_links_are_the_same(one
         ("1.5 stars", "15 stars"),
         ("4.5/5 stars", "3.5/5 stars"),
         ("anna@x.org wrote", "bo@x.org wrote"),
+        ("write to anna@x.org", "write to anna@y.org"),
         ("می\u200cخواهم", "نمی\u200cخواهم"),
     ],
 )
 def test_texts_that_say_something_else_have_ids_of_their_own(one, other):
     assert corpus.text_id(one) != corpus.text_id(other)
+
+
+@pytest.mark.parametrize("piece", ["amp;", "a.", "a-", "@", "@a", "&#1;", ".", "http://", "\ufeff"])
+def test_long_texts_of_one_piece_take_no_time(piece):
+    """A second or so; where the work grows with the square of the length, many minutes."""
+    assert corpus.fold("&" + piece * 100_000)
 
 
 def test_of_texts_that_are_the_same_one_is_kept_in_any_order_and_the_others_are_counted():

@@ -1,8 +1,10 @@
 """Scores against an independent computation, token by token, as the paper defines them."""
 
+import math
+
 import pytest
 
-from sentidistill.difficulty import score_ids, score_samples
+from sentidistill.difficulty import label_difficulty, score_ids, score_samples
 
 SAMPLES = [
     ("Input: Thank you so much\nOutput:", " polite"),
@@ -116,3 +118,15 @@ def test_an_answer_that_the_model_would_give_is_easy(tiny_student):
             ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
     (easy,) = score_ids(model, [(ids[:3], ids[3:])])
     assert easy.rank_score == easy.rank_score_all == 0
+
+
+def test_the_difficulty_of_a_label_is_what_the_other_labels_have():
+    logprobs = [math.log(one) for one in (0.02, 0.06, 0.12)]
+    assert [label_difficulty(logprobs, place) for place in range(3)] == pytest.approx([0.9, 0.7, 0.4])
+    lower = [one - 5000 for one in logprobs]
+    assert label_difficulty(lower, 2) == pytest.approx(0.4), "long labels are unlikely, but not all alike"
+
+
+def test_labels_that_are_next_to_certain_still_differ_in_difficulty():
+    surer, sure = label_difficulty([0.0, -60.0], 0), label_difficulty([0.0, -50.0], 0)
+    assert 0 < surer < sure < 1e-15

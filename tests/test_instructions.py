@@ -3,19 +3,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentidistill.instructions import (
-    HandWritten,
-    TaskDefinition,
-    TaskProposal,
-    balanced,
+from sentidistill.checks import (
+    CHECKS,
+    answer_schema,
     check_output,
     copied,
-    define,
     distinct,
     needs_two_texts,
     usable_analysis,
     usable_proposals,
 )
+from sentidistill.instructions import HandWritten, TaskProposal, balanced, define
 from sentidistill.parsing.tasks import Definition, Proposal
 
 CLOSED = TaskProposal(
@@ -34,70 +32,29 @@ def defined(
     family="classification", labels=("happy", "sad"), form="", examples=(("I love it", "happy"),), text="Decide."
 ):
     definition = Definition(instruction=text, labels=list(labels), format=form, examples=list(examples))
-    return define(CLOSED.model_copy(update={"family": family}), definition, [SHOWN], 4, 3, 5)
+    return define(CLOSED.model_copy(update={"family": family}), definition, [SHOWN], 5, 3, 5)
 
 
 def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
     task, faults = defined(examples=[("I love it", "happy"), ("Hm", "so-so"), ("I love it", "happy")])
-    assert faults == ["example_label"]
+    assert faults == ["label"]
     assert task.text() == "Decide. Answer with one of: happy, sad."
     assert task.examples == [("I love it", "happy")]
-
-
-@pytest.mark.parametrize(
-    ("family", "form", "text", "output", "fault"),
-    [
-        ("extraction", "the exact words, or none", "The bus is late.", "the bus is late", "example_whole_text"),
-        ("structured", KEYS, "The soup was cold.", '{"target": "soup", "strength": "soup"}', "example_same_quotes"),
-        ("structured", KEYS, "The soup was cold.", '{"target": "soup", "strength": " "}', "example_empty_value"),
-        ("structured", KEYS, "Hm, soup.", '{"target": "hm, soup", "strength": "low"}', "example_whole_text"),
-    ],
-)
-def test_an_example_that_tells_nothing_is_left_out(family, form, text, output, fault):
-    sound = {"extraction": "soup", "structured": '{"target": "soup", "strength": "high"}'}[family]
-    examples = [("Cold soup again!", sound), (text, output)]
-    task, faults = defined(family, (), form, examples, "Name the complaint.")
-    assert faults == [fault]
-    assert [example for example, _ in task.examples] == ["Cold soup again!"]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"labels": ["happy"]}, "number_of_labels"),
-        ({"labels": list("abcde")}, "number_of_labels"),
+        ({"labels": list("abcdef")}, "number_of_labels"),
         ({"labels": ["happy", "so happy that one could sing"]}, "long_label"),
-        ({"labels": ["disagree", "disagreeing"]}, "labels_alike"),
-        ({"labels": ["positive", "feels positive"]}, "labels_alike"),
-        ({"labels": ["intimate", "a strong intimacy"]}, "labels_alike"),
-        ({"labels": ["looking for", "happy"]}, "no_answer"),
-        ({"labels": ["trust", "rely on"]}, "no_answer"),
-        ({"labels": ["happy", "Says"]}, "no_answer"),
-        ({"text": "Quote in the text what is rude."}, "copied_from_exemplars"),
-        ({"text": "Rate it from 1 (very fun) to 5 (very fun)."}, "scale_without_direction"),
-        ({"text": "Rate how fun it is, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
-        ({"text": "Rate how much it hurts, from 1 (very much) to 5 (not at all)."}, "scale_without_direction"),
-        ({"text": "Rate how fun it is, from 1 (fun) to 5 (not fun)."}, "scale_without_direction"),
-        ({"text": "Rate how strongly it is fun, from 1 (very fun) to 5 (very dull)."}, "scale_without_direction"),
-        ({"family": "scoring", "labels": ["1", "2"], "text": "Rate how fun it is."}, "scale_without_direction"),
-        ({"text": "Rate how it changed, from 1 (very sad) to 5 (very glad)."}, "scale_of_something_else"),
-        ({"text": "Decide whether it is happy, calm or sad."}, "other_labels"),
-        ({"text": "Decide whether it is happy, neutral."}, "other_labels"),
+        ({"family": "scoring", "labels": ["low", "high"]}, "no_numbers"),
+        ({"text": "Quote in the text what is rude."}, "copied"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
-        ({"text": "Say if it is kind, is kind, is not kind or is kind."}, "goes_in_circles"),
-        ({"text": "Decide whether the author is sure, sure that it works."}, "goes_in_circles"),
-        (
-            {"family": "extraction", "form": "the exact words, or none", "text": "Give the exact words."},
-            "no_question",
-        ),
-        ({"family": "structured", "form": 'an object with "mood" and "true"'}, "no_keys"),
-        ({"family": "structured", "form": 'an object with "mood" and "mood_words"'}, "no_keys"),
         ({"examples": [("I love it", "great")]}, "no_valid_example"),
         ({"examples": [("The parcel is at the front door.", "sad")]}, "no_valid_example"),
         ({"family": "extraction", "form": ""}, "no_format"),
         ({"family": "structured", "form": "a JSON object"}, "no_keys"),
-        ({"family": "structured", "form": 'JSON with "target" and "target"'}, "no_keys"),
-        ({"family": "structured", "form": 'JSON with "mood", "mood_score" and "mood_score_rating"'}, "no_keys"),
     ],
 )
 def test_an_unusable_definition_is_dropped_with_its_reason(change, reason):
@@ -107,35 +64,35 @@ def test_an_unusable_definition_is_dropped_with_its_reason(change, reason):
 
 
 @pytest.mark.parametrize(
-    "labels", [["afraid", "not afraid"], ["polite", "neutral", "rude"], ["low", "very low"], ["1", "2"]]
+    ("family", "labels", "text"),
+    [
+        (
+            "scoring",
+            list("12345"),
+            "Rate the overall sentiment of the text, from 1 (very negative) to 5 (very positive).",
+        ),
+        ("scoring", list("12345"), "Rate the tone, from 1 (hostile) to 5 (friendly)."),
+        ("scoring", ["-1", "0", "1"], "Rate the tone from -1 to 1."),
+        ("classification", ["content", "contempt"], "Decide which of these feelings the author of the text has."),
+        ("classification", ["appreciative", "apprehensive"], "Decide how the author of the text feels."),
+        ("classification", ["formal", "formal and warm"], "Decide how the text is written."),
+        ("classification", ["fact", "opinion"], "Decide whether the text states a fact or an opinion."),
+        (
+            "classification",
+            ["yes", "no"],
+            "Read the text. If the author of the text thanks someone, or the text is kind, answer yes for the text.",
+        ),
+    ],
 )
-def test_labels_that_differ_in_meaning_are_kept(labels):
-    task, faults = defined(labels=labels, examples=[("x", labels[0])])
+def test_careful_definitions_are_kept(family, labels, text):
+    task, faults = defined(family, labels, text=text, examples=[("Hm, well.", labels[0])])
     assert faults == []
     assert task.labels == labels
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["Is it happy or sad?", "Say whether it is sad, neutral, or happy.", "Is it fond of someone, something or nobody?"],
-)
-def test_answers_that_the_instruction_names_may_be_labels_all_or_none(text):
-    _, faults = defined(text=text, labels=["happy", "neutral", "sad"], examples=[("x", "sad")])
-    assert faults == []
-
-
-@pytest.mark.parametrize(
-    "ends",
-    [
-        "1 (not at all) to 5 (very strongly)",
-        "1 (not fun) to 5 (very fun)",
-        "1 (very dull) to 5 (very fun)",
-        "1 (a bit fun) to 5 (fun)",
-    ],
-)
-def test_scales_that_rise_are_kept(ends):
-    _, faults = defined("scoring", ["1", "3", "5"], text=f"Rate how fun it is, from {ends}.", examples=[("x", "3")])
-    assert faults == []
+def test_every_fault_has_a_message_for_the_teacher_or_is_none_of_its_making():
+    assert {name for name, (message, _) in CHECKS.items() if not message} == {"trimmed", "error"}
+    assert all(line for _, line in CHECKS.values())
 
 
 @pytest.mark.parametrize(
@@ -151,6 +108,8 @@ def test_scales_that_rise_are_kept(ends):
         ("structured", '{"target": "x", "strength": "high"}', ('{"target": "x", "strength": "high"}', "")),
         ("structured", "{'target': 'x', 'strength': 1", ('{"target": "x", "strength": 1}', "")),
         ("structured", '{"target": "x"}', (None, "keys")),
+        ("structured", '{"target": "x", "strength": " "}', (None, "empty")),
+        ("structured", '[{"target": "x", "strength": 1}]', (None, "json")),
         ("structured", "none", (None, "json")),
         ("analysis", "Any text.", ("Any text.", "")),
     ],
@@ -158,6 +117,26 @@ def test_scales_that_rise_are_kept(ends):
 def test_answers_have_to_obey_their_format(family, output, expected):
     text = "the old radio sounds like summer"
     assert check_output(family, ["happy", "sad"], KEYS, text, output) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ('[{"aspect": "soup", "polarity": "bad"}]', ('[{"aspect": "soup", "polarity": "bad"}]', "")),
+        ("[]", ("[]", "")),
+        ('{"aspect": "soup", "polarity": "bad"}', (None, "json")),
+        ('[{"aspect": "soup"}]', (None, "keys")),
+        ('["soup"]', (None, "json")),
+    ],
+)
+def test_a_format_may_ask_for_a_list_of_objects(output, expected):
+    form = (
+        'List what is judged. Answer with a JSON list of objects with the keys "aspect" and "polarity" (good or bad).'
+    )
+    assert check_output("structured", [], form, "The soup is cold.", output) == expected
+    schema = answer_schema(form)
+    assert (schema["type"], schema["items"]["required"]) == ("array", ["aspect", "polarity"])
+    assert answer_schema(KEYS)["type"] == "object"
 
 
 @pytest.mark.parametrize(
@@ -187,9 +166,9 @@ def test_proposals_are_distinct_and_the_teachers_own():
     names = ["Joy Level", "joy level", "Memory Profile", "Joy Profile", "Joy Rating", "Joy Words"]
     proposals = [Proposal(name=name, family="scoring", description=f"Rate {name}.") for name in names]
     proposals[4] = Proposal(name="Joy Rating", family="scoring", description="Compare two texts.")
-    kept, faults = usable_proposals(proposals, "joy", 2, exemplars={"memory profile", "joy profile"})
+    kept, faults = usable_proposals(proposals, "joy", 2, worked_examples={"memory profile", "joy profile"})
     assert [one.name for one in kept] == ["Joy Level", "Joy Profile"]
-    assert faults == ["repeated", "copied_from_exemplars", "two_texts"]
+    assert faults == ["repeated", "copied", "two_texts"]
 
 
 def test_copies_of_a_source_are_recognised():
@@ -198,34 +177,15 @@ def test_copies_of_a_source_are_recognised():
     assert not copied("omg this train is never on time lol", sources, 0.5)
 
 
-def task(number: int, family: str, cluster: int, text: str) -> TaskDefinition:
-    labels = ["yes", "no"] if family in ("classification", "scoring") else []
-    return TaskDefinition(
-        id=str(number),
-        cluster=cluster,
-        attribute="joy",
-        mentions=1,
-        name="n",
-        family=family,
-        instruction=text,
-        labels=labels,
-        format="" if labels else KEYS,
-        examples=[],
-    )
+def proposal(number: int, family: str, cluster: int) -> TaskProposal:
+    return CLOSED.model_copy(update={"id": str(number), "family": family, "cluster": cluster})
 
 
-def test_repeated_tasks_are_merged_and_a_limit_keeps_the_balance():
-    tasks = [task(i, "classification", 0, f"Decide whether it is number {i} of the things.") for i in range(6)]
-    tasks += [
-        task(10, "extraction", 1, "Quote the words that show it."),
-        task(11, "extraction", 1, "Quote words that show it."),
-    ]
-    new = distinct([one.text() for one in tasks], [one.family for one in tasks], 0.9)
-    assert new[-2:] == [True, False]
-    everything = [task(i, "classification", i % 2, f"Task {'x' * i}") for i in range(6)] + [tasks[6]]
+def test_a_limit_keeps_the_balance_of_clusters():
+    everything = [proposal(i, "classification", i % 2) for i in range(6)] + [proposal(10, "extraction", 1)]
     chosen = balanced(everything, {"classification": 3, "extraction": 2, "scoring": 2})
     assert [one.id for one in chosen] == ["0", "1", "2", "10"]
-    everything = [task(i, "classification", i // 4, f"Task {'x' * i}") for i in range(6)]
+    everything = [proposal(i, "classification", i // 4) for i in range(6)]
     assert [one.id for one in balanced(everything, {"classification": 4})] == ["0", "1", "4", "5"]
 
 
@@ -240,10 +200,18 @@ HAND_WRITTEN = [
 
 
 @pytest.mark.parametrize("row", HAND_WRITTEN, ids=lambda row: f"{row.name}: {row.instruction}")
-def test_hand_written_instructions_obey_the_rules_of_made_ones(row):
+def test_hand_written_instructions_pass_the_checks_of_made_ones(row):
     instruction = row.as_instruction(0)
     assert instruction.faults() == []
-    assert not needs_two_texts(instruction.text)
+    if row.family == "analysis":
+        assert usable_analysis([row.instruction], 1, 0.9) == ([row.instruction], [])
+    else:
+        definition = Definition(
+            instruction=row.instruction, labels=row.labels, format=row.format, examples=row.demonstrations
+        )
+        idea = CLOSED.model_copy(update={"family": row.family})
+        task, faults = define(idea, definition, [SHOWN], max_labels=7, max_label_words=4, max_examples=7)
+        assert (task.labels, task.text(), faults) == (row.labels, instruction.text, [])
     if row.family in ("classification", "scoring"):
         assert {label for _, label in row.demonstrations} == set(row.labels)
     if row.family != "analysis":

@@ -1,14 +1,22 @@
 """The whole pipeline with params/smoke.yaml, by DVC, in a temporary clone: what reruns, and what never does."""
 
+import hashlib
 import json
 
 import pytest
 import yaml
 
+from sentidistill.calls import CALLING_STAGES
 from sentidistill.pipeline import stages
-from tests.project import ROOT, finish, start
+from tests.local_server import running
+from tests.project import ROOT, SMOKE, finish, rated_archive, run_stages, start, stored_answers
 
-SMOKE = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
+# Those that ask the teacher or decide what it is asked, up to the pool of prompts.
+UP_TO_PROMPTS = (
+    *("enumerate_attributes", "collect_attributes", "cluster_attributes", "select_perspectives"),
+    *("write_analysis_instructions", "propose_tasks", "define_tasks", "write_demonstrations"),
+    *("build_instructions", "compose_prompts"),
+)
 
 
 def stage_names() -> set[str]:
@@ -19,7 +27,8 @@ def test_every_stage_ran_and_the_report_has_its_figures(project):
     assert set(project.ran) == stage_names()
     report = project.json("metrics/report.json")
     assert set(report["macro_f1"]) == {"student_base", "student", "teacher"}
-    assert report["gain"]["low"] <= report["gain"]["mean"] <= report["gain"]["high"]
+    for figures in (report, report["calibrated"]):
+        assert figures["gain"]["low"] <= figures["gain"]["mean"] <= figures["gain"]["high"]
     text = (project.folder / "report.md").read_text()
     for figure in ("scores", "clusters", "difficulty", "training_loss"):
         assert f"plots/{figure}.png" in text
@@ -33,13 +42,8 @@ def test_git_sees_metrics_and_plots_and_nothing_large(project):
 
 
 def test_a_change_of_the_list_of_tasks_reruns_no_other_task(project):
-    path = project.folder / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("twitter, atsa_rest16]", "twitter]"))
-    try:
+    with project.changed_params(lambda values: values["evaluate"]["tasks"].remove("atsa_rest16")):
         fewer = set(project.repro("--dry"))
-    finally:
-        path.write_text(before)
     assert not {name for name in fewer if name.startswith("evaluate@")}
     assert "train_student" not in fewer
 
@@ -58,12 +62,13 @@ def test_nothing_of_the_benchmark_is_in_the_corpus(project):
 
     corpus = {fold(json.loads(line)["text"]) for line in (project.folder / "data/corpus.jsonl").open()}
     held_out = [
-        fold(json.loads(line)["text"])
+        fold(json.loads(line)["sentence"])
         for path in (project.folder / "data/benchmark").glob("*/*.jsonl")
         if path.parent.name in SMOKE["prepare_benchmark"]["tasks"]
         for line in path.open()
     ]
-    assert len(held_out) == 4 * 3 * (6 + 4 + 8)
+    per_label = SMOKE["prepare_benchmark"]["per_label"]
+    assert len(held_out) == 3 * sum(per_label.values()) * len(SMOKE["prepare_benchmark"]["tasks"])
     assert not corpus & set(held_out)
 
 
@@ -88,15 +93,11 @@ def test_metrics_plots_and_status_are_readable(project):
 
 
 def test_machine_settings_rerun_nothing(project):
-    path = project.folder / "params.yaml"
-    before = path.read_text()
-    path.write_text(
-        before.replace("concurrency: 48", "concurrency: 5").replace("teacher: transformers", "teacher: vllm")
-    )
-    try:
+    def change(values):
+        values["runtime"] |= {"concurrency": 5, "engine": {"teacher": "transformers", "student": "vllm"}}
+
+    with project.changed_params(change):
         assert "up to date" in project.run("dvc", "status").stdout
-    finally:
-        path.write_text(before)
 
 
 def test_teacher_answers_are_not_paid_for_twice(project):
@@ -107,6 +108,35 @@ def test_teacher_answers_are_not_paid_for_twice(project):
     assert output.read_bytes() == before
     calls = project.json("metrics/enumerate_attributes.json")["calls"]
     assert f"{calls}/{calls}, 0.0/s, {calls} cached" in result.stderr
+
+
+def test_the_rated_texts_are_the_package_that_the_params_name():
+    """After a change of tests/data, its SHA-256 has to be changed in params/smoke.yaml."""
+    assert SMOKE["vader"]["package"]["sha256"] == hashlib.sha256(rated_archive()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("torch", "onednn", "blas", "threads"), [("default", "SSE41", "Nehalem", "1"), ("avx2", "AVX2", "Haswell", "2")]
+)
+def test_the_teacher_is_asked_the_same_on_every_processor(project, tmp_path, torch, onednn, blas, threads):
+    project.copy_of_files(tmp_path, lambda values: None)
+    written = [*(f"data/calls/{name}.jsonl" for name in CALLING_STAGES[:-1]), "data/prompts.jsonl"]
+    for name in written:
+        (tmp_path / name).unlink()
+    run_stages(
+        tmp_path,
+        UP_TO_PROMPTS,
+        ATEN_CPU_CAPABILITY=torch,
+        ONEDNN_MAX_CPU_ISA=onednn,
+        OPENBLAS_CORETYPE=blas,
+        OMP_NUM_THREADS=threads,
+        OPENBLAS_NUM_THREADS=threads,
+    )
+    for name in written:
+        assert (tmp_path / name).read_bytes() == (project.folder / name).read_bytes(), name
+    asked = stored_answers(tmp_path)
+    assert len(asked) > 100
+    assert asked.items() <= stored_answers(project.folder).items()
 
 
 def test_an_experiment_with_another_rate_reruns_selection_and_what_follows(project):
@@ -146,16 +176,9 @@ def test_a_report_counts_what_was_lost_and_shows_tasks_in_full(project):
 
 def expect_failure(project, change, stage: str, message: str, output: str) -> None:
     """`stage` with changed params ends with `message` on one line, exit code 1 and `output` as it was."""
-    path = project.folder / "params.yaml"
-    before = path.read_text()
     kept = (project.folder / output).read_bytes()
-    values = yaml.safe_load(before)
-    change(values)
-    path.write_text(yaml.safe_dump(values))
-    try:
+    with project.changed_params(change):
         result = project.run("python", "-m", f"stages.{stage}", check=False)
-    finally:
-        path.write_text(before)
     assert result.returncode == 1
     assert [line for line in result.stderr.splitlines() if line.startswith("error:") and message in line], result.stderr
     assert "Traceback" not in result.stderr
@@ -195,11 +218,10 @@ def test_a_missing_package_ends_a_stage(project):
 
 
 def test_a_teacher_that_answers_nonsense_ends_a_stage(project):
-    """The untrained student in the teacher's place: it writes no definition that could be used."""
-    folder = project.folder / "models/teacher"
-    kept = (folder / "origin.json").read_text()
-    (folder / "origin.json").write_text((project.folder / "models/student_base/origin.json").read_text())
-    try:
-        expect_failure(project, lambda values: None, "define_tasks", "max_failure_rate", "data/task_definitions.jsonl")
-    finally:
-        (folder / "origin.json").write_text(kept)
+    with running() as server:
+
+        def change(values):
+            values["runtime"]["server"]["base_url"] = server.url
+            values["teacher"]["seed"] += 1  # to what was asked before, there are answers
+
+        expect_failure(project, change, "define_tasks", "max_failure_rate", "data/task_definitions.jsonl")

@@ -13,10 +13,12 @@ import pytest
 
 from tests.local_server import running
 from tests.project import finish, start, stored_answers
+from tests.scripted_teacher import ScriptedTeacher
 
 KILLS = 10
 CONCURRENCY = 4
-CHOICE_CALLS = 4  # at most so many beginnings have the labels of a smoke task
+CHOICE_CALLS = 20  # at most so many beginnings have the labels of a smoke task
+TEACHER = ScriptedTeacher()
 
 
 def outputs(folder: Path, *names: str) -> dict[str, bytes]:
@@ -25,7 +27,6 @@ def outputs(folder: Path, *names: str) -> dict[str, bytes]:
 
 def served(project, folder: Path, url: str) -> Path:
     def change(values):
-        values["runtime"]["engine"]["teacher"] = "openai"
         values["runtime"]["server"]["base_url"] = url
         values["runtime"]["concurrency"] = CONCURRENCY
 
@@ -35,14 +36,14 @@ def served(project, folder: Path, url: str) -> Path:
 
 def test_ten_kills_change_no_byte_and_cost_at_most_what_was_under_way(project, tmp_path):
     names = ("data/responses.jsonl", "data/calls/collect_responses.jsonl", "metrics/collect_responses.json")
-    with running() as server:
+    with running(answer=TEACHER) as server:
         folder = served(project, tmp_path / "undisturbed", server.url)
         finish(start(folder, "collect_responses"))
         expected, needed = outputs(folder, *names), Counter(server.calls)
     assert set(needed.values()) == {1}, "an undisturbed run asks nothing twice"
     moments = random.Random(5)
     killed_while_asking = 0
-    with running(seconds=0.02) as server:
+    with running(seconds=0.02, answer=TEACHER) as server:
         folder = served(project, tmp_path / "killed", server.url)
         for name in names:
             (folder / name).unlink()
@@ -64,23 +65,25 @@ def test_ten_kills_change_no_byte_and_cost_at_most_what_was_under_way(project, t
 
 
 def test_an_actor_killed_in_the_middle_changes_no_byte(project, tmp_path):
-    """Two Ray actors with the transformers engine; the stage's own run, without Ray, is the reference."""
+    """Two Ray actors that each ask a slow server; the stage's own run, without Ray, is the reference."""
     names = ("data/mentions.jsonl", "data/calls/enumerate_attributes.jsonl")
+    with running(seconds=0.5, answer=TEACHER) as server:
 
-    def change(values):
-        values["runtime"] |= {"concurrency": 2, "ray": {"actors": 2, "cpus_per_actor": 1, "gpus_per_actor": 0}}
+        def change(values):
+            values["runtime"] |= {"concurrency": 2, "ray": {"actors": 2, "cpus_per_actor": 1, "gpus_per_actor": 0}}
+            values["runtime"]["server"]["base_url"] = server.url
 
-    project.copy_of_files(tmp_path, change)
-    for name in names:
-        (tmp_path / name).unlink()
-    process = start(tmp_path, "enumerate_attributes")
-    try:
-        actor = next_actor(process, tmp_path)
-        stored = len(stored_answers(tmp_path))
-        os.kill(actor, signal.SIGKILL)
-        finish(process)
-    finally:
-        end(process)
+        project.copy_of_files(tmp_path, change)
+        for name in names:
+            (tmp_path / name).unlink()
+        process = start(tmp_path, "enumerate_attributes")
+        try:
+            actor = next_actor(process, tmp_path)
+            stored = len(stored_answers(tmp_path))
+            os.kill(actor, signal.SIGKILL)
+            finish(process)
+        finally:
+            end(process)
     assert 0 < stored < len(stored_answers(tmp_path)), "the actor was killed in the middle"
     assert outputs(tmp_path, *names) == outputs(project.folder, *names)
 

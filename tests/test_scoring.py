@@ -1,15 +1,25 @@
 """Scoring that is cut off and goes on, and scoring spread over actors: the same digits, nothing computed twice."""
 
+import copy
 import json
 import math
 import random
 from functools import partial
 
+import pandas as pd
 import pytest
+import yaml
 
-from sentidistill import config, difficulty, scoring
+from scripts.closure import closure
+from sentidistill import config, difficulty, records, scoring
 from sentidistill.difficulty import Difficulty, score_ids
-from tests.project import ROOT, finish, start
+from sentidistill.errors import SentiDistillError
+from sentidistill.prompts import end_ids, render
+from sentidistill.samples import Answered, PoolPrompt, TrainRow
+from sentidistill.training import tokenise
+from stages import score_difficulty
+from tests.project import ROOT, finish, smoke_params, start
+from tests.test_difficulty import token_by_token
 
 SETTINGS = ("model", 0.95, 64)
 
@@ -143,6 +153,13 @@ def test_agreement_tells_equal_opposite_and_unrelated_rankings_apart():
     assert unrelated["overlap_50"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_scores_that_tell_no_samples_apart_agree_by_chance():
+    tied = [0.0] * 995 + [0.1, 0.2, 0.3, 0.4, 0.5]
+    found = scoring.agreement(tied, tied)
+    assert found["overlap_10"] == pytest.approx(0.15, abs=0.08)
+    assert found["overlap_50"] == pytest.approx(0.5, abs=0.08)
+
+
 def test_a_proxy_scores_in_the_students_place_and_is_compared_with_it(project, tmp_path):
     """The student as its own proxy: the same scores, and full agreement."""
 
@@ -156,7 +173,9 @@ def test_a_proxy_scores_in_the_students_place_and_is_compared_with_it(project, t
     name = "data/difficulty.csv"
     assert (tmp_path / name).read_bytes() == (project.folder / name).read_bytes()
     metrics = json.loads((tmp_path / "metrics/score_difficulty.json").read_text())
-    assert metrics["proxy_spearman"] == metrics["proxy_overlap_10"] == 1.0
+    for name in ("proxy_difficulty", "proxy_rank_score"):
+        assert metrics[name]["spearman"] == 1.0
+    assert metrics["proxy_difficulty"]["overlap_10"] == 1.0
 
 
 def test_the_perplexity_and_the_flags_are_given(tiny_student):
@@ -165,3 +184,160 @@ def test_the_perplexity_and_the_flags_are_given(tiny_student):
     assert isinstance(cut, Difficulty)
     assert (cut.truncated, cut.answer_cut, whole.truncated, whole.answer_cut) == (True, True, False, False)
     assert whole.ppl == pytest.approx(math.exp(whole.nll))
+
+
+def test_the_code_that_keys_stored_scores_holds_all_that_computes_them():
+    assert closure(ROOT / "sentidistill/difficulty.py") <= {f"sentidistill/{name}" for name in scoring.CODE}
+
+
+LABELS = ["1", "2", "10", "very rude", "very polite indeed"]
+
+
+def sample(number: int, labels: list[str], words: int = 6, shots: int = 3) -> PoolPrompt:
+    draw = partial(random.Random(number).choices, ["so", "good", "bad", "the", "bus", "late", "thanks", "never"])
+    shown = [(" ".join(draw(k=8)), "10" if labels else "some words") for _ in range(shots)]
+    return PoolPrompt(
+        id=f"p{number:03d}",
+        stratum="s",
+        cluster=0,
+        family="scoring" if labels else "analysis",
+        instruction="Rate how courteous the author is.",
+        cue="Courtesy",
+        labels=labels,
+        text_id="t",
+        text=" ".join(draw(k=words)),
+        demonstrations=[],
+        student_demonstrations=shown,
+    )
+
+
+@pytest.fixture
+def scored(tiny_models, tmp_path, monkeypatch):
+    """scored(samples, answers, change): data/difficulty.csv and the metrics as the stage writes them."""
+
+    def run(samples, answers, change=lambda values: None, weights=tiny_models / "student"):
+        values = smoke_params()
+        change(values)
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+        records.write_json(tmp_path / "models/student_base/origin.json", {"source": "path", "path": str(weights)})
+        records.write_jsonl(tmp_path / "data/prompts.jsonl", samples)
+        answered = [
+            Answered(id=one.id, answer=answer, label_scores=[], plain=answer) for one, answer in zip(samples, answers)
+        ]
+        records.write_jsonl(tmp_path / "data/responses.jsonl", answered)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("DVC_ROOT", raising=False)
+        score_difficulty.main()
+        return pd.read_csv("data/difficulty.csv"), json.loads((tmp_path / "metrics/score_difficulty.json").read_text())
+
+    return run
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_the_difficulty_of_a_label_is_that_of_the_whole_label_with_any_of_its_ends(scored, tiny_student, prompt_format):
+    """Against a computation token by token."""
+    model, tokenizer = tiny_student
+    ends = end_ids(tokenizer, prompt_format)
+    samples = [sample(number, LABELS) for number in range(len(LABELS))]
+    table, _ = scored(samples, LABELS, lambda values: values["student"].update(prompt_format=prompt_format))
+    for one, answer, found in zip(samples, LABELS, table.itertuples()):
+        data = tokenise([train_row(one, label) for label in LABELS], tokenizer, prompt_format, 1024)
+        weights = []
+        for ids, mask in zip(data.input_ids, data.completion_mask):
+            length = mask.index(1)
+            completions = [[*ids[length:-1], end] for end in ends]
+            each = [token_by_token(model, ids[:length], one, 0.95)[1] * len(one) for one in completions]
+            weights.append(sum(math.exp(-nll) for nll in each))
+        assert found.difficulty == pytest.approx(1 - weights[LABELS.index(answer)] / sum(weights), abs=1e-4)
+
+
+def test_labels_that_the_published_score_does_not_tell_apart_have_difficulties_of_their_own(
+    scored, tiny_student, tmp_path
+):
+    """A student that says the same label of one token whatever the text, more surely of some texts than of others."""
+    import torch
+
+    model, tokenizer = copy.deepcopy(tiny_student[0]), tiny_student[1]
+    samples = [sample(number, ["a", "b"], shots=0) for number in range(30)]
+    (label,) = tokenizer(" a", add_special_tokens=False)["input_ids"]
+    prompts = [render(one.student_prompt(), tokenizer, "transcript").prompt_ids for one in samples]
+    with torch.no_grad():
+        last = torch.stack([model.model(torch.tensor([ids])).last_hidden_state[0, -1] for ids in prompts])
+        model.lm_head.weight[label] = 0.3 * last.mean(0)
+    model.save_pretrained(tmp_path / "biased")
+    tokenizer.save_pretrained(tmp_path / "biased")
+    table, metrics = scored(samples, ["a"] * 30, weights=tmp_path / "biased")
+    assert (table["rank_score"] == 0).all()
+    assert table["difficulty"].nunique() == 30
+    assert table["difficulty"].between(0, 1, inclusive="neither").all()
+    assert (metrics["labels"], metrics["share_of_labels_without_difficulty"]) == (30, 0.0)
+
+
+def test_the_difficulty_of_an_open_answer_is_its_published_score(scored):
+    samples = [sample(number, []) for number in range(4)]
+    table, metrics = scored(samples, ["so good", "the bus", "never", "thanks thanks"])
+    assert (table["difficulty"] == table["rank_score"]).all()
+    assert metrics["labels"] == 0
+
+
+def train_row(one: PoolPrompt, answer: str) -> TrainRow:
+    return TrainRow(
+        id=one.id,
+        stratum=one.stratum,
+        family=one.family,
+        instruction=one.instruction,
+        cue=one.cue,
+        text=one.text,
+        demonstrations=one.student_demonstrations,
+        answer=answer,
+    )
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_what_is_scored_is_what_is_trained_on(scored, tiny_student, prompt_format):
+    """Demonstrations go, the instruction and the begin token stay; what does not fit at all is in neither."""
+    model, tokenizer = tiny_student
+    samples = [sample(number, [], words=words) for number, words in enumerate((10, 22, 34, 46, 58, 300))]
+    answers = ["so good"] * 6
+    rows = [train_row(one, answer) for one, answer in zip(samples, answers)]
+    whole = [len(ids) for ids in tokenise(rows, tokenizer, prompt_format, 4000).input_ids]
+    length = whole[2]
+    data = tokenise(rows, tokenizer, prompt_format, length)
+    assert data.truncated
+    assert data.dropped
+
+    def change(values):
+        values["student"] = {"prompt_format": prompt_format, "max_length": length}
+        values["score_difficulty"]["max_truncated_share"] = 1.0
+
+    table, metrics = scored(samples, answers, change)
+    assert (metrics["truncated"], metrics["dropped"]) == (data.truncated, data.dropped)
+    assert table["id"].tolist() == [one.id for one in samples][: len(data.input_ids)]
+    assert table["tokens"].tolist() == [len(ids) for ids in data.input_ids]
+    for ids, mask, found in zip(data.input_ids, data.completion_mask, table.itertuples()):
+        place = mask.index(1)
+        _, nll = token_by_token(model, ids[:place], ids[place : place + found.n_tokens], 0.95)
+        assert found.nll == pytest.approx(nll, abs=1e-4)
+        assert found.n_tokens < sum(mask), "the end is trained on, and not in the published score"
+
+
+def test_too_many_answers_that_do_not_fit_end_the_stage(scored):
+    samples = [sample(number, [], words=40) for number in range(4)]
+
+    def change(values):
+        values["student"]["max_length"] = 20
+
+    with pytest.raises(SentiDistillError, match=r"4 do not fit into student\.max_length = 20"):
+        scored(samples, ["so good"] * 4, change)
+
+
+def test_a_model_that_gives_no_probabilities_ends_the_stage(scored, tiny_student, tmp_path):
+    import torch
+
+    model, tokenizer = tiny_student
+    broken = copy.deepcopy(model)
+    torch.nn.init.constant_(broken.model.norm.weight, float("nan"))
+    broken.save_pretrained(tmp_path / "broken")
+    tokenizer.save_pretrained(tmp_path / "broken")
+    with pytest.raises(SentiDistillError, match=r"no finite probability for 2 of 2 answers.*runtime\.dtype"):
+        scored([sample(1, []), sample(2, [])], ["good", "bad"], weights=tmp_path / "broken")

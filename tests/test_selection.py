@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentidistill.selection import capped, inclusion, select, select_within
+from stages.select_samples import kept_by_group
 
 
 def frame(sizes: list[int], seed: int = 0) -> pd.DataFrame:
@@ -67,6 +70,50 @@ def test_the_order_of_the_rows_does_not_matter_and_the_seed_does(strategy):
     shuffled = samples.sample(frac=1, random_state=3)
     assert select(samples, rate=0.3, strategy=strategy, seed=4) == select(shuffled, rate=0.3, strategy=strategy, seed=4)
     assert select(samples, rate=0.3, strategy=strategy, seed=4) != select(samples, rate=0.3, strategy=strategy, seed=5)
+
+
+def tied(number: int) -> pd.DataFrame:
+    return frame([number]).assign(rank_score=0.0)
+
+
+@pytest.mark.parametrize("strategy", ["soft", "hard", "easy"])
+def test_ties_are_broken_by_the_seed_and_not_by_id(strategy):
+    samples = tied(1000)
+    kept = [set(select(samples, rate=0.1, strategy=strategy, seed=seed)) for seed in range(12)]
+    assert {len(ids) for ids in kept} == {100}
+    shared = [len(one & other) / 100 for one, other in combinations(kept, 2)]
+    assert np.mean(shared) == pytest.approx(0.1, abs=0.02), "by chance"
+    assert max(shared) < 0.25
+    first_half = set(samples["id"].head(500))
+    assert np.mean([len(ids & first_half) for ids in kept]) == pytest.approx(50, abs=7)
+
+
+@pytest.mark.parametrize("strategy", ["soft", "hard", "easy", "random"])
+def test_ties_are_broken_alike_in_any_order_of_the_rows(strategy):
+    samples = pd.concat([tied(60), frame([30]).assign(id=[f"x{i:02d}" for i in range(30)])])
+    samples = samples.assign(tokens=10)
+    for seed in range(3):
+        shuffled = samples.sample(frac=1, random_state=seed)
+        settings = {"strategy": strategy, "seed": seed}
+        assert select(samples, rate=0.2, **settings) == select(shuffled, rate=0.2, **settings)
+        budget = {"tokens": 170}
+        assert select_within(samples, budget=budget, **settings) == select_within(shuffled, budget=budget, **settings)
+
+
+def test_a_tie_never_outranks_what_is_harder():
+    samples = frame([30]).assign(rank_score=[0.0] * 20 + [0.5] * 6 + [0.9] * 4)
+    hardest = set(samples.tail(4)["id"])
+    for seed in range(20):
+        ids = set(select(samples, rate=0.2, strategy="hard", seed=seed))
+        assert hardest < ids
+        assert not ids & set(samples.head(20)["id"])
+
+
+def test_equal_difficulties_share_a_decile():
+    scores = frame([40]).assign(rank_score=[0.0] * 20 + [1.0] * 20, family="scoring", cluster=0)
+    kept = pd.Series([place % 2 == 0 for place in range(40)])
+    table = kept_by_group(scores, "rank_score", kept).query("group == 'decile'")
+    assert table[["name", "samples", "kept"]].to_numpy().tolist() == [[3, 20, 10], [8, 20, 10]]
 
 
 def test_without_strata_the_whole_is_ranked():

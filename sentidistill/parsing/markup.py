@@ -9,12 +9,15 @@ from rapidfuzz import fuzz
 
 ITEM = re.compile(r"^[ \t]*(?:#+[ \t]*)?(?:(\d{1,3})[.)]|[-*•+](?!\*))[ \t]+", re.MULTILINE)
 JSON = re.compile(r"^(?:```\w*\s*)?[{\[]\s*[{\[\"']", re.MULTILINE)
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THINKING = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL)
 FENCE = re.compile(r"^```\w*\s*|\s*```\s*$")
 
 
 def strip_thinking(text: str) -> str:
-    """`text` without the reasoning that some chat models put before their answer."""
+    """`text` without the reasoning that some chat models put before their answer.
+
+    It ends at the last closing tag; its opening tag may have stood in the prompt. Unfinished reasoning has no answer.
+    """
     return _THINKING.sub("", text).strip()
 
 

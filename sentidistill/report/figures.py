@@ -40,7 +40,7 @@ def difficulty(table: pd.DataFrame, metric: str, path: Path) -> None:
     width = float(table["difficulty"].diff().median())
     axes.bar(table["difficulty"], table["samples"], width, align="edge", color="#d0d7de", label="pool")
     axes.bar(table["difficulty"], table["kept"], width, align="edge", color=COLOURS["student"], label="kept")
-    axes.set(xlabel=f"difficulty ({metric})", ylabel="samples", title="Difficulty of the teacher's answers")
+    axes.set(xlabel=metric, ylabel="samples", title="Difficulty of the teacher's answers")
     axes.legend(frameon=False)
     _save(figure, path)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 KEY_VERSION = 1
 # Part of every stored response. It changes with the fields of `Response` and what they mean.
 RESPONSE_VERSION = 1
+# Settings of sampling that no request has, at their values without effect. vLLM's server takes what it is not told from
+# the model's generation_config.
+NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "min_p": 0.0}
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,21 @@ class Job:
     choice_ids: list[list[int]]
     end_ids: list[int]
 
+    def new_tokens(self) -> int:
+        """The most tokens that follow the prompt."""
+        return max(map(len, self.choice_ids)) if self.choice_ids else self.request.max_new_tokens
+
+    def beyond(self, positions: int | None) -> Response | None:
+        """The answer where the prompt and what follows it need more than the model's `positions`; None: no limit."""
+        needed = len(self.prompt_ids) + self.new_tokens()
+        if positions is None or needed <= positions:
+            return None
+        return Response.failed(
+            f"the prompt and its answer may have {needed} tokens, the model has {positions} positions; "
+            "lower max_prompt_tokens or max_new_tokens",
+            len(self.prompt_ids),
+        )
+
 
 class Engine(Protocol):
     """What runs a model: transformers, vLLM, a server, or actors that hold one of these."""
@@ -174,6 +192,10 @@ class Reader:
     @cached_property
     def _tokenizer(self) -> "PreTrainedTokenizerBase":
         return self._open_tokenizer()
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        return self._format
 
     @property
     def counts_tokens(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.progress import track
 from sentidistill.teacher.base import Engine, Reader, Request, Response, stream
@@ -70,6 +71,10 @@ class CachedTeacher:
         self._recordings: Answers = recordings or {}
         self.recorded = self.cached = self.asked = self.damaged = 0
         self.asking_seconds = 0.0
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        return self._reader.prompt_format
 
     @cached_property
     def _engine(self) -> Engine:
