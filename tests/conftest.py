@@ -90,7 +90,6 @@ def default_student(once):
 
     root = Path(__file__).resolve().parent.parent
     source = config.load(root / "params.yaml").prepare_models.student_base
-    if (root / ".cache/tmp/ds").exists():
     return once("default_student", lambda folder: models.prepare(source, folder, root / ".cache/downloads", root))
 
 
