@@ -63,8 +63,7 @@ def test_an_instruct_teacher_repairs_a_definition_that_it_is_shown_with_its_faul
     from stages import define_tasks
 
     def change(values):
-        values["teacher"] |= {"prompt_format": "chat", "exemplars": False, "max_failure_rate": 1.0}
-        values["define_tasks"]["mentions_per_wording"] = 1000
+        values["teacher"] |= {"worked_examples": False, "max_failure_rate": 1.0}
 
     project.copy_of_files(tmp_path, change)
     proposal = Proposal(name="Joy Rating", family="scoring", description="Rate the joy.").model_dump()
@@ -87,7 +86,7 @@ def test_an_instruct_teacher_repairs_a_definition_that_it_is_shown_with_its_faul
     assert task["labels"] == ["1", "2"]
     assert task["examples"] == [["What a day!", "2"]]
     metrics = json.loads((tmp_path / "metrics/define_tasks.json").read_text())
-    assert (metrics["retried"], metrics["repeated"], metrics["lost"]) == (2, 1, {"example_label": 2})
+    assert (metrics["retried"], metrics["repeated"], metrics["lost"]) == (2, 1, {"label": 2})
 
 
 def test_a_teacher_by_choices_marks_clusters_about_things(project, tmp_path, monkeypatch):
