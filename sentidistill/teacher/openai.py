@@ -216,6 +216,7 @@ class ServerEngine:
                     "logprob_token_ids": tokens,
                     "return_tokens_as_token_ids": True,
                     "n_probs": shown,
+                    **NEUTRAL,
                     **self._extra_body,
                 },
             )
