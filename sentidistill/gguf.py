@@ -1,6 +1,5 @@
 """A GGUF file as it is, once on disk: fetched when it has to answer, and told apart by its SHA-256 alone."""
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,11 @@ if TYPE_CHECKING:
 
 def origin(source: GgufModel, root: Path) -> dict[str, Any]:
     """What stands for the model until it is needed. A file without a SHA-256 in params.yaml is fetched to get one."""
-    sha256 = source.sha256 or packages.sha256(_fetched(source.places[0], root))
+    sha256 = source.sha256
+    if sha256 is None:
+        found = _fetched(source.places[0], root)
+        sha256 = packages.sha256(found)
+        _keep(found, source.places[0], sha256, root)
     return {"source": "gguf", "sha256": sha256, "places": [place.model_dump() for place in source.places]}
 
 
@@ -32,12 +35,13 @@ def file(origin: dict[str, Any], root: Path) -> Path:
     for place in source.places:
         try:
             found = _fetched(place, root)
-            if (actual := packages.sha256(found)) != source.sha256:
-                raise SentiDistillError(f"{found}: SHA-256 is {actual}, not {source.sha256}")
+            if (actual := packages.sha256(found)) == source.sha256:
+                return _keep(found, place, source.sha256, root)
+            if isinstance(place, PackagedFile):
+                found.unlink()
+            reasons.append(f"{_name(place)}: SHA-256 is {actual}, not {source.sha256}")
         except SentiDistillError as error:
             reasons.append(str(error))
-            continue
-        return found.replace(kept) if isinstance(place, PackagedFile) else found
     raise SentiDistillError("no place has the teacher's GGUF file:\n" + "\n".join(reasons))
 
 
@@ -56,8 +60,9 @@ def tokenizer(origin: dict[str, Any], root: Path) -> "PreTrainedTokenizerBase":
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            read_tokenizer(file(origin, root)).save_pretrained(folder)
-            shutil.copytree(folder, kept)
+            written = Path(folder, "tokenizer")
+            read_tokenizer(file(origin, root)).save_pretrained(written)
+            written.replace(kept)  # whole or not at all
     return AutoTokenizer.from_pretrained(kept)
 
 
@@ -76,10 +81,23 @@ def _kept(sha256: str, root: Path) -> Path:
     return root / ".cache" / "gguf" / f"{sha256}.gguf"
 
 
+def _keep(found: Path, place: PackagedFile | HubFile | LocalFile, sha256: str, root: Path) -> Path:
+    """Where the file is from now on: what was put together has no other place."""
+    return found.replace(_kept(sha256, root)) if isinstance(place, PackagedFile) else found
+
+
+def _name(place: PackagedFile | HubFile | LocalFile) -> str:
+    if isinstance(place, LocalFile):
+        return place.path
+    if isinstance(place, HubFile):
+        return f"hub file {place.repo}/{place.file}@{place.revision}"
+    return f"packages {', '.join(package.name for package in place.packages)}"
+
+
 def _fetched(place: PackagedFile | HubFile | LocalFile, root: Path) -> Path:
     if isinstance(place, LocalFile):
         if not (root / place.path).is_file():
-            raise SentiDistillError(f"{place.path}: no such file")
+            raise SentiDistillError(f"{_name(place)}: no such file")
         return root / place.path
     if isinstance(place, HubFile):
         from huggingface_hub import hf_hub_download
@@ -87,7 +105,7 @@ def _fetched(place: PackagedFile | HubFile | LocalFile, root: Path) -> Path:
         try:
             return Path(hf_hub_download(place.repo, place.file, revision=place.revision))
         except Exception as error:  # the hub client raises a dozen unrelated classes
-            raise SentiDistillError(f"hub file {place.repo}/{place.file}@{place.revision}: {error}") from error
+            raise SentiDistillError(f"{_name(place)}: {error}") from error
     archives = [packages.fetch(package, root / ".cache" / "downloads") for package in place.packages]
     joined = _kept(place.packages[0].sha256, root).with_suffix(".parts")
     joined.parent.mkdir(parents=True, exist_ok=True)

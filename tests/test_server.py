@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 
 import pytest
 
@@ -14,9 +13,11 @@ from sentidistill.teacher.cache import Cache
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.openai import ServerEngine
 from tests.local_server import running
+from tests.test_teacher import plain_choice_scores
 
 KEY = "sk-a-secret-that-must-not-be-seen"
 CHAT = Reader("served", "chat", max_prompt_tokens=10_000)
+JSON_TYPE = {"Content-Type": "application/json"}
 SCHEMA = {"type": "object", "properties": {"mood": {"enum": ["glad", "sad"]}}, "required": ["mood"]}
 
 
@@ -70,7 +71,10 @@ def test_a_server_is_told_all_settings():
         answer(engine(server.url, extra_body=extra, max_tokens_field="max_completion_tokens"), CHAT, [request])
         path, body = json.loads(server.calls[0])
     assert path.endswith("/chat/completions")
-    assert body["messages"] == [{"role": "user", "content": "Do.\n\na text\nOutput:"}]
+    assert body["messages"] == [
+        {"role": "system", "content": "Do."},
+        {"role": "user", "content": "a text\nOutput:"},
+    ]
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     sent = {key: body[key] for key in ("temperature", "top_p", "frequency_penalty", "max_completion_tokens", "stop")}
     assert sent == {
@@ -94,17 +98,69 @@ def test_completions_are_asked_with_the_ids_that_a_local_model_would_read(tiny_s
     assert one.prompt_tokens == len(body["prompt"])
 
 
-def test_completions_score_whole_choices(tiny_student):
-    _, tokenizer = tiny_student
-    reader = Reader("served", "transcript", 400, lambda: tokenizer)
-    asked = requests(5, choices=("glad", "very glad", "sad"))
+def test_completions_leave_nothing_to_the_models_generation_config(tiny_student):
+    """vLLM's server takes from there what it is not told, and a model in process does not."""
+    reader = Reader("served", "transcript", 400, lambda: tiny_student[1])
     with running() as server:
+        answer(engine(server.url, "completions"), reader, requests(1, temperature=0.7, top_k=9))
+        _, body = json.loads(server.calls[0])
+    told = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+    assert {name: body[name] for name in told} == {
+        "temperature": 0.7,
+        "top_p": 1.0,
+        "top_k": 9,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+    }
+
+
+def logprobs_of(model, kind: str):
+    """An answer to completions by `model`, in the form of a kind of server."""
+    import torch
+
+    def respond(body: dict, before: int):
+        with torch.no_grad():
+            logprobs = model(torch.tensor([body["prompt"]])).logits[0, -1].log_softmax(-1)
+        if kind == "vLLM":
+            shown = {f"token_id:{token}": float(logprobs[token]) for token in body["logprob_token_ids"]}
+            given = {"top_logprobs": [shown], "tokens": [], "token_logprobs": [], "text_offset": []}
+        else:
+            top = logprobs.topk(min(body["n_probs"], len(logprobs)))
+            pairs = zip(top.indices.tolist(), top.values.tolist())
+            given = {"content": [{"top_logprobs": [{"id": token, "logprob": value} for token, value in pairs]}]}
+        choice = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": given}
+        return (200, JSON_TYPE, json.dumps({"id": "1", "object": "text_completion", "choices": [choice]}).encode())
+
+    return respond
+
+
+@pytest.mark.parametrize("kind", ["vLLM", "llama.cpp"])
+def test_completions_score_whole_choices_with_their_end(tiny_student, kind):
+    """As by one forward for each choice; most tokens are not among the likeliest that llama.cpp shows at first."""
+    model, tokenizer = tiny_student
+    reader = Reader("served", "transcript", 400, lambda: tokenizer)
+    asked = requests(3, choices=("glad", "very glad", "sad", "s"))
+    with running(logprobs_of(model, kind)) as server:
         answers = answer(engine(server.url, "completions"), reader, asked)
     for request, one in zip(asked, answers):
+        expected = plain_choice_scores(model, reader.job(request))
         assert one.finish_reason == "choice"
-        assert len(one.choice_logprobs) == 3
-        assert all(math.isfinite(score) and score <= 0 for score in one.choice_logprobs)
-        assert one.text == request.choices[one.choice_logprobs.index(max(one.choice_logprobs))]
+        assert one.choice_logprobs == pytest.approx(expected, abs=1e-3)
+        assert one.text == request.choices[expected.index(max(expected))]
+
+
+def test_a_server_that_shows_no_scores_of_tokens_is_said_to_need_chats(tiny_student):
+    reader = Reader("served", "transcript", 400, lambda: tiny_student[1])
+    named = {"top_logprobs": [{" glad": -0.5}], "tokens": [], "token_logprobs": [], "text_offset": []}
+    for given in (None, named):
+        choice = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": given}
+        body = json.dumps({"id": "1", "object": "text_completion", "choices": [choice]}).encode()
+        with running(lambda *_, body=body: (200, JSON_TYPE, body)) as server:
+            (one,) = answer(engine(server.url, "completions"), reader, requests(1, choices=("glad", "sad")))
+            assert len(server.calls) == 1
+        assert "use teacher.api: chat" in one.error
 
 
 def test_chat_chooses_by_a_schema_and_says_nothing_of_log_probabilities():
@@ -133,7 +189,6 @@ def test_an_over_long_prompt_is_never_sent(tiny_student):
     assert short.error is None
 
 
-JSON_TYPE = {"Content-Type": "application/json"}
 PASSING = {
     "busy": (429, {"Retry-After": "0"}, b'{"error": {"message": "slow down"}}'),
     "broken": (500, {}, b"Internal Server Error"),

@@ -37,9 +37,10 @@ class LlamaCppEngine:
     of them. `options` are attributes of `xllamacpp.CommonParams`, such as `n_gpu_layers`, and go before what is set
     here. The library opens a port on the loopback address, which wants a key that only this process knows.
 
-    The random numbers of an answer are its request's own. But requests that are computed together change the last
-    digits of each other's logits: a sampled answer may differ from run to run, and at temperature 0 one that hangs on
-    two tokens that are about as likely. A frequency penalty counts the last `max_new_tokens` tokens, the prompt's too.
+    The random numbers of an answer are its request's own. But requests that are computed together change each other's
+    logits a little, as quantised weights are multiplied in other ways for one token than for many: scores of choices
+    by some tenths. So a sampled answer may differ from run to run, and at temperature 0 one that hangs on two tokens
+    that are about as likely. A frequency penalty counts the last `max_new_tokens` tokens, the prompt's too.
     """
 
     def __init__(self, file: Path, *, concurrency: int, threads: int, options: dict[str, Any]):
@@ -76,11 +77,15 @@ class LlamaCppEngine:
         except ImportError as error:
             raise SentiDistillError(f"the engine llamacpp needs xllamacpp ({error}): run `make setup`") from error
         self._server = None  # one model at a time in memory
-        self._key, self._states = secrets.token_hex(16), tempfile.TemporaryDirectory()
+        self._room, self._states = 0, tempfile.TemporaryDirectory()
         params = xllamacpp.CommonParams()
         params.model.path = str(self._file)
         params.n_parallel, params.n_ctx = self._slots, self._slots * room
-        params.hostnames, params.api_keys, params.slot_save_path = ["127.0.0.1"], [self._key], f"{self._states.name}/"
+        params.hostnames, params.api_keys, params.slot_save_path = (
+            ["127.0.0.1"],
+            [secrets.token_hex(16)],
+            f"{self._states.name}/",
+        )
         params.cache_ram_mib = 0
         params.swa_full = True  # without it a model with sliding windows reads its prompts again from the beginning
         params.verbosity = -1
@@ -93,14 +98,16 @@ class LlamaCppEngine:
                 setattr(params, name, value)
             except (TypeError, ValueError, OverflowError) as error:
                 raise SentiDistillError(f"runtime.llamacpp.{name}: {value!r} is no value for it ({error})") from error
+        self._key = next(iter(params.api_keys), "")
         try:
-            self._server, self._room = xllamacpp.Server(params), room
+            self._server = xllamacpp.Server(params)
         except RuntimeError as error:
             raise SentiDistillError(
                 f"{self._file}: llama.cpp cannot open it ({error}); runtime.llamacpp: {{verbosity: 3}} shows why"
             ) from error
         # Not for the number alone: a server that is closed before its port has answered once waits for ever.
         self._positions = self._call("/v1/models")["data"][0]["meta"]["n_ctx_train"]
+        self._room = room
 
     def _answer_group(self, group: list[tuple[int, Job]]) -> Iterator[list[tuple[int, Response]]]:
         """Jobs that begin alike: one slot reads the beginning, and the others get a copy of its state."""

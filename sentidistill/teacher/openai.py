@@ -178,7 +178,8 @@ class ServerEngine:
             extra = {"top_k": request.top_k, **NEUTRAL, **self._extra_body}
             arguments |= {"prompt": job.prompt_ids, "extra_body": extra}
             if schema_format := arguments.pop("response_format", None):
-                arguments["extra_body"]["response_format"] = schema_format
+                # vLLM takes the one and llama.cpp the other; neither knows the other's.
+                extra |= {"response_format": schema_format, "json_schema": request.json_schema}
             await self._turn()
             answer = await client.completions.create(**arguments)
             choice = _first(answer)
@@ -215,6 +216,7 @@ class ServerEngine:
                     "logprob_token_ids": tokens,
                     "return_tokens_as_token_ids": True,
                     "n_probs": shown,
+                    **NEUTRAL,
                     **self._extra_body,
                 },
             )

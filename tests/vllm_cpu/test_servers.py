@@ -57,7 +57,7 @@ def vllm_url(student, tmp_path_factory):
     port = free_port()
     options = ["--dtype", "float32", "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "16"]
     command = [sys.executable, "-m", "scripts.vllm_cpu", "serve", str(student), "--served-model-name", "student"]
-    command += ["--host", "127.0.0.1"]
+    command += ["--host", "127.0.0.1", "--override-generation-config", '{"repetition_penalty": 3.0, "min_p": 0.5}']
     command += ["--port", str(port), "--kv-cache-memory-bytes", str(2**29), *options]
     with serving(command, port, tmp_path_factory.mktemp("log") / "vllm.log") as url:
         yield url
@@ -88,6 +88,19 @@ def test_a_vllm_server_writes_what_transformers_writes(vllm_url, transformers_en
     )
     assert all(one.error is None for one in answers)
     assert sum(one.text == other.text for one, other in zip(answers, expected)) >= 14
+
+
+def test_a_vllm_server_writes_what_transformers_writes_whatever_the_models_own_settings_are(
+    vllm_url, transformers_engine, tokenizer
+):
+    """The fixture's server has a repetition penalty of 3 in its generation_config."""
+    shown = [(text, "again and again and again") for text in TEXTS[:4]]
+    asked = [Request(prompt("Write.", "Answer", text, shown), max_new_tokens=8) for text in TEXTS[4:10]]
+    answers, expected = (
+        answer(one, reader(tokenizer), asked)
+        for one in (engine(vllm_url, "student", "completions"), transformers_engine)
+    )
+    assert sum(one.text == other.text for one, other in zip(answers, expected)) >= 5
 
 
 def test_a_vllm_server_chooses_what_transformers_chooses(vllm_url, transformers_engine, tokenizer):

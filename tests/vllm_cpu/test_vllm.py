@@ -65,6 +65,18 @@ def test_choices_of_several_tokens_are_scored_whole(engine, transformers_engine,
         assert one.choice_logprobs == pytest.approx(other.choice_logprobs, abs=0.02)
 
 
+def test_a_rating_that_begins_another_does_not_win_for_it(engine, transformers_engine, tokenizer):
+    """The tokenizer splits digits: without its end, "1" is at least as likely as "10"."""
+    shown = [(text, "10") for text in TEXTS[:6]]
+    asked = Request(
+        prompt("Rate the text from 1 to 10.", "Rating", "Simply wonderful!", shown),
+        choices=tuple(map(str, range(1, 11))),
+    )
+    (one,), (other,) = (answer(each, reader(tokenizer), [asked]) for each in (engine, transformers_engine))
+    assert one.text == other.text == "10"
+    assert one.choice_logprobs == pytest.approx(other.choice_logprobs, abs=0.02)
+
+
 def test_answers_obey_a_json_schema(engine, tokenizer):
     asked = [
         Request(
@@ -81,16 +93,19 @@ def test_answers_obey_a_json_schema(engine, tokenizer):
     assert all(set(one) == {"mood", "strength"} and one["mood"] in ("glad", "sad") for one in answers)
 
 
-def test_a_bad_schema_and_a_prompt_that_does_not_fit_are_errors_of_their_requests_alone(engine, tokenizer):
+def test_a_bad_schema_and_what_does_not_fit_are_errors_of_their_requests_alone(engine, tokenizer):
     fine = Request(prompt(INSTRUCTION, "Feeling", TEXTS[0], SHOWN), max_new_tokens=4)
     beyond_limit = Request(Prompt("word " * 1000, "x"), max_new_tokens=4)
     beyond_context = Request(Prompt("word " * 1500, "x"), max_new_tokens=4)
     bad_schema = Request(fine.prompt, json_schema={"type": "no such type"}, max_new_tokens=4)
     (refused,) = answer(engine, reader(tokenizer, limit=100), [beyond_limit])
     assert "max_prompt_tokens" in refused.error
-    bad, long, good = answer(engine, reader(tokenizer, limit=10_000), [bad_schema, beyond_context, fine])
+    answer_beyond = Request(fine.prompt, max_new_tokens=2000)
+    asked = [bad_schema, beyond_context, answer_beyond, fine]
+    bad, long, cut, good = answer(engine, reader(tokenizer, limit=10_000), asked)
     assert bad.error
-    assert long.error
+    assert "1024 positions" in long.error
+    assert "1024 positions" in cut.error
     assert good.error is None
     assert good.text
 
