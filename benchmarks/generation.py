@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sentidistill import config, models, records, shared_prefix
-from sentidistill.benchmark.prompting import draw_sets, task_prompt
-from sentidistill.benchmark.tasks import LABELS, Example
+from sentidistill.benchmark import sentibench
+from sentidistill.benchmark.questions import questions as benchmark_questions
 from sentidistill.config import Params, Ray, Runtime
 from sentidistill.corpus import Text
 from sentidistill.prompts import Prompt, Template, render
@@ -258,10 +258,13 @@ def agreement(params: Params) -> None:
 
     requests, tokenizer = [], models.load_tokenizer(STUDENT, Path())
     for task in params.evaluate.tasks:
-        train = records.read_jsonl(f"data/benchmark/{task}/train.jsonl", Example)
-        validation = records.read_jsonl(f"data/benchmark/{task}/validation.jsonl", Example)
-        (shown,) = draw_sets(train, 1, 1, task, 0)
-        requests += [Request(task_prompt(task, one.text, shown), choices=LABELS) for one in validation[:25]]
+        train, validation = (
+            sentibench.read(Path("data/benchmark", task, f"{split}.jsonl")) for split in ("train", "validation")
+        )
+        drawn = benchmark_questions(
+            task, validation[:25], train, shots=3, demonstrations="shared", max_chars=600, seed=0
+        )
+        requests += [Request(one.prompt, choices=one.choices) for one in drawn]
     reader = Reader("benchmark", "transcript", 2048, lambda: tokenizer)
     model = models.load_causal_lm(STUDENT, Path(), params.runtime)
     engines: dict[str, Callable[[], Engine]] = {

@@ -1,8 +1,8 @@
 """What the teacher's labels are worth, and which correction serves them best: python -m benchmarks.labels
 
 Polarity of validation texts of the default tasks, of which people's labels and mean ratings are known: the likeliest
-label as it stands; with the mean over the texts themselves taken off; with the lean over other texts taken off, of which
-each label has as many, as in `write_demonstrations` and `collect_responses`. These are real ones of the training split,
+label as it stands; less the mean over the texts themselves; less the lean over other texts, of which each label has as
+many, as in `write_demonstrations` and `collect_responses`. These are real ones of the training split,
 and those that the teacher wrote for the labels, if a run has made such a task. All again where 85 % of the texts are
 negative. Run after `prepare_benchmark`; about eight minutes on 2 cores. Answers are kept in the cache.
 """
@@ -18,7 +18,7 @@ from sentidistill.calibration import calibrate, normalised
 from sentidistill.instructions import Instruction
 from sentidistill.labelling import corrected
 from sentidistill.predict import TASKS
-from sentidistill.samples import prompt
+from sentidistill.samples import prompt, with_labels
 from sentidistill.teacher.base import Request
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import open_model
@@ -50,7 +50,7 @@ def written() -> list[tuple[str, str]]:
 
 
 def scores(teacher: CachedTeacher, texts: list[str], label: str) -> np.ndarray:
-    instruction = f"{TASK.instruction} Answer with one of: {', '.join(TASK.labels)}."
+    instruction = with_labels(TASK.instruction, TASK.labels)
     asked = [Request(prompt(instruction, TASK.cue, text, []), choices=TASK.labels) for text in texts]
     return normalised(np.array([answer.choice_logprobs for answer in teacher.generate(asked, label)]))
 
@@ -77,8 +77,8 @@ def main() -> None:
     gold, of_train = (np.array([place[row.label] for row in rows]) for rows in (texts, train))
     made = written()
     with open_model("teacher", params, stage.cache_root()) as teacher:
-        asked = scores(teacher, [row.text for row in texts], "validation texts")
-        real = scores(teacher, [row.text for row in train], "training texts")
+        asked = scores(teacher, [row.sentence for row in texts], "validation texts")
+        real = scores(teacher, [row.sentence for row in train], "training texts")
         own = scores(teacher, [text for text, _ in made], "written texts") if made else None
     ratings = [row.rating for row in texts]
     print(f"Correlation of log-odds with the ratings of {len(texts)} texts: ", end="")

@@ -2,13 +2,15 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentidistill.errors import SentiDistillError
 
+DefaultTask = Literal["tweet", "amazon", "movie", "editorial"]
+DEFAULT_TASKS: tuple[str, ...] = get_args(DefaultTask)
 # The tasks of SentiBench, and irony without the hashtags that give it away.
 SENTIBENCH = (
     *("imdb", "yelp2", "sst2", "twitter"),
@@ -102,7 +104,7 @@ class Splits(Section):
 
 
 class PrepareBenchmark(Section):
-    tasks: dict[str, str]
+    tasks: dict[DefaultTask, str]
     negative_below: float
     positive_above: float
     per_label: Splits
@@ -281,7 +283,6 @@ class SentiBench(Section):
     max_demonstration_chars: Positive
     label_limit: Count
     tuple_limit: Count
-    calibration_texts: Count
     with_schema: bool
     max_new_tokens: Positive
 
@@ -290,8 +291,7 @@ class Evaluate(Section):
     tasks: list[str]
     split: Literal["validation", "test"]
     shots_per_label: Count
-    demonstration_draws: Positive
-    calibration_texts: Positive
+    calibration_texts: Count
     bootstrap_samples: Positive
     seed: int
     sentibench: SentiBench
@@ -378,7 +378,9 @@ class Params(Section):
                 f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data"
             )
         if len(others) == len(self.evaluate.tasks):
-            raise ValueError("evaluate.tasks has to name one of prepare_benchmark.tasks, for the headline")
+            raise ValueError(
+                "add at least one of prepare_benchmark.tasks to evaluate.tasks: the headline is computed from them"
+            )
         if self.prepare_benchmark.negative_below > self.prepare_benchmark.positive_above:
             raise ValueError("prepare_benchmark.negative_below lies above positive_above")
         if len(self.select_samples.budget) > 1:

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sentidistill import config, records, stage
-from sentidistill.benchmark.metrics import bootstrap_macro_f1, indices, interval, label_scores
-from sentidistill.benchmark.predictions import Prediction
-from sentidistill.benchmark.tasks import LABELS
+from sentidistill.benchmark import suite
+from sentidistill.benchmark.metrics import Estimate, mean
+from sentidistill.benchmark.suite import Column, Outcome
+from sentidistill.config import DEFAULT_TASKS
 from sentidistill.errors import SentiDistillError
 from sentidistill.report import figures
 
@@ -116,38 +116,40 @@ def markdown(points: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def differences(predictions: dict[Run, list[Prediction]], column: str, samples: int, seed: int) -> pd.DataFrame:
+def differences(predictions: dict[Run, list[Outcome]], column: Column, samples: int) -> pd.DataFrame:
     """Points of mean macro-F1 between strategies, seeds taken together; paired bootstrap over the test records.
 
-    `column` is the field of the predictions that is scored: "predicted" or "calibrated". Every run has predictions
-    for the same records. The interval does not hold what another seed would change.
+    `predictions` are of label tasks, every run's for the same records. The interval does not hold what another seed
+    would change. Empty where the models gave no scores and `column` is "calibrated".
     """
-    tables = [pd.DataFrame([row.model_dump() for row in rows]).sort_values("id") for rows in predictions.values()]
-    by_task = [[table[table["task"] == task] for table in tables] for task in sorted(set(tables[0]["task"]))]
-    score = np.mean(
-        [[label_scores(one["gold"], one[column], LABELS)["macro_f1"] for one in task] for task in by_task], 0
-    )
-    arrays = [(indices(task[0]["gold"], LABELS), [indices(one[column], LABELS) for one in task]) for task in by_task]
-    resampled = bootstrap_macro_f1(arrays, len(LABELS), samples, seed)
-    places: dict[tuple[str, float], list[int]] = {}
-    for place, run in enumerate(predictions):
-        places.setdefault((run.strategy if run.rate < 1 else "all", run.rate), []).append(place)
+    of_point: dict[tuple[str, float], list[Estimate]] = {}
+    for run, rows in predictions.items():
+        by_task = [
+            suite.estimate(task, (), [row for row in rows if row.task == task], samples, column)
+            for task in sorted({row.task for row in rows})
+        ]
+        if None in by_task:
+            return pd.DataFrame()
+        of_point.setdefault((run.strategy if run.rate < 1 else "all", run.rate), []).append(mean(by_task))
     pairs = [(("soft", rate), other) for rate in RATES for other in (("random", rate), ("all", 1.0))]
-    found = []
-    for one, other in pairs:
-        if one in places and other in places:
-            low, high = interval(resampled[:, places[one]].mean(1) - resampled[:, places[other]].mean(1))
-            mean = round(float(score[places[one]].mean() - score[places[other]].mean()), 2)
-            found.append({"rate": one[1], "one": one[0], "other": other[0], "mean": mean, "low": low, "high": high})
-    return pd.DataFrame(found)
+    return pd.DataFrame(
+        [
+            {"rate": one[1], "one": one[0], "other": other[0]}
+            | (mean(of_point[one]) - mean(of_point[other])).rounded("mean")
+            for one, other in pairs
+            if one in of_point and other in of_point
+        ]
+    )
 
 
 def markdown_differences(plain: pd.DataFrame, calibrated: pd.DataFrame) -> str:
+    def cells(table: pd.DataFrame) -> list[str]:
+        return [f"{one.mean:+.1f} ({one.low:+.1f} to {one.high:+.1f})" for one in table.itertuples()]
+
     lines = ["| rate | difference | macro-F1 | calibrated |", "|---|---|---|---|"]
     lines += [
-        f"| {100 * one.rate:.0f} % | {one.one} - {one.other} | {one.mean:+.1f} ({one.low:+.1f} to {one.high:+.1f}) | "
-        f"{two.mean:+.1f} ({two.low:+.1f} to {two.high:+.1f}) |"
-        for one, two in zip(plain.itertuples(), calibrated.itertuples())
+        f"| {100 * one.rate:.0f} % | {one.one} - {one.other} | {cell} | {other} |"
+        for one, cell, other in zip(plain.itertuples(), cells(plain), cells(calibrated) or [""] * len(plain))
     ]
     return "\n".join(lines)
 
@@ -159,13 +161,12 @@ def experiments(commit: str | None = None) -> list[dict[str, Any]]:
     return [row for row in shown if str(row.get("Experiment") or "").startswith("curve-")]
 
 
-def predictions_of(revision: str) -> list[Prediction]:
+def predictions_of(revision: str) -> list[Outcome]:
     import dvc.api
 
-    params = config.load()
-    tasks = [task for task in params.evaluate.tasks if task in params.prepare_benchmark.tasks]
+    tasks = [task for task in config.load().evaluate.tasks if task in DEFAULT_TASKS]
     texts = [dvc.api.read(f"data/predictions/student/{task}.jsonl", rev=revision) for task in tasks]
-    return [Prediction.model_validate_json(line) for text in texts for line in text.splitlines()]
+    return [Outcome.model_validate_json(line) for text in texts for line in text.splitlines()]
 
 
 def queue() -> None:
@@ -211,11 +212,8 @@ def table(commit: str | None = None) -> None:
     figures.rate_curve(points, Path("plots/curve.png"))
     print(markdown(points))
     predictions = {run: predictions_of(row["rev"]) for run, row in done(found)}
-    params = config.load().evaluate
-    plain, calibrated = (
-        differences(predictions, column, params.bootstrap_samples, params.seed)
-        for column in ("predicted", "calibrated")
-    )
+    samples = config.load().evaluate.bootstrap_samples
+    plain, calibrated = (differences(predictions, column, samples) for column in ("output", "calibrated"))
     if len(plain):
         print(f"\n{markdown_differences(plain, calibrated)}")
 

@@ -12,7 +12,7 @@ sentidistill.benchmark`. Each shows the first rows that fit, 20 by default; `--l
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -20,9 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sentidistill import records, stage
-from sentidistill.benchmark.predictions import Prediction
 from sentidistill.benchmark.suite import Outcome
-from sentidistill.benchmark.tasks import Example
 from sentidistill.calls import CALLING_STAGES, Call
 from sentidistill.instructions import Demonstration, Instruction, TaskDefinition
 from sentidistill.perspectives import Perspective
@@ -109,24 +107,16 @@ def predictions(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]]
     apart = Path("sentibench", chosen.model, "predictions")
     folder = apart if apart.is_dir() else DATA / "predictions" / chosen.model
     rows = [
-        row for path in sorted(folder.glob("*.jsonl")) if chosen.task in (None, path.stem) for row in outcomes(path)
+        row
+        for path in sorted(folder.glob("*.jsonl"))
+        if chosen.task in (None, path.stem)
+        for row in records.read_jsonl(path, Outcome)
     ]
-    return ["task", "text", "right answer", "prediction"], [
-        [task, text, gold, predicted] for task, text, gold, predicted, right in rows if not (chosen.wrong and right)
+    return ["task", "text", "right answer", "prediction", "calibrated"], [
+        [row.task, row.text, row.gold, row.error or row.output, row.calibrated or ""]
+        for row in rows
+        if not (chosen.wrong and row.right)
     ]
-
-
-def outcomes(path: Path) -> Iterator[tuple[str, str, str, str, bool]]:
-    """(task, text, right answer, prediction, whether it is right) of every record that a model was tested on."""
-    if '"output"' in path.read_text(encoding="utf-8").partition("\n")[0]:
-        for row in records.read_jsonl(path, Outcome):
-            yield row.task, row.text, row.gold, row.output, row.right
-        return
-    split = records.read_json(Path("metrics/evaluate", path.parent.name, f"{path.stem}.json"))["split"]
-    examples = records.read_jsonl(DATA / "benchmark" / path.stem / f"{split}.jsonl", Example)
-    texts = {example.id: example.text for example in examples}
-    for row in records.read_jsonl(path, Prediction):
-        yield row.task, texts[row.id], row.gold, row.predicted, row.gold == row.predicted
 
 
 def show(columns: Iterable[str], rows: list[list[str]], limit: int, console: Console) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from sentidistill.checks import CLOSED_FAMILIES, check_output, copied, definition_faults
 from sentidistill.parsing.tasks import Definition
 from sentidistill.records import Record, content_id
+from sentidistill.samples import with_labels
 
 
 class AnalysisInstruction(Record):
@@ -119,7 +120,7 @@ class HandWritten(Record):
 
 def _with_form(instruction: str, labels: Sequence[str], form: str) -> str:
     if labels:
-        return f"{instruction} Answer with one of: {', '.join(labels)}."
+        return with_labels(instruction, labels)
     return f"{instruction} Answer with {form}." if form else instruction
 
 

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from sentidistill import config, models, records, stage
-from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.sentibench import TUPLE_TASKS
+from sentidistill.benchmark import sentibench, suite
+from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS
 from sentidistill.calls import CALLING_STAGES
-from sentidistill.config import Params
+from sentidistill.config import DEFAULT_TASKS, Params
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import Stage, stages
 from sentidistill.teacher.base import Reader, Request, Response
@@ -126,14 +126,17 @@ def estimated(one: Stage, params: Params) -> Work:
     pool = params.compose_prompts.prompts
     open_prompts = sum(number for family, number in pool.items() if family not in ("classification", "scoring"))
     benchmark, test = params.prepare_benchmark, params.evaluate
-    tested = 3 * getattr(benchmark.per_label, test.split) + test.demonstration_draws * test.calibration_texts
-    answered = 0
-    if one.template == "evaluate" and (task := one.cmd.split()[4]) not in benchmark.tasks:
-        limits = test.sentibench
+    tested = answered = 0
+    if one.template == "evaluate":
+        task = one.cmd.split()[4]
+        settings = suite.Settings.of(task, test)
         extraction = task in TUPLE_TASKS
-        limit = limits.tuple_limit if extraction else limits.label_limit
-        tested = len(limits.seeds) * (limit or len(sentibench.load(Path(benchmark.sentibench), task, test.split)))
-        answered = tested * limits.max_new_tokens if extraction else 0
+        records_tested = settings.tuple_limit if extraction else settings.label_limit
+        if task in DEFAULT_TASKS:
+            records_tested = len(LABELS[task]) * getattr(benchmark.per_label, test.split)
+        records_tested = records_tested or len(sentibench.load(Path(benchmark.sentibench), task, test.split))
+        tested = len(settings.seeds) * (records_tested + (0 if extraction else settings.calibration_texts))
+        answered = tested * settings.max_new_tokens if extraction else 0
     requests, sampled, section = {
         "enumerate_attributes": (params.prepare_corpus.pool_sizes.enumeration, None, params.enumerate_attributes),
         "select_perspectives": (clusters, 0, None),

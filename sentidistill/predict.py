@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import stage
+from sentidistill.benchmark.questions import WORDING
+from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import stop_strings
-from sentidistill.samples import prompt
+from sentidistill.samples import prompt, with_labels
 from sentidistill.teacher.base import Reader, Request, answer
 from sentidistill.teacher.transformers import TransformersEngine
 
@@ -44,8 +46,8 @@ class Task:
     max_new_tokens: int = 128
 
     def request(self, text: str, stop: tuple[str, ...]) -> Request:
-        form = f" Answer with one of: {', '.join(self.labels)}." if self.labels else ""
-        asked = prompt(f"{self.instruction}{form}", self.cue, text, self.demonstrations)
+        instruction = with_labels(self.instruction, self.labels) if self.labels else self.instruction
+        asked = prompt(instruction, self.cue, text, self.demonstrations)
         if self.labels:
             return Request(asked, choices=self.labels)
         return Request(asked, top_k=1, max_new_tokens=self.max_new_tokens, stop=stop)
@@ -59,11 +61,8 @@ class Prediction:
     probabilities: dict[str, float]
 
 
-TASKS = {
-    "sentiment": Task(
-        "Decide what the sentiment of the text is.", cue="Sentiment", labels=("negative", "neutral", "positive")
-    )
-}
+# The default tasks of the evaluation are asked in the same words, so their scores are those of this.
+TASKS = {"sentiment": Task(**WORDING["sentiment"], labels=SENTIMENTS)}
 
 
 class Predictor:

@@ -97,6 +97,11 @@ def fit(
     return None
 
 
+def with_labels(instruction: str, labels: Sequence[str]) -> str:
+    """`instruction` with the answers that there are."""
+    return f"{instruction} Answer with one of: {', '.join(labels)}."
+
+
 def prompt(instruction: str, cue: str, text: str, demonstrations: Sequence[tuple[str, str]]) -> Prompt:
     """The one form in which tasks and analyses are put to the teacher and the student."""
     return Prompt(

@@ -15,7 +15,7 @@ from sentidistill.config import Params, Runtime, ScoreDifficulty
 from sentidistill.difficulty import Difficulty, Row
 from sentidistill.errors import SentiDistillError
 from sentidistill.progress import track
-from sentidistill.prompts import render
+from sentidistill.prompts import answer_ids, end_ids
 from sentidistill.samples import Fitted, PoolPrompt, fit
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class ScoringModel:
     def __init__(self, folder: Path, params: Params, cache: Path):
         self._folder, self._params, self._cache = folder, params, cache
         self._tokenizer = models.load_tokenizer(folder, cache.parent)
+        self._ends = end_ids(self._tokenizer, params.student.prompt_format)
 
     def fit(self, samples: Sequence[PoolPrompt], answers: Mapping[str, str]) -> dict[str, Fitted]:
         """The rows of `samples` by id, without those that do not fit into student.max_length."""
@@ -155,10 +156,11 @@ class ScoringModel:
         scores = iter(self._score(rows, progress))
         found = []
         for one in samples:
-            own, of_labels = next(scores), list(islice(scores, len(one.labels)))
+            own = next(scores)
             hard = own.rank_score
             if one.labels:
-                logprobs = [-label.nll * label.n_tokens for label in of_labels]
+                ends = [-row.nll * row.n_tokens for row in islice(scores, len(one.labels) * len(self._ends))]
+                logprobs = np.logaddexp.reduce(np.reshape(ends, (len(one.labels), -1)), axis=1).tolist()
                 hard = difficulty.label_difficulty(logprobs, one.labels.index(answers[one.id]))
             found.append(Scored(own, hard))
         return found
@@ -170,10 +172,10 @@ class ScoringModel:
         return self._score([([begin], ids) for ids in answers], progress)
 
     def _rows(self, sample: PoolPrompt, answer: str, fitted: Fitted) -> list[Row]:
-        """The answer without its end, then each label with it: without, "1" would be no less likely than "10"."""
-        completion = partial(render, fitted.prompt, self._tokenizer, self._params.student.prompt_format)
-        completions = [completion(answer), *(completion(label, end=True) for label in sample.labels)]
-        return [(fitted.prompt_ids, one.completion_ids) for one in completions]
+        """The answer without its end, then each label with each end: without one, 10 is never likelier than 1."""
+        of = (self._tokenizer, self._params.student.prompt_format)
+        with_end = [[*answer_ids(label, *of), end] for label in sample.labels for end in self._ends]
+        return [(fitted.prompt_ids, ids) for ids in (answer_ids(answer, *of), *with_end)]
 
     def _score(self, rows: list[Row], progress: str) -> list[Difficulty]:
         section, dtype = self._params.score_difficulty, self._params.runtime.dtype

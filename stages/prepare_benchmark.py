@@ -2,14 +2,14 @@
 
 Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are.
 
-A row: {"id": "5f1c...", "text": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
+A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
 
 from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
 from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import LABELS, Example, label
+from sentidistill.benchmark.tasks import SENTIMENTS, Example, label
 from sentidistill.config import PrepareBenchmark
 from sentidistill.corpus import Rated
 from sentidistill.errors import SentiDistillError
@@ -19,10 +19,10 @@ def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> tuple[dict[
     """(disjoint splits with the same number of texts of each class, by content hash; texts left out, by reason)."""
     rated = ((row.text, row.rating) for row in rows)
     texts, left_out = corpus.distinct(rated, params.min_chars, params.max_chars)
-    by_label: dict[str, list[Example]] = {name: [] for name in LABELS}
+    by_label: dict[str, list[Example]] = {name: [] for name in SENTIMENTS}
     for text, rating in texts:
         of = label(rating, params.negative_below, params.positive_above)
-        by_label[of].append(Example(id=corpus.text_id(text), text=text, label=of, rating=rating))
+        by_label[of].append(Example(id=corpus.text_id(text), sentence=text, label=of, rating=rating))
     splits: dict[str, list[Example]] = {}
     start = 0
     for name, size in params.per_label.model_dump().items():

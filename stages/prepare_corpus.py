@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sentidistill import config, corpus, records, stage
 from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import Example
 from sentidistill.config import FileTexts, Params
 from sentidistill.errors import SentiDistillError
 
@@ -26,19 +25,15 @@ def read_sources(params: Params) -> list[tuple[str, str]]:
     return pairs
 
 
-def benchmark_texts(path: Path, params: Params) -> list[str]:
-    if path.parent.name in params.prepare_benchmark.tasks:
-        return [example.text for example in records.read_jsonl(path, Example)]
-    return [record["sentence"] for record in sentibench.read(path)]
-
-
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
     pairs = read_sources(params)
     texts, left_out = corpus.distinct(pairs, section.min_chars, section.max_chars)
     held_out = [
-        text for path in sorted(Path("data/benchmark").glob("*/*.jsonl")) for text in benchmark_texts(path, params)
+        record["sentence"]
+        for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
+        for record in sentibench.read(path)
     ]
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)

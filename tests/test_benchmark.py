@@ -1,53 +1,101 @@
+"""Scores and intervals of labels, the default tasks' classes, and calibration."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from sentidistill.benchmark.metrics import bootstrap_macro_f1, interval, label_scores
-from sentidistill.benchmark.prompting import draw_sets
-from sentidistill.benchmark.tasks import LABELS, Example, label
+from sentidistill.benchmark import suite
+from sentidistill.benchmark.metrics import mean, score
+from sentidistill.benchmark.suite import Outcome
+from sentidistill.benchmark.tasks import SENTIMENTS, label
 from sentidistill.calibration import calibrate
 
 
+def outcomes(task: str, gold: list[str], outputs: list[str]) -> list[Outcome]:
+    return [
+        Outcome(
+            task=task,
+            record=place,
+            seed=1,
+            text="",
+            gold=right,
+            output=output,
+            calibrated=None,
+            right=right == output,
+            finish_reason="choice",
+            error=None,
+            shown=[],
+            scores=[],
+        )
+        for place, (right, output) in enumerate(zip(gold, outputs))
+    ]
+
+
+def estimate(gold: list[str], outputs: list[str], samples: int, task: str = "tweet"):
+    return suite.estimate(task, (), outcomes(task, gold, outputs), samples, "output")
+
+
+def scored(gold: list[str], outputs: list[str]) -> dict:
+    return score("tweet", [{"label": one} for one in gold], outputs)
+
+
 def random_labels(n: int, seed: int) -> list[str]:
-    return np.random.default_rng(seed).choice(LABELS, n).tolist()
+    return np.random.default_rng(seed).choice(SENTIMENTS, n).tolist()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_equal_scikit_learns(seed):
     gold, predicted = random_labels(200, seed), random_labels(200, seed + 10)
-    scores = label_scores(gold, predicted, LABELS)
-    assert scores["macro_f1"] == pytest.approx(100 * f1_score(gold, predicted, average="macro"), abs=0.01)
-    assert scores["accuracy"] == pytest.approx(100 * accuracy_score(gold, predicted), abs=0.01)
+    scores = scored(gold, predicted)
+    macro_f1 = pytest.approx(100 * f1_score(gold, predicted, average="macro"))
+    assert scores["macro_f1"] == macro_f1
+    assert scores["accuracy"] == pytest.approx(100 * accuracy_score(gold, predicted))
+    assert estimate(gold, predicted, 1).value == macro_f1
 
 
 def test_a_class_never_predicted_counts_as_zero():
-    scores = label_scores(["negative", "positive"], ["positive", "positive"], LABELS)
-    assert scores["f1"] == {"negative": 0.0, "neutral": 0.0, "positive": 66.67}
-    assert scores["macro_f1"] == 22.22
+    scores = scored(["negative", "positive"], ["positive", "positive"])
+    assert scores["f1"] == {"negative": 0.0, "neutral": 0.0, "positive": pytest.approx(200 / 3)}
+    assert scores["macro_f1"] == pytest.approx(200 / 9)
 
 
-def test_an_unknown_label_is_refused():
+def test_a_record_with_an_unknown_label_is_refused():
     with pytest.raises(ValueError, match="great"):
-        label_scores(["negative"], ["great"], LABELS)
+        scored(["great"], ["negative"])
+
+
+def with_accuracy(gold: list[str], share: float, random: np.random.Generator) -> list[str]:
+    following = dict(zip(SENTIMENTS, [*SENTIMENTS[1:], SENTIMENTS[0]]))
+    return [one if random.random() < share else following[one] for one in gold]
 
 
 def test_the_bootstrap_is_paired_and_covers_the_truth():
     """Two models of known accuracy: the interval holds the known difference; a model against itself gains nothing."""
     random = np.random.default_rng(0)
-    gold = random.integers(3, size=3000)
-    good = np.where(random.random(3000) < 0.8, gold, (gold + 1) % 3)
-    bad = np.where(random.random(3000) < 0.6, gold, (gold + 1) % 3)
-    values = bootstrap_macro_f1([(gold, [bad, good, good])], 3, 500, 1)
-    low, high = interval(values[:, 1] - values[:, 0])
-    assert low < 20 < high
-    assert high - low < 6
-    assert np.array_equal(values[:, 1], values[:, 2])
+    gold = random_labels(3000, 0)
+    good, bad = (estimate(gold, with_accuracy(gold, share, random), 500) for share in (0.8, 0.6))
+    gain = (good - bad).rounded()
+    assert gain["low"] < 20 < gain["high"]
+    assert gain["high"] - gain["low"] < 6
+    ratio = (bad / good).rounded()
+    assert ratio["low"] < 0.75 < ratio["high"]
+    assert (good - good).rounded() == {"main": 0, "low": 0, "high": 0}
 
 
 def test_the_mean_is_over_tasks_not_records():
-    perfect, wrong = np.tile([0, 1, 2], 10), np.tile([0, 1, 2], 100)
-    values = bootstrap_macro_f1([(perfect, [perfect]), (wrong, [(wrong + 1) % 3])], 3, 50, 0)
-    assert values.mean() == pytest.approx(50, abs=0.5)
+    few, many = list(SENTIMENTS) * 10, list(SENTIMENTS) * 100
+    wrong = with_accuracy(many, 0, np.random.default_rng(0))
+    found = mean([estimate(few, few, 50), estimate(many, wrong, 50)])
+    assert found.value == 50
+    assert found.resampled.mean() == pytest.approx(50, abs=0.5)
+
+
+def test_tasks_are_resampled_each_by_itself():
+    """With the same draws for all tasks, whose records stand in any order, chance would not average out."""
+    gold, random = random_labels(300, 0), np.random.default_rng(0)
+    outputs = with_accuracy(gold, 0.6, random)
+    one, other = (estimate(gold, outputs, 500, task).resampled for task in ("tweet", "movie"))
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.2
 
 
 def test_the_limits_of_a_rating_are_neutral():
@@ -58,16 +106,6 @@ def test_the_limits_of_a_rating_are_neutral():
         "neutral",
         "positive",
     ]
-
-
-def test_demonstration_sets_show_every_class_and_do_not_depend_on_other_tasks():
-    train = [Example(id=str(i), text=f"text {i}", label=LABELS[i % 3], rating=0) for i in range(30)]
-    sets = draw_sets(train, 2, 3, "tweet", 42)
-    for one in sets:
-        assert sorted(example.label for example in one) == sorted(LABELS * 2)
-        assert len({example.id for example in one}) == 6
-    assert sets != draw_sets(train, 2, 3, "movie", 42)
-    assert sets[:2] == draw_sets(train, 2, 2, "tweet", 42)
 
 
 def test_calibration_takes_off_what_every_text_gets():

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from sentidistill.benchmark.predictions import Prediction
-from sentidistill.curve import Run, by_point, differences, markdown, runs, summary
+from sentidistill.benchmark.suite import Outcome
+from sentidistill.curve import Run, by_point, differences, markdown, markdown_differences, runs, summary
 
 
 def row(run: Run, score: float) -> dict:
@@ -46,18 +46,23 @@ def test_the_seeds_of_a_point_are_put_together_and_what_is_not_done_is_left_out(
     assert lines[-1].startswith("| 100 % | all | 1000 | 2 | 61.5 | 61.0 to 62.0 |")
 
 
-def predictions(right: int) -> list[Prediction]:
+def predictions(right: int) -> list[Outcome]:
     """60 records of two tasks, the first `right` of each answered rightly, the others with the next label."""
     labels = ("positive", "neutral", "negative")
     return [
-        Prediction(
-            id=f"{number:03}",
+        Outcome(
             task=task,
+            record=number,
+            seed=42,
+            text="",
             gold=labels[number % 3],
-            draw=0,
+            output=labels[(number + (number >= right)) % 3],
+            calibrated=None,
+            right=number < right,
+            finish_reason="choice",
+            error=None,
+            shown=[],
             scores=[],
-            predicted=labels[(number + (number >= right)) % 3],
-            calibrated="neutral",
         )
         for task in ("tweet", "movie")
         for number in range(60)
@@ -65,18 +70,14 @@ def predictions(right: int) -> list[Prediction]:
 
 
 def test_differences_are_of_strategies_at_the_same_rate_with_their_seeds_together():
-    found = differences(
-        {
-            Run("soft", 0.1, 1): predictions(48),
-            Run("random", 0.1, 1): predictions(30),
-            Run("soft", 0.1, 2): predictions(36),
-            Run("random", 0.1, 2): predictions(30),
-            Run("random", 1.0, 1): predictions(42),
-        },
-        "predicted",
-        samples=500,
-        seed=0,
-    )
+    of_runs = {
+        Run("soft", 0.1, 1): predictions(48),
+        Run("random", 0.1, 1): predictions(30),
+        Run("soft", 0.1, 2): predictions(36),
+        Run("random", 0.1, 2): predictions(30),
+        Run("random", 1.0, 1): predictions(42),
+    }
+    found = differences(of_runs, "output", samples=500)
     assert found[["rate", "one", "other", "mean"]].to_dict("records") == [
         {"rate": 0.1, "one": "soft", "other": "random", "mean": 20.0},
         {"rate": 0.1, "one": "soft", "other": "all", "mean": 0.0},
@@ -84,6 +85,9 @@ def test_differences_are_of_strategies_at_the_same_rate_with_their_seeds_togethe
     first, second = found.itertuples()
     assert 0 < first.low < 20 < first.high
     assert second.low < 0 < second.high
+    # A model without scores has no calibrated labels: the cells are empty.
+    lines = markdown_differences(found, differences(of_runs, "calibrated", samples=500)).splitlines()
+    assert lines[-2] == f"| 10 % | soft - random | +20.0 ({first.low:+.1f} to {first.high:+.1f}) |  |"
 
 
 def test_a_run_goes_through_the_queue_beside_the_workspace_into_the_table_and_the_figure(project):

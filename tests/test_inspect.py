@@ -57,13 +57,13 @@ def test_failed_calls_are_shown_with_their_faults(project, inspect):
 
 
 def test_wrong_predictions_of_the_pipeline_are_shown_with_their_texts(project, inspect):
-    texts = {row["id"]: row["text"] for row in rows(project, "benchmark/tweet/test")}
     made = rows(project, "predictions/student/tweet")
-    wrong = [row for row in made if row["predicted"] != row["gold"]]
+    wrong = [row for row in made if row["output"] != row["gold"]]
     assert f"of {len(made)} rows" in inspect("predictions", "student", "--task", "tweet", "--limit", "1")
     shown = inspect("predictions", "student", "--task", "tweet", "--wrong", "--limit", "0")
     assert f"{len(wrong)} of {len(wrong)} rows" in shown
-    assert texts[wrong[0]["id"]].split()[0] in shown
+    texts = rows(project, "benchmark/tweet/test")
+    assert texts[wrong[0]["record"]]["sentence"].split()[0] in shown
 
 
 def test_a_stage_that_has_not_run_is_named(tmp_path):

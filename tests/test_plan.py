@@ -68,8 +68,8 @@ def test_what_does_not_exist_yet_is_estimated_from_the_params(project, tmp_path)
     assert 0 < first["too_long"] <= first["requests"] == 24
     assert {works[stage]["basis"] for stage in CALLING_STAGES[1:]} == {"params"}
     assert works["collect_responses"]["requests"] == 30 + 12 + 8 + 8 + 6
-    assert works["evaluate@teacher-tweet"]["requests"] == 3 * 8 + 3 * 3
-    for task, requests, tokens in (("tweet", 33, 0), ("twitter", 2 * 6, 0), ("atsa_rest16", 2 * 4, 2 * 4 * 20)):
+    assert works["evaluate@teacher-tweet"]["requests"] == 3 * 8 + 6
+    for task, requests, tokens in (("tweet", 30, 0), ("twitter", 2 * (6 + 6), 0), ("atsa_rest16", 2 * 4, 2 * 4 * 20)):
         work = works[f"evaluate@student-{task}"]
         assert (work["requests"], work["max_new_tokens"], work["basis"]) == (requests, tokens, "params")
 
@@ -84,7 +84,7 @@ def test_a_benchmark_task_without_limit_is_counted_in_the_users_copy(project, tm
     project.copy_of_files(tmp_path, change)
     shutil.rmtree(tmp_path / "models/student")
     records = len(sentibench.load(copy, "twitter", "test"))
-    assert plan(tmp_path)["evaluate@student-twitter"]["requests"] == 2 * records > 2 * 6
+    assert plan(tmp_path)["evaluate@student-twitter"]["requests"] == 2 * (records + 6) > 2 * (6 + 6)
 
 
 def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(project, tmp_path):

@@ -4,12 +4,18 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from sentidistill.benchmark import suite
+from sentidistill.benchmark.questions import questions
+from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
-from sentidistill.predict import Predictor, Task
+from sentidistill.predict import TASKS, Predictor, Task
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
 from tests.project import ROOT
 
 MOOD = Task("Name the mood.", cue="Mood", labels=("glad", "not glad at all"), demonstrations=(("Hooray!", "glad"),))
@@ -41,6 +47,25 @@ def test_the_answer_is_the_likeliest_label_given_the_prompt_of_training(predicto
     shares = torch.tensor(totals).softmax(0).tolist()
     assert found.answer == MOOD.labels[shares.index(max(shares))]
     assert list(found.probabilities.values()) == pytest.approx(shares, abs=1e-3)
+
+
+def test_the_default_tasks_are_scored_by_what_the_predictor_answers(predictor, tmp_path):
+    """The same prompt, so the reported score is that of the tool; here with the settings of the default run."""
+    params = load(ROOT / "params.yaml")
+    test, train = ([{"sentence": text, "label": "neutral"} for text in ("Fine.", "We lost.", f"{n}")] for n in (1, 2))
+    for task in params.prepare_benchmark.tasks:
+        model = CachedTeacher(predictor._reader, lambda: predictor._engine, Cache(tmp_path / "cache"))
+        rows = suite.evaluate(model, "student", task, test, train, suite.Settings.of(task, params.evaluate))
+        (question, *_) = questions(task, test, train, shots=0, demonstrations="shared", max_chars=99, seed=1)
+        assert question.prompt == TASKS["sentiment"].request("Fine.", ()).prompt
+        for row, record, found in zip(rows, test, predictor.predict([one["sentence"] for one in test])):
+            shares = np.exp(np.array(row.scores) - np.logaddexp.reduce(row.scores))
+            assert (row.text, row.output) == (f"Text: {record['sentence']}", found.answer)
+            assert list(found.probabilities.values()) == pytest.approx(shares, abs=1e-3)
+    assert question.prompt.instruction == (
+        "Decide what the sentiment of the text is. Answer with one of: negative, neutral, positive."
+    )
+    assert (question.prompt.cue, question.prompt.demonstrations) == ("Sentiment:", ())
 
 
 def test_several_texts_are_answered_in_order_as_each_alone(predictor):

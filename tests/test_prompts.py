@@ -6,8 +6,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from sentidistill.benchmark.prompting import task_prompt
-from sentidistill.benchmark.tasks import Example
+from sentidistill.benchmark.questions import questions
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import Prompt, Template, messages, prompt_text, render, transcript
 from sentidistill.samples import TrainRow
@@ -143,19 +142,18 @@ def test_chat_without_a_chat_template_is_an_error(tiny_student):
 def test_training_and_evaluation_put_a_row_in_the_same_ids(tiny_student, prompt_format):
     """The benchmark's prompt, and the same row in training: equal ids, then the answer and the end token."""
     _, tokenizer = tiny_student
-    shown = [
-        Example(id="1", text="So good.", label="positive", rating=2),
-        Example(id="2", text="Hm.", label="neutral", rating=0),
-    ]
-    evaluated = render(task_prompt("tweet", "What a day!", shown), tokenizer, prompt_format)
+    train = [{"sentence": "So good.", "label": "positive"}, {"sentence": "Hm.", "label": "neutral"}]
+    record = {"sentence": "What a day!", "label": "positive"}
+    (question,) = questions("tweet", [record], train, shots=2, demonstrations="shared", max_chars=99, seed=1)
+    evaluated = render(question.prompt, tokenizer, prompt_format)
     row = TrainRow(
         id="x",
         stratum="s",
         family="classification",
-        instruction=task_prompt("tweet", "", []).instruction,
+        instruction=question.prompt.instruction,
         cue="Sentiment",
         text="What a day!",
-        demonstrations=[(one.text, one.label) for one in shown],
+        demonstrations=[(train[place]["sentence"], train[place]["label"]) for place in question.shown],
         answer="positive",
     )
     data = tokenise([row], tokenizer, prompt_format, 512)

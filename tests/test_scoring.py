@@ -14,7 +14,7 @@ from scripts.closure import closure
 from sentidistill import config, difficulty, records, scoring
 from sentidistill.difficulty import Difficulty, score_ids
 from sentidistill.errors import SentiDistillError
-from sentidistill.prompts import render
+from sentidistill.prompts import end_ids, render
 from sentidistill.samples import Answered, PoolPrompt, TrainRow
 from sentidistill.training import tokenise
 from stages import score_difficulty
@@ -233,20 +233,21 @@ def scored(tiny_models, tmp_path, monkeypatch):
     return run
 
 
-def test_the_difficulty_of_a_label_is_that_of_the_whole_label_with_its_end(scored, tiny_student):
-    """Against a computation token by token; "1" begins "10", so without its end it could not be the less likely one."""
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_the_difficulty_of_a_label_is_that_of_the_whole_label_with_any_of_its_ends(scored, tiny_student, prompt_format):
+    """Against a computation token by token."""
     model, tokenizer = tiny_student
+    ends = end_ids(tokenizer, prompt_format)
     samples = [sample(number, LABELS) for number in range(len(LABELS))]
-    table, _ = scored(samples, LABELS)
+    table, _ = scored(samples, LABELS, lambda values: values["student"].update(prompt_format=prompt_format))
     for one, answer, found in zip(samples, LABELS, table.itertuples()):
-        rows = [train_row(one, label) for label in LABELS]
-        data = tokenise(rows, tokenizer, "transcript", 1024)
-        logprobs = []
+        data = tokenise([train_row(one, label) for label in LABELS], tokenizer, prompt_format, 1024)
+        weights = []
         for ids, mask in zip(data.input_ids, data.completion_mask):
             length = mask.index(1)
-            _, nll = token_by_token(model, ids[:length], ids[length:], 0.95)
-            logprobs.append(-nll * (len(ids) - length))
-        weights = [math.exp(logprob) for logprob in logprobs]
+            completions = [[*ids[length:-1], end] for end in ends]
+            each = [token_by_token(model, ids[:length], one, 0.95)[1] * len(one) for one in completions]
+            weights.append(sum(math.exp(-nll) for nll in each))
         assert found.difficulty == pytest.approx(1 - weights[LABELS.index(answer)] / sum(weights), abs=1e-4)
 
 

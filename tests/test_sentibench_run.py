@@ -1,9 +1,12 @@
-"""SentiBench from questions to figures: demonstrations, limits, intervals, and the command on a small made-up copy."""
+"""Tasks from questions to figures: demonstrations, failures, limits, intervals, and the command on a made-up copy."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,10 @@ from sentidistill.benchmark.metrics import score
 from sentidistill.benchmark.questions import answer_of, limited, questions, schema
 from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS
 from sentidistill.benchmark.suite import Outcome
+from sentidistill.errors import SentiDistillError
+from sentidistill.teacher.base import Reader, Request, Response
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import CachedTeacher
 from tests.local_server import running
 from tests.made_up_sentibench import RECORDS, labelled, records_of, write_copy
 from tests.project import ROOT, environment
@@ -87,6 +94,132 @@ def test_a_limit_keeps_the_shares_of_the_classes_and_grows_by_adding():
     assert limited("sst2", records, 0, seed=0) == limited("sst2", records, 1000, seed=0) == list(range(400))
 
 
+@pytest.mark.parametrize("demonstrations", ["shared", "per_record"])
+def test_calibration_texts_are_asked_as_the_records_are_and_are_never_shown(demonstrations):
+    train, records = labelled("twitter", 12), labelled("twitter", 5, "new")
+    asked = questions("twitter", records, train, demonstrations=demonstrations, calibration_texts=6, **DRAW)
+    references = [question for question in asked if question.record is None]
+    assert asked[:5] == questions("twitter", records, train, demonstrations=demonstrations, **DRAW)
+    assert len({question.prompt.input for question in references}) == len(references) == 6
+    for question in references:
+        assert len(question.shown) == 4
+        assert question.prompt.input not in [text for text, _ in question.prompt.demonstrations]
+        assert demonstrations == "per_record" or question.shown == asked[0].shown
+
+
+def test_calibration_texts_do_not_depend_on_the_labels_of_training_texts():
+    train = labelled("twitter", 30)
+    unlabelled = [{**record, "label": "neutral"} for record in train]
+    one, other = (
+        questions("twitter", [], rows, **{**DRAW, "shots": 0}, demonstrations="shared", calibration_texts=9)
+        for rows in (train, unlabelled)
+    )
+    assert one == other
+
+
+class Scripted:
+    """An engine whose answers follow from the text that is asked about; like any, it cuts them at stop strings."""
+
+    def __init__(self, answer: Callable[[str], Response]):
+        self.answer, self.requests = answer, []
+
+    def stream(self, jobs):
+        self.requests += [job.request for job in jobs]
+        yield [(place, self._cut(job.request)) for place, job in enumerate(jobs)]
+
+    def _cut(self, request: Request) -> Response:
+        response = self.answer(request.prompt.input)
+        ends = [place for stop in request.stop if (place := response.text.find(stop)) >= 0]
+        return replace(response, text=response.text[: min(ends)]) if ends else response
+
+
+def written(text: str) -> Response:
+    return Response(text, "stop", 10, 10)
+
+
+def chosen(labels: tuple[str, ...], scores: list[float]) -> Response:
+    return Response(labels[int(np.argmax(scores))], "choice", 10, 0, tuple(scores))
+
+
+def run_suite(engine: Scripted, task: str, folder: Path, prompt_format="transcript", records=9, **settings):
+    """(outcomes, scores) of `task` on made-up records."""
+    test, train = records_of(task, records), records_of(task, 24, "train")
+    model = CachedTeacher(Reader("model", prompt_format, 1000), lambda: engine, Cache(folder / "cache.sqlite"))
+    rows = suite.evaluate(model, "model", task, test, train, suite.Settings(**settings))
+    return rows, suite.scores(task, test, rows, samples=200)
+
+
+def test_an_answer_of_a_chat_model_is_read_beyond_an_empty_line(tmp_path):
+    records = {f"Text: {one['sentence']}": one for one in records_of("atsa_rest16", 9)}
+    engine = Scripted(
+        lambda text: written(
+            f"Here is the list of aspects:\n\n```json\n{answer_of('atsa_rest16', records[text])}\n```\n\nAnything else?"
+        )
+    )
+    rows, found = run_suite(engine, "atsa_rest16", tmp_path, "chat")
+    assert found["main"] == 100
+    assert all(row.right for row in rows)
+
+
+def test_a_model_that_continues_a_transcript_is_stopped_before_its_next_example(tmp_path):
+    engine = Scripted(lambda text: written('[]\n\nText: Bad soup .\nAspects: [{"aspect_term": "soup"}]'))
+    rows, _ = run_suite(engine, "atsa_rest16", tmp_path)
+    assert {row.output for row in rows} == {"[]"}
+
+
+@pytest.mark.parametrize("task", ["tweet", "twitter", "atsa_rest16"])
+def test_a_failed_request_counts_as_wrong_and_is_counted(task, tmp_path):
+    records = {f"Text: {one['sentence']}": one for one in records_of(task, 9)}
+    lost = f"Text: {records_of(task, 9)[0]['sentence']}"
+
+    def answer(text: str) -> Response:
+        if text == lost:
+            return Response.failed("the server hung up")
+        if task not in LABELS:
+            return written(answer_of(task, records[text]))
+        label = answer_of(task, records[text]) if text in records else None
+        return chosen(LABELS[task], [float(label == one) for one in LABELS[task]])
+
+    rows, found = run_suite(Scripted(answer), task, tmp_path, calibration_texts=5)
+    assert (found["records"], found["failed"], found["empty"]) == (9, 1, 1)
+    assert [row.right for row in rows] == [False] + [True] * 8
+    assert rows[0].error == "the server hung up"
+    assert 50 < found["main"] < 100
+    if task in LABELS:
+        # One of three records of a class is not found: the F1 of this class is 0.8, that of the others 1.
+        assert found["main"] == found["calibrated"]["main"] == pytest.approx(100 * 2.8 / 3, abs=0.01)
+
+
+def test_a_task_whose_requests_all_fail_is_an_error_and_no_score(tmp_path):
+    engine = Scripted(lambda text: Response.failed("no such model"))
+    with pytest.raises(SentiDistillError, match="tweet: all 9 requests failed; the first: no such model"):
+        run_suite(engine, "tweet", tmp_path)
+
+
+def test_calibrated_labels_stand_beside_the_plain_ones(tmp_path):
+    """A model that prefers one label by far tells the texts apart once its preference is taken off."""
+
+    def answer(text: str) -> Response:
+        number = int(re.search(r"number (\d+)", text)[1])
+        return chosen(LABELS["tweet"], [-5.0 + (number % 3 == 0), -6.0 + (number % 3 == 1), -1.0 + (number % 3 == 2)])
+
+    rows, found = run_suite(Scripted(answer), "tweet", tmp_path, records=60, shots=0, calibration_texts=24)
+    assert {row.output for row in rows} == {"positive"}
+    assert [row.calibrated for row in rows] == [row.gold for row in rows]
+    assert found["main"] == pytest.approx(100 / 6, abs=0.01)
+    assert found["calibrated"] == {"main": 100, "low": 100, "high": 100}
+    assert found["low"] <= found["main"] <= found["high"] < 50
+
+
+@pytest.mark.parametrize("with_scores", [True, False])
+def test_nothing_is_called_calibrated_without_scores_or_texts_to_calibrate_by(with_scores, tmp_path):
+    engine = Scripted(lambda text: Response("neutral", "choice", 10, 0, (-2.0, -1.0, -3.0) if with_scores else ()))
+    rows, found = run_suite(engine, "tweet", tmp_path, calibration_texts=0 if with_scores else 9)
+    assert {row.output for row in rows} == {"neutral"}
+    assert {row.calibrated for row in rows} == {None}
+    assert found["calibrated"] is None
+
+
 def outcome(task: str, record: int, gold: str, output: str, seed: int = 1) -> Outcome:
     return Outcome(
         task=task,
@@ -95,8 +228,10 @@ def outcome(task: str, record: int, gold: str, output: str, seed: int = 1) -> Ou
         text="",
         gold=gold,
         output=output,
+        calibrated=None,
         right=gold == output,
         finish_reason="choice",
+        error=None,
         shown=[],
         scores=[],
     )
@@ -165,6 +300,8 @@ def test_the_command_tests_a_model_folder_and_writes_every_outcome(tiny_models, 
     shown = benchmark(tmp_path, *arguments)
     metrics = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())
     assert set(metrics) == {"split", "mean", *tasks}
+    assert metrics["twitter"]["calibrated"]["low"] <= metrics["twitter"]["calibrated"]["high"]
+    assert metrics["opener"]["calibrated"] is None
     assert (metrics["twitter"]["records"], metrics["opener"]["records"], metrics["twitter"]["seeds"]) == (9, 12, 2)
     for task in tasks:
         assert task in shown.stdout
@@ -191,12 +328,12 @@ def test_constrained_tuples_can_all_be_read(tiny_models, copy, tmp_path):
 def test_the_command_tests_a_model_behind_a_server(copy, tmp_path):
     with running() as server:
         arguments = ["large", "--server", server.url, "--data", str(copy), "--tasks", "twitter", "opener"]
-        benchmark(tmp_path, *arguments)
+        benchmark(tmp_path, *arguments, "--calibrate", "0")
         assert len(server.calls) == 24
-        benchmark(tmp_path, *arguments)
+        benchmark(tmp_path, *arguments, "--calibrate", "0")
         assert len(server.calls) == 24, "answers are cached"
         changed = (ROOT / "params.yaml").read_text().replace("  extra_body: {}", "  extra_body: {top_k: 5}")
-        benchmark(tmp_path, *arguments, params=changed)
+        benchmark(tmp_path, *arguments, "--calibrate", "0", params=changed)
         assert len(server.calls) == 48, "another extra_body asks again"
     assert set(json.loads((tmp_path / "sentibench/large/metrics.json").read_text())) == {
         "split",
@@ -237,6 +374,17 @@ def test_baselines_are_tested_on_the_same_records(tiny_models, copy, tmp_path):
     assert f"{gain:+.1f} (" in row
 
 
+def test_default_tasks_are_read_where_the_pipeline_puts_them(tiny_models, tmp_path):
+    for split, number in (("train", 24), ("test", 12)):
+        path = tmp_path / f"data/benchmark/tweet/{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in labelled("tweet", number, split)))
+    benchmark(tmp_path, str(tiny_models / "student"), "baselines", "--tasks", "tweet", "--shots", "0")
+    for name in ("student", "baselines/vader"):
+        metrics = json.loads((tmp_path / f"sentibench/{name}/metrics.json").read_text())
+        assert metrics["tweet"]["records"] == 12
+
+
 def test_vader_reads_the_sentiment_of_a_text():
     from sentidistill.benchmark.baselines import vader
 
@@ -250,7 +398,9 @@ def test_vader_reads_the_sentiment_of_a_text():
     [
         (["no/such/model", "--data", "x"], "no/such/model: no such folder"),
         (["baselines", "--data", "x"], "x/sc/imdb/train.json is missing"),
-        (["baselines", "baselines", "--data", "x"], "two models are named 'baselines'"),
+        (["baselines", "baselines", "--data", "x"], "two models are both named 'baselines'"),
+        (["baselines"], "imdb is a task of SentiBench: name a copy of its data sets by --data"),
+        (["baselines", "--tasks", "tweet"], "data/benchmark/tweet/train.jsonl is missing"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, arguments, message):

@@ -20,6 +20,8 @@ WAYS = {
     "plain": json.dumps,
     "indented": lambda rows: json.dumps(rows, indent=2),
     "fenced": lambda rows: f"```json\n{json.dumps(rows)}\n```",
+    "introduced and fenced": lambda rows: f"Here is the list of aspects:\n\n```json\n{json.dumps(rows, indent=2)}\n```",
+    "under a heading": lambda rows: f"### Aspects\n\n{json.dumps(rows)}\n\n### Notes\n\nNone [of note].",
     "with an introduction": lambda rows: f"Here are the results [in JSON]:\n{json.dumps(rows)}\nI hope this helps.",
     "single-quoted": repr,
     "wrapped": lambda rows: json.dumps({"answer": rows}),

@@ -53,7 +53,6 @@ def special_tokens(tokenizer, ids: list[int]) -> list[str]:
     return tokenizer.convert_ids_to_tokens([one for one in ids if one in special])
 
 
-@pytest.mark.xfail(strict=True, reason="prompts.render still takes special tokens in texts for real ones")
 @pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
 def test_special_tokens_in_texts_and_answers_are_plain_text(tiny_student, prompt_format):
     """A text cannot close its turn, and an answer cannot end before its end."""
@@ -73,7 +72,6 @@ def test_special_tokens_in_texts_and_answers_are_plain_text(tiny_student, prompt
     assert "polite<|end|></s> rude" in tokenizer.decode(ids)
 
 
-@pytest.mark.xfail(strict=True, reason="prompts.render still ends every answer with the tokenizer's end token")
 def test_an_answer_in_a_chat_ends_as_the_template_ends_a_turn(tiny_student):
     """Of Gemma, which does not end a turn with its tokenizer's end token, a student would never learn to stop."""
     _, tokenizer = tiny_student

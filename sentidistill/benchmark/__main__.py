@@ -1,15 +1,17 @@
-"""SentiBench on any model, outside the pipeline:
+"""The tasks of the benchmark on any model, outside the pipeline:
 
     python -m sentidistill.benchmark models/student --data ../datasets
     python -m sentidistill.benchmark my/model --data ../datasets --label-limit 200 --tuple-limit 50 --seeds 42 52 62
     python -m sentidistill.benchmark Qwen3-32B --server http://localhost:8000/v1 --data ../datasets
     python -m sentidistill.benchmark models/student_base models/student models/teacher baselines --data ../datasets
+    python -m sentidistill.benchmark my/model baselines --tasks tweet amazon movie editorial --shots 0
 
---data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation. MODEL is a folder of transformers'
-layout, the name of a model at a server, or `baselines`: majority, TF-IDF with logistic regression, and VADER where it
-applies. Of several, the first is what the others are compared with, record by record. Results go to --out/MODEL:
-predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was interrupted
-goes on; `runtime` in params.yaml holds what depends on the machine.
+--data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation; the default tasks (tweet, amazon,
+movie, editorial) are read from data/benchmark, where `dvc repro prepare_benchmark` puts them. MODEL is a folder of
+transformers' layout, the name of a model at a server, or `baselines`: majority, TF-IDF with logistic regression, and
+VADER where it applies. Of several, the first is what the others are compared with, record by record. Results go to
+--out/MODEL: predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was
+interrupted goes on; `runtime` in params.yaml holds what depends on the machine.
 """
 
 import argparse
@@ -23,9 +25,8 @@ from rich.table import Column, Table
 
 from sentidistill import config, models, records, stage
 from sentidistill.benchmark import baselines, sentibench, suite
-from sentidistill.benchmark.metrics import interval
 from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS
-from sentidistill.config import Params, PathModel
+from sentidistill.config import DEFAULT_TASKS, Params, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.teacher.base import Reader
 from sentidistill.teacher.cache import Cache
@@ -33,17 +34,20 @@ from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import cache_path, local_engine, over_actors
 
 BASELINES = "baselines"
+COUNTS = ("failed", "empty", "invalid", "salvaged", "cut")
 TASKS = [task for tasks in GROUPS.values() for task in tasks]
 
 
 def options() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog="python -m sentidistill.benchmark", description="SentiBench on any model.", epilog=__doc__.split("\n\n")[2]
+        prog="python -m sentidistill.benchmark",
+        description="The tasks of the benchmark on any model.",
+        epilog=__doc__.split("\n\n")[2],
     )
     made.add_argument(
         "models", nargs="+", metavar="MODEL", help="folder of a model, its name at the server, or `baselines`"
     )
-    made.add_argument("--data", type=Path, required=True, help="a copy of the data sets")
+    made.add_argument("--data", type=Path, help="a copy of SentiBench's data sets")
     made.add_argument("--out", type=Path, default=Path("sentibench"), help="folder for the results (sentibench)")
     made.add_argument("--tasks", nargs="+", choices=[*LABELS, *TUPLE_TASKS], default=TASKS, metavar="TASK")
     made.add_argument("--split", choices=("validation", "test"), default="test")
@@ -54,7 +58,9 @@ def options() -> argparse.ArgumentParser:
         "--label-limit", type=int, default=0, help="records of a label task, classes in their shares; 0: all"
     )
     made.add_argument("--tuple-limit", type=int, default=0, help="records of a tuple task; 0: all")
-    made.add_argument("--calibrate", type=int, default=0, metavar="N", help="by N unlabelled training texts (0: not)")
+    made.add_argument(
+        "--calibrate", type=int, default=48, metavar="N", help="also by N unlabelled training texts (48); 0: not"
+    )
     made.add_argument("--schema", action="store_true", help="constrain tuples to the task's JSON schema")
     made.add_argument("--max-new-tokens", type=int, default=512, help="of the answer to a tuple task (512)")
     made.add_argument(
@@ -106,18 +112,18 @@ def known_folder(model: Path, cache_root: Path) -> Path:
 
 
 def table(name: str, metrics: dict[str, dict], group_means: dict[str, float]) -> Table:
-    shown = Table(
-        Column("task", no_wrap=True), "records", "F1", "95 %", "±", "empty", "invalid", "salvaged", "cut", title=name
-    )
+    shown = Table(Column("task", no_wrap=True), "records", "F1", "95 %", "±", "calibrated", *COUNTS, title=name)
     for task, row in metrics.items():
         deviation = "" if row["deviation"] is None else f"{row['deviation']:.1f}"
-        counts = [str(row.get(kind, "")) for kind in ("empty", "invalid", "salvaged", "cut")]
+        calibrated = f"{row['calibrated']['main']:.1f}" if row["calibrated"] else ""
+        counts = [str(row.get(kind, "")) for kind in COUNTS]
         shown.add_row(
             task,
             str(row["records"]),
             f"{row['main']:.1f}",
             f"{row['low']:.1f} to {row['high']:.1f}",
             deviation,
+            calibrated,
             *counts,
         )
     shown.add_section()
@@ -138,10 +144,7 @@ def run(chosen: argparse.Namespace) -> None:
         with_schema=chosen.schema,
         max_new_tokens=chosen.max_new_tokens,
     )
-    data = {
-        task: {split: sentibench.load(chosen.data, task, split) for split in ("train", chosen.split)}
-        for task in chosen.tasks
-    }
+    data = {task: {split: read(chosen.data, task, split) for split in ("train", chosen.split)} for task in chosen.tasks}
     cache_root = stage.cache_root()
     found: dict[str, dict[str, list[suite.Outcome]]] = {}
     for model in chosen.models:
@@ -165,6 +168,12 @@ def run(chosen: argparse.Namespace) -> None:
         found |= tested
     if len(found) > 1:
         stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples))
+
+
+def read(root: Path, task: str, split: str) -> list[dict]:
+    if task in DEFAULT_TASKS:
+        return sentibench.read(Path("data/benchmark", task, f"{split}.jsonl"))
+    return sentibench.load(root, task, split)
 
 
 def of_baseline(kind: str, data: dict, split: str, settings: suite.Settings) -> dict[str, list[suite.Outcome]]:
@@ -195,27 +204,29 @@ def comparison(found: dict[str, dict[str, list[suite.Outcome]]], data: dict, spl
     shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}")
     for task, base in found[first].items():
         test = data[task][split]
-        drawn, main = suite.bootstrap(task, test, base, samples), suite.scores(task, test, base, samples)["main"]
+        first_estimate = suite.estimate(task, test, base, samples, "output")
         cells = []
         for name in others:
+            cells.append("")
             if rows := found[name].get(task):
-                low, high = interval(suite.bootstrap(task, test, rows, samples) - drawn)
-                gain = suite.scores(task, test, rows, samples)["main"] - main
-                cells.append(f"{gain:+.1f} ({low:+.1f} to {high:+.1f})")
-            else:
-                cells.append("")
+                gain = (suite.estimate(task, test, rows, samples, "output") - first_estimate).rounded()
+                cells[-1] = f"{gain['main']:+.1f} ({gain['low']:+.1f} to {gain['high']:+.1f})"
         shown.add_row(task, *cells)
     return shown
 
 
 def main(*arguments: str) -> None:
     chosen = options().parse_args(arguments)
+    if missing := next((task for task in chosen.tasks if task not in DEFAULT_TASKS and not chosen.data), None):
+        raise SentiDistillError(f"{missing} is a task of SentiBench: name a copy of its data sets by --data")
     for model in chosen.models:
         if model != BASELINES and not chosen.server and not Path(model).is_dir():
             raise SentiDistillError(f"{model}: no such folder; for a model at a server give its address by --server")
     names = [Path(model).name for model in chosen.models]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise SentiDistillError(f"two models are named {twice!r}, and so would their results be: test them in two runs")
+        raise SentiDistillError(
+            f"two models are both named {twice!r}; their results would overwrite each other: test them in separate runs"
+        )
     run(chosen)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sentidistill.benchmark.questions import limited, text_of
 from sentidistill.benchmark.sentibench import GROUPS, LABELS, gold_label
 from sentidistill.benchmark.suite import Outcome, Settings
+from sentidistill.config import DEFAULT_TASKS
 
 KINDS = ("majority", "tfidf", "vader")
 # VADER's authors: a compound score within these limits is neutral.
@@ -16,7 +17,7 @@ def kinds(task: str) -> tuple[str, ...]:
     """The baselines that apply to `task`: none to tuples, VADER only where sentiment itself is asked for."""
     if task not in LABELS:
         return ()
-    return KINDS if task in GROUPS["basic"] else ("majority", "tfidf")
+    return KINDS if task in (*DEFAULT_TASKS, *GROUPS["basic"]) else ("majority", "tfidf")
 
 
 def outcomes(kind: str, task: str, records: Sequence[dict], train: Sequence[dict], settings: Settings) -> list[Outcome]:
@@ -32,8 +33,10 @@ def outcomes(kind: str, task: str, records: Sequence[dict], train: Sequence[dict
             text=text,
             gold=gold_label(records[place]),
             output=label,
+            calibrated=None,
             right=label == gold_label(records[place]),
             finish_reason="choice",
+            error=None,
             shown=[],
             scores=[],
         )

@@ -1,6 +1,7 @@
 """Scores of predictions: of labels and of tuples, and bootstrap intervals for one model or a pair."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,49 +31,37 @@ def f1_by_class(counts: np.ndarray) -> np.ndarray:
     return np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
 
 
-def label_scores(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict:
-    """Macro-F1 over `labels`, accuracy and the F1 of each class, in percent.
+@dataclass(frozen=True)
+class Estimate:
+    """A score, and the same score over resampled records (samples).
 
-    Raises `ValueError` for a label or prediction outside `labels`.
+    Estimates of models on the same records resample them alike, so their differences and ratios are paired.
     """
-    counts = confusion(indices(gold, labels), indices(predicted, labels), len(labels))
-    f1 = f1_by_class(counts)
-    return {
-        "macro_f1": round(100 * float(f1.mean()), 2),
-        "accuracy": round(100 * float(np.trace(counts) / counts.sum()), 2),
-        "f1": {label: round(100 * float(value), 2) for label, value in zip(labels, f1)},
-    }
+
+    value: float
+    resampled: np.ndarray
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        return Estimate(self.value - other.value, self.resampled - other.resampled)
+
+    def __truediv__(self, other: "Estimate") -> "Estimate":
+        return Estimate(self.value / other.value, self.resampled / other.resampled)
+
+    def rounded(self, name: str = "main", digits: int = 2) -> dict[str, float]:
+        """The score as `name`, and the central 95 % of the resampled ones as `low` and `high`."""
+        low, high = np.percentile(self.resampled, [2.5, 97.5])
+        return {key: round(float(value), digits) for key, value in ((name, self.value), ("low", low), ("high", high))}
 
 
-def bootstrap_macro_f1(
-    tasks: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], n_labels: int, samples: int, seed: int
-) -> np.ndarray:
-    """Mean macro-F1 over tasks in percent, for resampled test sets (samples x models).
-
-    Each task is (gold n, one array of n predictions per model). Records are drawn with replacement
-    within a task, the same draw for every model, so differences of columns are paired.
-    """
-    random = np.random.default_rng(seed)
-    models = len(tasks[0][1])
-    means = np.zeros((samples, models))
-    for gold, predictions in tasks:
-        drawn = random.integers(len(gold), size=(samples, len(gold)))
-        row = np.arange(samples)[:, None] * n_labels**2
-        for number, predicted in enumerate(predictions):
-            cells = (gold * n_labels + predicted)[drawn] + row
-            counts = np.bincount(cells.ravel(), minlength=samples * n_labels**2)
-            means[:, number] += f1_by_class(counts.reshape(samples, n_labels, n_labels)).mean(-1)
-    return 100 * means / len(tasks)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The central 95 % of bootstrap `values`."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return round(float(low), 2), round(float(high), 2)
+def mean(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean score, of tasks or of models."""
+    return Estimate(
+        float(np.mean([one.value for one in estimates])), np.mean([one.resampled for one in estimates], axis=0)
+    )
 
 
 def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
-    """Scores of a model's `outputs` (texts) for `records` of a SentiBench task, in percent.
+    """Scores of a model's `outputs` (texts) for `records` of a task, in percent.
 
     For a label task: macro_f1 over its fixed label set, accuracy, f1 by label; an output that names no label is
     wrong. For a tuple task: precision, recall and f1 over all records. Both count outputs that are empty and

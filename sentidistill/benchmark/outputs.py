@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 # A model that is not stopped goes on with another example; what stands there is no answer to ours.
-_NEXT_EXAMPLE = re.compile(r"\n\s*(?:###|(?:Sentence|Text|Input)\s*:)")
+# "### Aspects" is a heading of the answer itself; "###" alone separates examples.
+_NEXT_EXAMPLE = re.compile(r"\n\s*(?:###(?! *\w)|(?:Sentence|Text|Input)\s*:)")
 _FENCE = re.compile(r"```[\w-]*")
 _DEEPEST = 60
 _ATTEMPTS = 40  # beginnings of a list or an object that are tried

@@ -1,4 +1,4 @@
-"""How the tasks of SentiBench are put to a model: wording, demonstrations, and the form of the answer."""
+"""How tasks are put to a model: wording, demonstrations, and the form of the answer."""
 
 import hashlib
 import json
@@ -13,20 +13,23 @@ import yaml
 from sentidistill.benchmark.sentibench import LABELS, gold_label
 from sentidistill.benchmark.tuples import NULL, POLARITIES, category, tidy
 from sentidistill.prompts import Prompt
-from sentidistill.samples import prompt
+from sentidistill.samples import prompt, with_labels
 
 Demonstrations = Literal["shared", "per_record"]
 
-_WORDING: dict[str, dict[str, str]] = yaml.safe_load(
+WORDING: dict[str, dict[str, str]] = yaml.safe_load(
     files("sentidistill.benchmark").joinpath("wording.yaml").read_text(encoding="utf-8")
 )
 
 
 @dataclass(frozen=True)
 class Question:
-    """One record as it is asked. `shown` are places in the training records; `choices` is empty for tuple tasks."""
+    """One record as it is asked; `record` is None for an unlabelled training text, which scores are calibrated by.
 
-    record: int
+    `shown` are places in the training records; `choices` is empty for tuple tasks.
+    """
+
+    record: int | None
     prompt: Prompt
     choices: tuple[str, ...]
     shown: tuple[int, ...]
@@ -85,9 +88,9 @@ def categories(task: str, train: Sequence[dict]) -> list[str]:
 
 
 def instruction(task: str, train: Sequence[dict]) -> str:
-    text = _WORDING[task]["text"]
+    text = WORDING[task]["instruction"]
     if task in LABELS:
-        return f"{text} Answer with one of: {', '.join(LABELS[task])}."
+        return with_labels(text, LABELS[task])
     return text.replace("{categories}", ", ".join(categories(task, train))) if "{categories}" in text else text
 
 
@@ -121,24 +124,30 @@ def questions(
     demonstrations: Demonstrations,
     max_chars: int,
     seed: int,
+    calibration_texts: int = 0,
 ) -> list[Question]:
-    """Every record with `shots` training records as demonstrations.
+    """Every record with `shots` training records as demonstrations, then at most `calibration_texts` training texts.
 
     They are drawn by a generator of their own for each seed and task ("shared"), or for each record, too
     ("per_record"), among training texts of at most `max_chars` characters other than the record's own text. Labels
-    take turns, in random order. Shared ones let a model compute the beginning of all prompts once.
+    take turns, in random order. Shared ones let a model compute the beginning of all prompts once. Calibration texts
+    are drawn whatever their labels, have the same demonstrations as the records, and are none of them.
     """
     by_label: dict[str, list[int]] = {}
     for place, record in enumerate(train):
         if len(record["sentence"]) <= max_chars:
             by_label.setdefault(gold_label(record) if task in LABELS else "", []).append(place)
-    fixed = "" if demonstrations == "per_record" else "shared"
-    asked_texts = {record["sentence"] for record in records} if fixed else set()
-    shared = _drawn(by_label, train, shots, asked_texts, (seed, task, fixed)) if fixed else ()
-    text, cue = instruction(task, train), _WORDING[task]["cue"]
+    shared: tuple[int, ...] | None = None
+    if demonstrations == "shared":
+        shared = _drawn(by_label, train, shots, {record["sentence"] for record in records}, (seed, task, "shared"))
+    unseen = [record for place, record in enumerate(train) if place not in (shared or ())]
+    places = limited(task, unseen, calibration_texts, seed, by_label=False) if calibration_texts else []
+    text, cue = instruction(task, train), WORDING[task]["cue"]
     found = []
-    for number, record in enumerate(records):
-        shown = shared or _drawn(by_label, train, shots, {record["sentence"]}, (seed, task, text_of(task, record)))
+    for number, record in [*enumerate(records), *((None, unseen[place]) for place in places)]:
+        shown = shared
+        if shown is None:
+            shown = _drawn(by_label, train, shots, {record["sentence"]}, (seed, task, text_of(task, record)))
         pairs = [(text_of(task, train[place]), answer_of(task, train[place])) for place in shown]
         found.append(Question(number, prompt(text, cue, text_of(task, record), pairs), LABELS.get(task, ()), shown))
     return found
@@ -156,14 +165,17 @@ def _drawn(
     return tuple(int(place) for place in random.permutation(chosen))
 
 
-def limited(task: str, records: Sequence[dict], limit: int, seed: int) -> list[int]:
-    """Places of at most `limit` records (0: all), drawn by the hash of their content; classes keep their shares."""
+def limited(task: str, records: Sequence[dict], limit: int, seed: int, by_label: bool = True) -> list[int]:
+    """Places of at most `limit` records (0: all), drawn by the hash of their content.
+
+    With `by_label`, classes keep their shares; without, labels are not looked at.
+    """
     if not limit or limit >= len(records):
         return list(range(len(records)))
     groups: dict[str, list[tuple[bytes, int]]] = {}
     for place, record in enumerate(records):
         key = hashlib.sha256(f"{seed} {text_of(task, record)} {place}".encode()).digest()
-        groups.setdefault(gold_label(record) if task in LABELS else "", []).append((key, place))
+        groups.setdefault(gold_label(record) if by_label and task in LABELS else "", []).append((key, place))
     # The n-th of m records of a class comes at (n + 1/2) / m, so that any beginning has the shares of the whole.
     order = [
         ((rank + 0.5) / len(group), label, place)

@@ -1,4 +1,4 @@
-"""The twelve tasks of SentiBench (Xie et al., 2025): their labels, and the records of the user's copy."""
+"""The labels of all tasks, and the twelve of SentiBench (Xie et al., 2025): the records of the user's copy."""
 
 import hashlib
 import json
@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sentidistill.benchmark.tasks import SENTIMENTS
+from sentidistill.config import DEFAULT_TASKS
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import write_text
 
 # The order decides ties.
 LABELS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(DEFAULT_TASKS, SENTIMENTS),
     "imdb": ("negative", "positive"),
     "yelp2": ("negative", "positive"),
     "sst2": ("negative", "positive"),
@@ -28,6 +31,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "multifaceted": ("irony18", "tweeteval", "pstance", "intimacy"),
     "fine_grained": ("asqp_rest16", "opener", "atsa_rest16", "acsa_rest16"),
 }
+MEANS = {**GROUPS, "all": tuple(task for tasks in GROUPS.values() for task in tasks)}
 # Beside the twelve: irony without the hashtags by which the tweets were collected. All ironic test tweets carry one of
 # them, and only a quarter of the others do; no training tweet does.
 VARIANTS = {"irony18_stripped": "irony18"}
@@ -40,10 +44,9 @@ _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 def group_means(scores: dict[str, float]) -> dict[str, float]:
     """Mean score by group, and over all twelve tasks, of each whose tasks all have one."""
-    groups = {**GROUPS, "all": tuple(task for tasks in GROUPS.values() for task in tasks)}
     return {
         name: round(sum(scores[task] for task in tasks) / len(tasks), 2)
-        for name, tasks in groups.items()
+        for name, tasks in MEANS.items()
         if set(tasks) <= set(scores)
     }
 
@@ -91,8 +94,11 @@ def load(root: Path, task: str, split: str) -> list[dict]:
 
 
 def read(path: Path) -> list[dict]:
-    """Records of a split as the pipeline keeps them, one on a line."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Records of a split as `prepare_benchmark` keeps them, one on a line."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError as error:
+        raise SentiDistillError(f"{path} is missing; make it with `dvc repro prepare_benchmark`") from error
 
 
 def write(path: Path, rows: list[dict]) -> None:

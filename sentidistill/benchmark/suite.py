@@ -1,25 +1,27 @@
-"""SentiBench on a model: questions in, one outcome for each record and seed out, and the scores of a task."""
+"""A model on the tasks of the benchmark: questions in, one outcome for each record and seed out, and their scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sentidistill.benchmark import tuples
-from sentidistill.benchmark.metrics import f1_by_class, score, tuple_counts
+from sentidistill.benchmark.metrics import Estimate, f1_by_class, score, tuple_counts
 from sentidistill.benchmark.outputs import parse_label
 from sentidistill.benchmark.questions import Demonstrations, Question, answer_of, limited, questions, schema
 from sentidistill.benchmark.sentibench import LABELS
 from sentidistill.benchmark.tuples import Counts
 from sentidistill.calibration import calibrate
-from sentidistill.prompts import SEPARATOR
+from sentidistill.config import DEFAULT_TASKS, Evaluate, PromptFormat
+from sentidistill.errors import SentiDistillError
+from sentidistill.prompts import stop_strings
 from sentidistill.records import Record
 from sentidistill.teacher.base import Request, Response
 from sentidistill.teacher.cached import CachedTeacher
 
-# A model that goes on after its answer writes another example.
-STOPS = ("\n\n", SEPARATOR, "\nText:")
+# "output" is the plain answer.
+Column = Literal["output", "calibrated"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,23 @@ class Settings:
     max_new_tokens: int = 512
     bootstrap_samples: int = 1000
 
+    @classmethod
+    def of(cls, task: str, section: Evaluate) -> "Settings":
+        """Those of the pipeline for `task`: SentiBench has its own protocol."""
+        if task in DEFAULT_TASKS:
+            own: dict[str, Any] = {"shots": len(LABELS[task]) * section.shots_per_label, "seeds": (section.seed,)}
+        else:
+            own = section.sentibench.model_dump()
+        return cls(**own, calibration_texts=section.calibration_texts, bootstrap_samples=section.bootstrap_samples)
+
 
 class Outcome(Record):
-    """What a model answered to one record. `shown` are places of its demonstrations in the training file."""
+    """What a model answered to one record. `shown` are places of its demonstrations in the training file.
+
+    `scores` are log-probabilities in the order of the task's labels. `output` is the likeliest label, or the text
+    that was written; `calibrated` the likeliest label after the mean scores of unlabelled training texts are taken
+    off, None where there are no scores. Both are empty where the request failed; `error` then says why.
+    """
 
     task: str
     record: int
@@ -47,8 +63,10 @@ class Outcome(Record):
     text: str
     gold: str
     output: str
+    calibrated: str | None
     right: bool
     finish_reason: str
+    error: str | None
     shown: list[int]
     scores: list[float]
 
@@ -56,71 +74,85 @@ class Outcome(Record):
 def evaluate(
     model: CachedTeacher, name: str, task: str, records: Sequence[dict], train: Sequence[dict], settings: Settings
 ) -> list[Outcome]:
-    """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, is an empty output."""
-    limit = settings.label_limit if task in LABELS else settings.tuple_limit
-    places = limited(task, records, limit, seed=0)
+    """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, is an empty output.
+
+    Raises `SentiDistillError` where all fail: that says nothing about the model.
+    """
+    labels = LABELS.get(task, ())
+    places = limited(task, records, settings.label_limit if labels else settings.tuple_limit, seed=0)
     chosen = [records[place] for place in places]
-    asked: list[tuple[int, Question]] = []
-    references: list[tuple[int, Question]] = []
-    for seed in settings.seeds:
-        drawn = {
-            "shots": settings.shots,
-            "demonstrations": settings.demonstrations,
-            "max_chars": settings.max_demonstration_chars,
-            "seed": seed,
-        }
-        asked += [(seed, question) for question in questions(task, chosen, train, **drawn)]
-        if settings.calibration_texts and task in LABELS:
-            unlabelled = [train[place] for place in limited(task, train, settings.calibration_texts, seed=seed)]
-            references += [(seed, question) for question in questions(task, unlabelled, train, **drawn)]
-    form = schema(task, train) if settings.with_schema and task not in LABELS else None
-    requests = [_request(question, form, settings) for _, question in [*asked, *references]]
-    answers = model.generate(requests, f"{name}, {task}")
-    labels = _labels(asked, references, answers, LABELS.get(task, ()))
-    return [
-        Outcome(
-            task=task,
-            record=places[question.record],
+    asked = [
+        (seed, question)
+        for seed in settings.seeds
+        for question in questions(
+            task,
+            chosen,
+            train,
+            shots=settings.shots,
+            demonstrations=settings.demonstrations,
+            max_chars=settings.max_demonstration_chars,
             seed=seed,
-            text=question.prompt.input,
-            gold=answer_of(task, chosen[question.record]),
-            output=output,
-            right=_right(task, chosen[question.record], output),
-            finish_reason=answer.finish_reason,
-            shown=list(question.shown),
-            scores=list(answer.choice_logprobs),
+            calibration_texts=settings.calibration_texts if labels else 0,
         )
-        for (seed, question), answer, output in zip(asked, answers, labels)
     ]
+    form = schema(task, train) if settings.with_schema and not labels else None
+    requests = [_request(question, form, model.prompt_format, settings) for _, question in asked]
+    answers = model.generate(requests, f"{name}, {task}")
+    if all(answer.error for answer in answers):
+        raise SentiDistillError(f"{name}, {task}: all {len(answers)} requests failed; the first: {answers[0].error}")
+    outcomes = []
+    for seed in settings.seeds:
+        of_seed = [(question, answer) for (of, question), answer in zip(asked, answers) if of == seed]
+        tested = [(question, answer) for question, answer in of_seed if question.record is not None]
+        references = [answer for question, answer in of_seed if question.record is None]
+        calibrated = _calibrated([answer for _, answer in tested], references, labels)
+        outcomes += [
+            Outcome(
+                task=task,
+                record=places[question.record],
+                seed=seed,
+                text=question.prompt.input,
+                gold=answer_of(task, chosen[question.record]),
+                output=answer.text,
+                calibrated=label,
+                right=_right(task, chosen[question.record], answer.text),
+                finish_reason=answer.finish_reason,
+                error=answer.error,
+                shown=list(question.shown),
+                scores=list(answer.choice_logprobs),
+            )
+            for (question, answer), label in zip(tested, calibrated)
+        ]
+    return outcomes
 
 
-def _request(question: Question, form: dict[str, Any] | None, settings: Settings) -> Request:
+def _request(
+    question: Question, form: dict[str, Any] | None, prompt_format: PromptFormat, settings: Settings
+) -> Request:
     if question.choices:
         return Request(question.prompt, choices=question.choices)
-    stops = () if form else STOPS
+    stops = () if form else stops_of(prompt_format)
     return Request(question.prompt, json_schema=form, max_new_tokens=settings.max_new_tokens, top_k=1, stop=stops)
 
 
-def _labels(
-    asked: Sequence[tuple[int, Question]],
-    references: Sequence[tuple[int, Question]],
-    answers: Sequence[Response],
-    labels: Sequence[str],
-) -> list[str]:
-    """The output for each question: what was answered or, with references, the label after calibration by seed."""
-    outputs = [answer.text for answer in answers[: len(asked)]]
-    for seed in {seed for seed, _ in references}:
-        reference = [
-            answer.choice_logprobs
-            for (of, _), answer in zip(references, answers[len(asked) :])
-            if of == seed and answer.choice_logprobs
-        ]
-        places = [n for n, (of, _) in enumerate(asked) if of == seed and answers[n].choice_logprobs]
-        if reference and places:
-            scores = calibrate(np.array([answers[n].choice_logprobs for n in places]), np.array(reference))
-            for place, best in zip(places, scores.argmax(axis=1)):
-                outputs[place] = labels[int(best)]
-    return outputs
+def stops_of(prompt_format: PromptFormat) -> tuple[str, ...]:
+    """What ends the answer to a tuple task.
+
+    A model that continues a transcript writes another example after an empty line. A chat model ends its turn by
+    itself, and an empty line may stand between a word of introduction and the answer.
+    """
+    further = ("\n\n", "\nText:") if prompt_format == "transcript" else ()
+    return (*stop_strings(prompt_format), *further)
+
+
+def _calibrated(answers: Sequence[Response], references: Sequence[Response], labels: Sequence[str]) -> list[str | None]:
+    """The label of each answer after calibration: None where there are no scores, empty where the request failed."""
+    reference = [answer.choice_logprobs for answer in references if answer.choice_logprobs]
+    scores = [answer.choice_logprobs for answer in answers if answer.choice_logprobs]
+    if not reference or not scores:
+        return [None] * len(answers)
+    best = iter(calibrate(np.array(scores), np.array(reference)).argmax(axis=1))
+    return [labels[int(next(best))] if answer.choice_logprobs else "" if answer.error else None for answer in answers]
 
 
 def _right(task: str, record: dict, output: str) -> bool:
@@ -133,67 +165,78 @@ def _right(task: str, record: dict, output: str) -> bool:
 def scores(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int) -> dict[str, Any]:
     """Scores of a task: the mean over seeds and their deviation, and the central 95 % over resampled records.
 
-    `records` are all of the split, which the outcomes point into. `main` is macro-F1 or F1, in percent.
+    `records` are all of the split, which the outcomes point into. `main` is macro-F1 or F1, in percent; `calibrated`
+    holds the same of the calibrated labels, None without. Failed requests count as wrong, and as `empty`, too.
     """
     main = "macro_f1" if task in LABELS else "f1"
-    seeds = sorted({one.seed for one in outcomes})
     by_seed = []
-    for seed in seeds:
+    for seed in sorted({one.seed for one in outcomes}):
         rows = [one for one in outcomes if one.seed == seed]
         by_seed.append(score(task, [records[one.record] for one in rows], [one.output for one in rows]))
-    resampled = bootstrap(task, records, outcomes, samples)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    means = {
-        name: round(float(np.mean([one[name] for one in by_seed])), 2)
-        for name in ("accuracy", "precision", "recall")
-        if name in by_seed[0]
-    }
-    counts = ("empty", "invalid", "salvaged", "cut", "invalid_tuples")
+
+    def mean(*keys: str) -> float:
+        values = [one[keys[0]] if len(keys) == 1 else one[keys[0]][keys[1]] for one in by_seed]
+        return round(float(np.mean(values)), 2)
+
     values = [one[main] for one in by_seed]
+    calibrated = estimate(task, records, outcomes, samples, "calibrated")
     return {
-        "main": round(float(np.mean(values)), 2),
+        **estimate(task, records, outcomes, samples, "output").rounded(),
         "deviation": round(float(np.std(values, ddof=1)), 2) if len(values) > 1 else None,
-        "low": round(float(low), 2),
-        "high": round(float(high), 2),
+        "calibrated": calibrated and calibrated.rounded(),
         "records": by_seed[0]["records"],
-        "seeds": len(seeds),
-        **means,
-        **{name: sum(one[name] for one in by_seed) for name in counts if name in by_seed[0]},
+        "seeds": len(by_seed),
+        **{name: mean(name) for name in ("accuracy", "precision", "recall") if name in by_seed[0]},
+        **({"f1": {label: mean("f1", label) for label in LABELS[task]}} if task in LABELS else {}),
+        "failed": sum(one.error is not None for one in outcomes),
+        **{
+            name: sum(one[name] for one in by_seed)
+            for name in ("empty", "invalid", "salvaged", "cut", "invalid_tuples")
+            if name in by_seed[0]
+        },
     }
 
 
-def bootstrap(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int) -> np.ndarray:
-    """The main score for `samples` draws of records with replacement (samples), the mean over seeds for each draw.
+def estimate(
+    task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int, column: Column
+) -> Estimate | None:
+    """The main score in percent, the mean over seeds, also for `samples` draws of records with replacement.
 
-    The draws depend on the number of records alone, so differences of two models on the same records are paired.
+    None where an outcome has nothing in the `column`. The draws depend on the task and the number of records alone,
+    so that estimates of two models on the same records are paired. `records` are looked at for tuple tasks only.
     """
-    drawn = None
-    total = 0.0
-    seeds = sorted({one.seed for one in outcomes})
-    for seed in seeds:
+    if any(getattr(one, column) is None for one in outcomes):
+        return None
+    by_seed = []
+    for seed in sorted({one.seed for one in outcomes}):
         rows = sorted((one for one in outcomes if one.seed == seed), key=lambda one: one.record)
-        if drawn is None:
-            drawn = np.random.default_rng(0).integers(len(rows), size=(samples, len(rows)))
+        outputs = [getattr(one, column) for one in rows]
+        random = np.random.default_rng([len(rows), *task.encode()])
+        # First the records as they are.
+        draws = [np.arange(len(rows)), *random.integers(len(rows), size=(samples, len(rows)))]
         if task in LABELS:
-            table = _label_table(rows, LABELS[task])
-            counts = table[drawn].sum(axis=1)
-            size = len(LABELS[task])
-            values = f1_by_class(counts.reshape(samples, size + 1, size + 1))[:, :size].mean(axis=1)
-            total = total + 100 * values
+            by_seed.append(_macro_f1(LABELS[task], [one.gold for one in rows], outputs, draws))
         else:
-            found = [tuple_counts(task, records[one.record], one.output)[0] for one in rows]
-            sums = np.array([[c.predicted, c.gold, c.matched_predicted, c.matched_gold] for c in found])[drawn].sum(
-                axis=1
-            )
-            total = total + np.array([tuples.precision_recall_f1(Counts(*map(float, row)))[2] for row in sums])
-    return total / len(seeds)
+            found = [tuple_counts(task, records[one.record], output)[0] for one, output in zip(rows, outputs)]
+            table = np.array([[c.predicted, c.gold, c.matched_predicted, c.matched_gold] for c in found])
+            sums = (Counts(*map(float, table[draw].sum(axis=0))) for draw in draws)
+            by_seed.append(np.array([tuples.precision_recall_f1(counts)[2] for counts in sums]))
+    values = np.mean(by_seed, axis=0)
+    return Estimate(float(values[0]), values[1:])
 
 
-def _label_table(rows: Sequence[Outcome], labels: Sequence[str]) -> np.ndarray:
-    """One cell of a confusion matrix for each row (n x (k + 1)^2); an output that is no label is a class of its own."""
-    place = {label: number for number, label in enumerate(labels)}
-    table = np.zeros((len(rows), (len(labels) + 1) ** 2), dtype=np.int32)
-    for number, row in enumerate(rows):
-        named = parse_label(row.output, labels)
-        table[number, place[row.gold] * (len(labels) + 1) + (len(labels) if named is None else place[named])] = 1
-    return table
+def _macro_f1(
+    labels: Sequence[str], gold: Sequence[str], outputs: Sequence[str], draws: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Macro-F1 in percent for each of `draws` (places of records); an output that is no label is always wrong."""
+    # A class of its own, which no record has and the mean leaves out.
+    classes = [*labels, None]
+    size = len(classes)
+    cells = np.array(
+        [
+            classes.index(label) * size + classes.index(parse_label(output, labels))
+            for label, output in zip(gold, outputs)
+        ]
+    )
+    counts = np.stack([np.bincount(cells[draw], minlength=size**2) for draw in draws])
+    return 100 * f1_by_class(counts.reshape(-1, size, size))[:, :-1].mean(axis=1)

@@ -131,6 +131,10 @@ class Reader:
         return self._open_tokenizer()
 
     @property
+    def prompt_format(self) -> PromptFormat:
+        return self._format
+
+    @property
     def counts_tokens(self) -> bool:
         return self._open_tokenizer is not None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal
 
+from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.progress import track
 from sentidistill.teacher.base import Engine, Reader, Request, Response, stream
@@ -26,6 +27,10 @@ class CachedTeacher:
 
     def __init__(self, reader: Reader, open_engine: Callable[[], Engine], cache: Cache, mode: Mode = "read-write"):
         self._reader, self._open_engine, self._cache, self._mode = reader, open_engine, cache, mode
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        return self._reader.prompt_format
 
     @cached_property
     def _engine(self) -> Engine:

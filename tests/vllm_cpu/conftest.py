@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sentidistill import config, models
-from sentidistill.benchmark.tasks import LABELS
+from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.samples import prompt
 from sentidistill.teacher.base import Reader, Request
 
@@ -42,7 +42,7 @@ TEXTS = [f"{subject} {verdict}" for verdict in VERDICTS for subject in SUBJECTS]
 
 
 def label_requests(number: int) -> list[Request]:
-    return [Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=LABELS) for text in TEXTS[:number]]
+    return [Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=SENTIMENTS) for text in TEXTS[:number]]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sentidistill import config
-from sentidistill.benchmark.tasks import LABELS
+from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.samples import prompt
 from sentidistill.teacher.base import Reader, Request, answer
 from sentidistill.teacher.openai import ServerEngine
@@ -110,10 +110,10 @@ def test_a_vllm_server_obeys_a_json_schema(vllm_url, tokenizer, api):
 
 
 def test_a_vllm_server_chooses_in_a_chat(vllm_url):
-    asked = [Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=LABELS) for text in TEXTS[:8]]
+    asked = [Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=SENTIMENTS) for text in TEXTS[:8]]
     answers = answer(engine(vllm_url, "student", "chat"), Reader("student", "chat", 1000), asked)
     assert {one.finish_reason for one in answers} == {"choice"}
-    assert {one.text for one in answers} <= set(LABELS)
+    assert {one.text for one in answers} <= set(SENTIMENTS)
 
 
 def test_a_prompt_beyond_the_servers_context_is_an_error_of_its_request_alone(vllm_url, tokenizer):
@@ -139,7 +139,7 @@ def test_transformers_serve_that_knows_no_schema_gives_a_choice_or_an_error_that
     transformers_url, student
 ):
     asked = [
-        Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=LABELS, max_new_tokens=8) for text in TEXTS[:4]
+        Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=SENTIMENTS, max_new_tokens=8) for text in TEXTS[:4]
     ]
     for one in answer(engine(transformers_url, str(student), "chat"), Reader("student", "chat", 1000), asked):
-        assert one.text in LABELS or "names none of the choices" in one.error
+        assert one.text in SENTIMENTS or "names none of the choices" in one.error

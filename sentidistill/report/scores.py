@@ -1,0 +1,102 @@
+"""What the report says of the models: each one's scores, and what they are beside each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sentidistill.benchmark import baselines, sentibench, suite
+from sentidistill.benchmark.metrics import Estimate, mean
+from sentidistill.benchmark.suite import Column, Outcome
+from sentidistill.config import DEFAULT_TASKS, Evaluate
+
+ROLES = ("student_base", "student", "teacher")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A task: its records, and the metrics and outcomes of each model."""
+
+    test: Sequence[dict]
+    train: Sequence[dict]
+    metrics: Mapping[str, dict[str, Any]]
+    outcomes: Mapping[str, Sequence[Outcome]]
+
+
+def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]:
+    """What the report's template is told: rows as of `compared`, by task and group, plain and calibrated.
+
+    The means are over the default tasks ("mean") and over each group of SentiBench whose tasks are all there.
+    """
+    tasks = [task for task in tested if task in DEFAULT_TASKS]
+    groups = {"mean": tasks, **sentibench.MEANS}
+    return {
+        "evaluate": section,
+        "tasks": tasks,
+        "others": [task for task in tested if task not in tasks],
+        "groups": list(sentibench.MEANS),
+        "plain": table(tested, groups, section.bootstrap_samples, "output"),
+        "calibrated": table(tested, groups, section.bootstrap_samples, "calibrated"),
+        "metrics": {task: one.metrics for task, one in tested.items()},
+        "baselines": {task: baseline_scores(task, one, section) for task, one in tested.items()},
+    }
+
+
+def table(
+    tested: Mapping[str, Tested], groups: Mapping[str, Sequence[str]], samples: int, column: Column
+) -> dict[str, dict[str, Any]]:
+    """Rows by task and group; without the tasks in which a model has no calibrated labels, and without their groups."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for task, one in tested.items():
+        models = {role: suite.estimate(task, one.test, one.outcomes[role], samples, column) for role in ROLES}
+        if None not in models.values():
+            found[task] = models
+    means = {
+        name: {role: mean([found[task][role] for task in tasks]) for role in ROLES}
+        for name, tasks in groups.items()
+        if tasks and set(tasks) <= set(found)
+    }
+    return {name: compared(models) for name, models in {**found, **means}.items()}
+
+
+def compared(models: Mapping[str, Estimate]) -> dict[str, Any]:
+    """By model its score; under "gain" the student's minus its base's, under "ratio" the student's to the teacher's.
+
+    Each with the central 95 % over resampled records. There is no ratio to a teacher that gets nothing right.
+    """
+    base, student, teacher = (models[role] for role in ROLES)
+    some = teacher.value > 0 and (teacher.resampled > 0).all()
+    return {
+        **{role: models[role].rounded() for role in ROLES},
+        "gain": (student - base).rounded(),
+        "ratio": (student / teacher).rounded(digits=4) if some else None,
+    }
+
+
+def baseline_scores(task: str, tested: Tested, section: Evaluate) -> dict[str, float]:
+    """The main score of each baseline that applies to `task`."""
+    settings = suite.Settings.of(task, section)
+    found = {
+        kind: baselines.outcomes(kind, task, tested.test, tested.train, settings) for kind in baselines.kinds(task)
+    }
+    return {kind: suite.scores(task, tested.test, rows, samples=1)["main"] for kind, rows in found.items()}
+
+
+def headline(plain: Mapping[str, Any], calibrated: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of metrics/report.json: means over the default tasks, and over those of SentiBench's groups."""
+    found = {**_of_means(plain["mean"]), "calibrated": _of_means(calibrated["mean"]) if "mean" in calibrated else None}
+    groups = {name: plain[name] for name in sentibench.MEANS if name in plain}
+    if groups:
+        found["sentibench"] = {name: {role: row[role]["main"] for role in ROLES} for name, row in groups.items()}
+    return found
+
+
+def _of_means(row: Mapping[str, Any]) -> dict[str, Any]:
+    def named(cell: Mapping[str, float] | None) -> dict[str, float] | None:
+        return cell and {"mean": cell["main"], "low": cell["low"], "high": cell["high"]}
+
+    return {
+        "macro_f1": {role: row[role]["main"] for role in ROLES},
+        "student": {"low": row["student"]["low"], "high": row["student"]["high"]},
+        "gain": named(row["gain"]),
+        "student_to_teacher": named(row["ratio"]),
+    }

@@ -1,0 +1,106 @@
+"""What the report says of three models: scores, gain and ratio with their intervals, plain and calibrated."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from jinja2 import Environment, StrictUndefined
+
+from sentidistill.benchmark import suite
+from sentidistill.benchmark.sentibench import LABELS
+from sentidistill.benchmark.suite import Outcome
+from sentidistill.benchmark.tasks import SENTIMENTS
+from sentidistill.config import load
+from sentidistill.report import scores
+from tests.made_up_sentibench import labelled
+
+SECTION = load("params.yaml").evaluate.model_copy(update={"bootstrap_samples": 300})
+# The share of records that each model gets right, plain and calibrated.
+SHARES = {"student_base": (0.4, 0.7), "student": (0.8, 0.75), "teacher": (0.7, 0.8)}
+
+
+def made(task: str, seed: int, *, with_scores: bool = True, failed: int = 0) -> scores.Tested:
+    random = np.random.default_rng(seed)
+    records = labelled(task, 300)
+    found = {}
+    for role, (plain, calibrated) in SHARES.items():
+        rows = []
+        for place, record in enumerate(records):
+            labels = LABELS[task]
+            wrong = labels[(labels.index(record["label"]) + 1) % len(labels)]
+            output, other = (record["label"] if random.random() < share else wrong for share in (plain, calibrated))
+            error = "timed out" if role == "teacher" and place < failed else None
+            rows.append(
+                Outcome(
+                    task=task,
+                    record=place,
+                    seed=42,
+                    text=record["sentence"],
+                    gold=record["label"],
+                    output="" if error else output,
+                    calibrated=other if with_scores or role != "teacher" else None,
+                    right=output == record["label"],
+                    finish_reason="error" if error else "choice",
+                    error=error,
+                    shown=[],
+                    scores=[],
+                )
+            )
+        found[role] = rows
+    metrics = {role: suite.scores(task, records, rows, 300) for role, rows in found.items()}
+    return scores.Tested(records, labelled(task, 30, "train"), metrics, found)
+
+
+def rendered(models: dict) -> str:
+    """The part of the report that is about scores."""
+    template = files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8").partition("## Attributes")[0]
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(**models, labels=SENTIMENTS)
+
+
+def test_the_headline_is_of_the_means_over_the_default_tasks():
+    of_all = {task: made(task, seed) for seed, task in enumerate(("tweet", "movie", "sst2"))}
+    models = scores.of_models(of_all, SECTION)
+    found = scores.headline(models["plain"], models["calibrated"])
+    for figures, column, share in ((found, "output", 0), (found["calibrated"], "calibrated", 1)):
+        base, student, teacher = (figures["macro_f1"][role] for role in scores.ROLES)
+        expected = [100 * SHARES[role][share] for role in scores.ROLES]
+        assert [base, student, teacher] == pytest.approx(expected, abs=5), column
+        assert figures["gain"]["mean"] == pytest.approx(student - base, abs=0.02)
+        assert figures["student_to_teacher"]["mean"] == pytest.approx(student / teacher, abs=0.001)
+        for figure in (figures["gain"], figures["student_to_teacher"]):
+            assert figure["low"] < figure["mean"] < figure["high"]
+        assert figures["student"]["low"] < student < figures["student"]["high"]
+    assert found["gain"]["low"] > 25 > found["calibrated"]["gain"]["high"]
+    assert "sentibench" not in found, "a group has a mean only with all its tasks"
+
+
+def test_a_model_without_scores_leaves_the_calibrated_figures_out():
+    models = scores.of_models({"tweet": made("tweet", 1, with_scores=False)}, SECTION)
+    assert models["calibrated"] == {}
+    assert scores.headline(models["plain"], models["calibrated"])["calibrated"] is None
+    assert "Calibrated:" not in rendered(models)
+
+
+def test_there_is_no_ratio_to_a_teacher_that_gets_nothing_right():
+    one = made("tweet", 1)
+    wrong = [row.model_copy(update={"output": "nonsense"}) for row in one.outcomes["teacher"]]
+    of_all = scores.Tested(one.test, one.train, one.metrics, {**one.outcomes, "teacher": wrong})
+    models = scores.of_models({"tweet": of_all}, SECTION)
+    assert scores.headline(models["plain"], models["calibrated"])["student_to_teacher"] is None
+    assert "| **mean** |" in rendered(models)
+
+
+def test_the_tables_show_every_task_with_its_baselines_and_the_failures():
+    names = ("imdb", "yelp2", "sst2", "twitter")
+    of_all = {"tweet": made("tweet", 1, failed=7)} | {task: made(task, n) for n, task in enumerate(names)}
+    models = scores.of_models(of_all, SECTION)
+    text = rendered(models)
+    for task in of_all:
+        (plain, calibrated) = (line for line in text.splitlines() if line.startswith(f"| {task} | ") and " to " in line)
+        majority = 100 / 3 / 2 if len(LABELS[task]) == 3 else 100 / 3
+        assert plain.startswith(f"| {task} | 300 | {majority:.1f} | ")
+        assert f"{models['calibrated'][task]['gain']['main']:+.1f} (" in calibrated
+    assert text.count("| **mean, basic** |") == 2
+    assert "7 of 300 requests to teacher failed on tweet; they count as wrong." in text
+    assert len(scores.headline(models["plain"], models["calibrated"])["sentibench"]["basic"]) == 3
