@@ -30,8 +30,6 @@ LOSSES = {
     "select_perspectives": {"left_out": "clusters about things"},
     "define_tasks": {
         "repeated": "repeated tasks",
-        "off_topic": "tasks below min_relevance",
-        "labels_far_apart": "tasks below min_label_similarity",
         "over_limit": "tasks over max_tasks",
     },
     "write_demonstrations": {
