@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup plan repro curve test lint smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check curve test lint smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -23,11 +23,25 @@ setup: .venv/.installed ## make .venv and install requirements.txt, if it change
 	.venv/bin/python scripts/install.py requirements-dev.txt
 	touch $@
 
-plan: .venv/.installed ## what the stages that ask a model would ask, and cost; asks nothing
+profile: .venv/.installed ## lay params/NAME.yaml over params.yaml: make profile NAME=quick
+	$(RUN) python -m sentidistill.profiles $(NAME)
+
+plan: .venv/.installed ## what the stages would ask and cost, and how long they take; asks nothing
 	$(RUN) python -m sentidistill.plan
 
 repro: .venv/.installed ## run what is not up to date of the whole pipeline
 	$(RUN) dvc repro
+	$(RUN) python -m sentidistill.runs
+
+live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
+	SENTIDISTILL_RECORDINGS=off $(RUN) dvc repro --force
+	$(RUN) python -m sentidistill.runs
+
+record: .venv/.installed ## put the answers that the run used into recordings/default; STAGES="..." for some of them
+	$(RUN) python -m sentidistill.record $(STAGES)
+
+spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
+	$(RUN) python -m sentidistill.spot_check $(if $(SEED),--seed $(SEED))
 
 test: .venv/.installed-dev ## all tests
 	$(RUN) python -m pytest -n 2 --maxschedchunk 1

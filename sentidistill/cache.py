@@ -34,14 +34,18 @@ def stats(cache: Cache) -> None:
     """A table of what is stored, by model."""
     totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for entry in cache.entries():
-        response = entry.parsed()
         of_model = totals[entry.model]
         of_model["answers"] += 1
+        try:
+            response = entry.parsed()
+        except ValueError:
+            of_model["damaged"] += 1
+            continue
         of_model["errors"] += response.error is not None
         of_model["prompt tokens"] += response.prompt_tokens
         of_model["completion tokens"] += response.completion_tokens
     roles = {models.identity(folder): folder.name for folder in sorted(Path("models").glob("*")) if folder.is_dir()}
-    columns = ("answers", "errors", "prompt tokens", "completion tokens")
+    columns = ("answers", "damaged", "errors", "prompt tokens", "completion tokens")
     table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
     for model, figures in sorted(totals.items()):
         table.add_row(model, roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
@@ -71,15 +75,26 @@ def verify(cache: Cache, drop: bool) -> None:
 
 
 def export(cache: Cache, path: Path, model: str | None) -> None:
-    """Write all answers, or those of `model`, to `path`; an older file there is replaced at the end."""
+    """Write all answers, or those of `model`, to `path`; an older file there is replaced at the end.
+
+    Raises `SentiDistillError` for a damaged answer, which nobody could import.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     number = 0
-    with _opened(temporary, "wt", path.suffix == ".gz") as file:
-        for entry in cache.entries():
-            if model in (None, entry.model):
-                file.write(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
-                number += 1
-    os.replace(temporary, path)
+    try:
+        with _opened(temporary, "wt", path.suffix == ".gz") as file:
+            for entry in cache.entries():
+                if model in (None, entry.model):
+                    entry.parsed()
+                    file.write(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
+                    number += 1
+        os.replace(temporary, path)
+    except ValueError as error:
+        raise SentiDistillError(
+            f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
     print(f"{number} answers written to {path}")
 
 

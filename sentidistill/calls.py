@@ -89,8 +89,9 @@ def ask(
             for key in keys
         ]
         answers = teacher.generate(requests, label if attempt == 0 else f"{label}, attempt {attempt + 1}")
-        for key, answer in zip(keys, answers):
+        for key, request, answer in zip(keys, requests, answers):
             value, faults = parse(key, answer.text) if answer.error is None else (None, ["error"])
+            teacher.judged(request, value is not None)
             status: Status = "failed" if value is None else "repaired" if faults else "parsed"
             if value is not None:
                 values[key] = value

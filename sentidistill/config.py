@@ -292,6 +292,7 @@ class Evaluate(Section):
     split: Literal["validation", "test"]
     shots_per_label: Count
     calibration_texts: Count
+    limit: Count
     bootstrap_samples: Positive
     seed: int
     sentibench: SentiBench

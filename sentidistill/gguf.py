@@ -41,6 +41,13 @@ def file(origin: dict[str, Any], root: Path) -> Path:
     raise SentiDistillError("no place has the teacher's GGUF file:\n" + "\n".join(reasons))
 
 
+def is_here(origin: dict[str, Any], root: Path) -> bool:
+    """Whether the tokenizer can be read without fetching the file."""
+    kept = _kept(origin["sha256"], root)
+    local = [root / place["path"] for place in origin["places"] if "path" in place]
+    return any(path.exists() for path in (kept, kept.with_suffix(".tokenizer"), *local))
+
+
 def tokenizer(origin: dict[str, Any], root: Path) -> "PreTrainedTokenizerBase":
     """The tokenizer in the file, with the chat template. It is kept beside the file, as reading it takes seconds."""
     from transformers import AutoTokenizer

@@ -138,6 +138,11 @@ def is_gguf(folder: Path) -> bool:
     return (folder / ORIGIN).exists() and records.read_json(folder / ORIGIN)["source"] == "gguf"
 
 
+def tokenizer_is_here(folder: Path, root: Path) -> bool:
+    """Whether the tokens of prompts can be counted without fetching a GGUF file."""
+    return has_files(folder) and (not is_gguf(folder) or gguf.is_here(records.read_json(folder / ORIGIN), root))
+
+
 def locate(folder: Path, root: Path, *, weights: bool = True) -> Path:
     """Folder with the files of the model that `folder` stands for; without `weights`, those may be missing."""
     if (folder / "config.json").is_file():

@@ -2,9 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,37 @@ class Stage:
     outs: list[str]
     metrics: list[str]
     params: list[str]
+
+    @property
+    def arguments(self) -> list[str]:
+        """Those of its command, after `python -m stages.NAME`."""
+        return self.cmd.split()[3:]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Its dependencies besides code."""
+        return [dep for dep in self.deps if not dep.endswith(".py")]
+
+    def reads(self, written: Iterable[str]) -> bool:
+        """Whether a dependency is one of the paths `written`, or lies in one."""
+        return any(dep == path or dep.startswith(f"{path}/") for dep in self.deps for path in written)
+
+
+def load() -> list[Stage]:
+    """The stages of ./dvc.yaml with the lists of ./params.yaml, in an order in which they can run."""
+    return stages(*(yaml.safe_load(Path(name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml")))
+
+
+def dependents(all_stages: list[Stage], name: str) -> list[Stage]:
+    """The stages that read what the stage `name` writes, or what one of these writes, in their order."""
+    written: set[str] = set()
+    found = []
+    for one in all_stages:
+        if one.name != name and not one.reads(written):
+            continue
+        written |= {*one.outs, *one.metrics}
+        found += [one] if one.name != name else []
+    return found
 
 
 def stages(dvc_yaml: dict[str, Any], params: dict[str, Any]) -> list[Stage]:

@@ -11,30 +11,32 @@ PLAIN_SECONDS = 20.0
 
 
 class Tracker:
-    """Counts finished, cached and failed items of one piece of work."""
+    """Counts finished items of one piece of work: those cached (`hits`), those recorded, and those that failed."""
 
     def __init__(self, label: str, total: int, report):
         self.label, self.total, self._report = label, total, report
-        self.done = self.hits = self.failures = 0
+        self.done = self.hits = self.recorded = self.failures = 0
         self.started = time.monotonic()
 
-    def advance(self, n: int = 1, *, hits: int = 0, failures: int = 0) -> None:
+    def advance(self, n: int = 1, *, hits: int = 0, recorded: int = 0, failures: int = 0) -> None:
         self.done += n
         self.hits += hits
+        self.recorded += recorded
         self.failures += failures
         self._report(self)
 
     @property
     def rate(self) -> float:
-        """New (not cached) items per second."""
-        return (self.done - self.hits) / max(time.monotonic() - self.started, 1e-9)
+        """New (neither cached nor recorded) items per second."""
+        return (self.done - self.hits - self.recorded) / max(time.monotonic() - self.started, 1e-9)
+
+    def counts(self) -> str:
+        recorded = f"{self.recorded} recorded, " if self.recorded else ""
+        return f"{self.rate:.1f}/s, {recorded}{self.hits} cached, {self.failures} failed"
 
     def line(self) -> str:
         left = (self.total - self.done) / self.rate if self.rate > 0 else 0.0
-        return (
-            f"{self.label}: {self.done}/{self.total}, {self.rate:.1f}/s, {self.hits} cached, "
-            f"{self.failures} failed, {left:.0f} s left"
-        )
+        return f"{self.label}: {self.done}/{self.total}, {self.counts()}, {left:.0f} s left"
 
 
 @contextmanager
@@ -63,10 +65,6 @@ def track(label: str, total: int) -> Iterator[Tracker]:
         task = progress.add_task(label, total=total, rate="")
 
         def bar(tracker: Tracker) -> None:
-            progress.update(
-                task,
-                completed=tracker.done,
-                rate=f"{tracker.rate:.1f}/s, {tracker.hits} cached, {tracker.failures} failed",
-            )
+            progress.update(task, completed=tracker.done, rate=tracker.counts())
 
         yield Tracker(label, total, bar)

@@ -26,15 +26,15 @@ def shared_length(rows: Sequence[list[int]]) -> int:
     return length if length >= MIN_TOKENS else 0
 
 
-def forward(model: "PreTrainedModel", ids: list[int]) -> "Cache | None":
-    """The key-value cache of a common beginning; None for none."""
+def forward(model: "PreTrainedModel", ids: list[int], cache: "Cache | None" = None) -> "Cache | None":
+    """The key-value cache of a common beginning: the empty `cache` with it, or the model's own kind for None."""
     import torch
 
     if not ids:
-        return None
+        return cache
     tensor = torch.tensor([ids], device=model.device)
     # Without the output layer, which for a large vocabulary costs as much as many tokens.
-    return model.base_model(input_ids=tensor, use_cache=True).past_key_values
+    return model.base_model(input_ids=tensor, past_key_values=cache, use_cache=True).past_key_values
 
 
 def repeated(prefix: "Cache | None", rows: int) -> "Cache | None":

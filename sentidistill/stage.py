@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,32 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sentidistill import records
+from sentidistill import records, runs
 from sentidistill.errors import SentiDistillError
 
 WIDTH = 160
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
-    """Call `main` as a command: one clear message and exit code 1 for a fault of the input."""
+    """Call `main` as a command: one clear message and exit code 1 for a fault of the input.
+
+    A stage of the pipeline says first which one it is and how long the rest will take, and notes at the end what it
+    took.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "sentence_transformers", "datasets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # The progress bars of libraries would drown our own lines in a DVC log.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    started = time.monotonic()
     try:
+        name = runs.name_of(sys.argv[0], arguments)
+        if name and (place := runs.place(name, cache_root())):
+            logging.info(place)
         main(*arguments)
+        if name:
+            runs.write(cache_root(), name, round(time.monotonic() - started, 1))
     except SentiDistillError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from sentidistill.benchmark import sentibench
 from sentidistill.benchmark.suite import Outcome
 from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.calls import CALLING_STAGES
+from sentidistill.checks import CHECKS
 from sentidistill.instructions import Instruction
 from sentidistill.perspectives import Perspective
 from sentidistill.report import figures, scores
@@ -28,15 +29,13 @@ LOSSES = {
         "too_rare": "names in too few texts",
     },
     "select_perspectives": {"left_out": "clusters about things"},
-    "define_tasks": {
-        "repeated": "repeated tasks",
-        "over_limit": "tasks over max_tasks",
-    },
+    "define_tasks": {"repeated": "repeated tasks", "over_limit": "proposals over max_tasks"},
     "write_demonstrations": {
         "repeated": "repeated texts",
         "not_shown": "texts not confirmed, or that others are surer than",
         "tasks_below_min_kappa": "tasks below min_kappa",
     },
+    "collect_responses": {"tasks_of_one_label": "tasks that gave one label to nearly all texts"},
 }
 
 
@@ -67,7 +66,7 @@ def losses() -> list[tuple[str, str, int]]:
     found = []
     for name in CALLING_STAGES:
         metrics = records.read_json(f"metrics/{name}.json")
-        found += [(name, reason.replace("_", " "), number) for reason, number in metrics["lost"].items()]
+        found += [(name, CHECKS[reason][1], number) for reason, number in metrics["lost"].items()]
         found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
     for name in ("collect_attributes", "select_perspectives", "build_instructions"):
         metrics = records.read_json(f"metrics/{name}.json")

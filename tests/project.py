@@ -112,7 +112,7 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     )
     for name in listed.stdout.splitlines():
-        skipped = name.startswith(("metrics/", "plots/")) and not name.endswith("README.md")
+        skipped = name.startswith(("metrics/", "plots/", "recordings/")) and not name.endswith("README.md")
         if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)

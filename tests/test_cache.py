@@ -14,7 +14,7 @@ import pytest
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import Prompt
 from sentidistill.teacher.base import Reader, Request, Response
-from sentidistill.teacher.cache import Cache, Entry
+from sentidistill.teacher.cache import Cache, Entry, _digest
 from sentidistill.teacher.cached import CachedTeacher
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,24 +234,104 @@ def test_a_damaged_export_is_refused_as_a_whole(filled, tmp_path, damage):
 def test_stats_count_answers_errors_and_tokens(filled):
     lines = command(filled, "stats").stdout.splitlines()
     (row,) = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│ model ")]
-    assert row == ["model", "", "3", "1", "2", "2"]
+    assert row == ["model", "", "3", "0", "1", "2", "2"]
+
+
+def damage(path: Path, response: str, digest: bool = False) -> str:
+    """Put `response` in the place of the first stored one, with a digest that fits if `digest`; returns its key."""
+    cache = Cache(path)
+    first = next(cache.entries())
+    fitting = _digest(first.key, first.model, response) if digest else first.digest
+    with cache._database:
+        cache._database.execute(
+            "UPDATE answers SET response = ?, digest = ? WHERE key = ?", (response, fitting, first.key)
+        )
+    return first.key
 
 
 def test_verify_finds_a_changed_answer_and_drops_it_on_demand(filled):
     path = filled / ".cache/generations/responses.sqlite"
     assert "3 answers are as they were stored" in command(filled, "verify").stdout
-    cache = Cache(path)
-    first = next(cache.entries())
-    with cache._database:
-        cache._database.execute("UPDATE answers SET response = ? WHERE key = ?", ('{"text": "x"}', first.key))
-    with pytest.raises(SentiDistillError, match="verify --drop"):
-        cache.get(first.key)
+    key = damage(path, '{"text": "x"}')
     found = command(filled, "verify", check=False)
     assert found.returncode == 1
-    assert first.key in found.stdout
+    assert key in found.stdout
     command(filled, "verify", "--drop")
-    assert cache.get(first.key) is None
-    assert len(list(cache.entries())) == 2
+    assert Cache(path).get(key) is None
+    assert len(list(Cache(path).entries())) == 2
+
+
+def test_statistics_count_a_damaged_answer_and_an_export_names_it(filled, tmp_path):
+    key = damage(filled / ".cache/generations/responses.sqlite", '{"text": "x"}')
+    lines = command(filled, "stats").stdout.splitlines()
+    (row,) = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│ model ")]
+    assert row[2:4] == ["3", "1"]
+    result = command(filled, "export", str(tmp_path / "answers.jsonl"), check=False)
+    assert result.returncode == 1
+    assert key in result.stderr
+    assert "verify --drop" in result.stderr
+    assert not (tmp_path / "answers.jsonl").exists()
+
+
+GOOD = {"version": 1, "text": "x", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}
+UNUSABLE = {
+    "not a response": "[1]",
+    "another version": json.dumps({**GOOD, "version": 2}),
+    "a missing field": json.dumps({key: value for key, value in GOOD.items() if key != "text"}),
+    "a number for a text": json.dumps({**GOOD, "text": 3}),
+    "half a token": json.dumps({**GOOD, "completion_tokens": 0.5}),
+    "a score that is none": json.dumps({**GOOD, "choice_logprobs": [float("nan")]}),
+    "an unknown field": json.dumps({**GOOD, "logits": []}),
+    "an error without a reason": json.dumps({**GOOD, "finish_reason": "error"}),
+}
+
+
+@pytest.mark.parametrize("response", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_stored_answer_that_cannot_be_read_is_asked_again_and_counted(tmp_path, caplog, response):
+    path = tmp_path / "c"
+    teacher(CountingEngine(), path).generate(numbered(1))
+    damage(path, response, digest=True)
+    with pytest.raises(SentiDistillError, match="1 of 1 answers, 1 of them as they are damaged"):
+        teacher(None, path, "read").generate(numbered(1))
+    engine = CountingEngine()
+    asking = teacher(engine, path)
+    assert [answer.text for answer in asking.generate(numbered(1))] == ["TEXT 000"]
+    assert (engine.paid, asking.asked, asking.damaged) == (["text 000"], 1, 1)
+    assert "1 stored answers are damaged or of another version, and asked again" in caplog.text
+    assert teacher(None, path, "read").generate(numbered(1))[0].text == "TEXT 000"
+
+
+def test_flipped_bits_in_the_file_are_found_and_asked_again(tmp_path):
+    """Bytes that are no UTF-8 must not keep SQLite from giving the row."""
+    path = tmp_path / "c"
+    teacher(CountingEngine(), path).generate(numbered(3))
+    path.write_bytes(path.read_bytes().replace(b"TEXT 001", b"TEXT \xff01"))
+    engine = CountingEngine()
+    assert [answer.text for answer in teacher(engine, path).generate(numbered(3))][1] == "TEXT 001"
+    assert engine.paid == ["text 001"]
+
+
+@pytest.mark.parametrize("response", [Response("x", "choice", 1, 0, (float("nan"),)), Response(None, "stop", 1, 1)])
+def test_what_an_engine_gives_is_checked_before_it_is_stored(tmp_path, response):
+    class Careless:
+        def stream(self, jobs):
+            yield [(0, response)]
+
+    (answer,) = teacher(Careless(), tmp_path / "c").generate(numbered(1))
+    assert "no usable response" in answer.error
+    assert teacher(None, tmp_path / "c", "read").generate(numbered(1)) == [answer]
+
+
+def test_a_prompt_that_is_still_too_long_is_no_reason_to_open_the_model(tmp_path):
+    class TooLong:
+        def stream(self, jobs):
+            yield [(0, Response.failed("too long", prompt_tokens=101))]
+
+    teacher(TooLong(), tmp_path / "c").generate(numbered(1))
+    (again,) = teacher(None, tmp_path / "c").generate(numbered(1))
+    assert "max_prompt_tokens is 100" in again.error
+    wider = CachedTeacher(Reader("model", "chat", 200), CountingEngine, Cache(tmp_path / "c"))
+    assert [answer.text for answer in wider.generate(numbered(1))] == ["TEXT 000"]
 
 
 def test_an_entry_survives_its_own_text():

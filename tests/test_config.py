@@ -15,22 +15,8 @@ def changed(tmp_path: Path, change) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", ["params.yaml", *sorted(map(str, Path("params").glob("*.yaml")))])
-def test_the_committed_params_are_valid(path):
-    assert config.load(path).train_student.batch_size > 0
-
-
-def test_every_alternative_has_the_keys_of_the_default():
-    def keys(values, prefix=""):
-        for key, value in values.items():
-            yield f"{prefix}{key}"
-            free = prefix.startswith("prepare_models.") or key in ("tasks", "vllm")
-            if isinstance(value, dict) and not free:
-                yield from keys(value, f"{prefix}{key}.")
-
-    default = set(keys(yaml.safe_load(Path("params.yaml").read_text())))
-    for path in Path("params").glob("*.yaml"):
-        assert set(keys(yaml.safe_load(path.read_text()))) == default, path
+def test_the_default_params_are_valid():
+    assert config.load("params.yaml").train_student.batch_size > 0
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):

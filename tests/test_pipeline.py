@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from sentidistill.calls import CALLING_STAGES
+from sentidistill.checks import CHECKS
 from sentidistill.pipeline import stages
 from tests.local_server import running
 from tests.project import ROOT, SMOKE, finish, rated_archive, run_stages, start, stored_answers
@@ -168,7 +169,7 @@ def test_a_report_counts_what_was_lost_and_shows_tasks_in_full(project):
     text = (project.folder / "report.md").read_text()
     lost = project.json("metrics/define_tasks.json")["lost"]
     for reason, number in lost.items():
-        assert f"| define_tasks | {reason.replace('_', ' ')} | {number} |" in text
+        assert f"| define_tasks | {CHECKS[reason][1]} | {number} |" in text
     tasks = [json.loads(line) for line in (project.folder / "data/instructions.jsonl").open()]
     shown = [row for row in tasks if f"*{row['family']}*, {row['name']}: {row['text']}" in text]
     assert len(shown) >= min(10, sum(row["family"] != "analysis" for row in tasks))

@@ -4,11 +4,24 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
-from sentidistill.benchmark import sentibench
+import pytest
+
+from sentidistill import config, record
 from sentidistill.calls import CALLING_STAGES
+from sentidistill.plan import counted, plan, show
+from sentidistill.prompts import Prompt
+from sentidistill.rehearsal import Rehearsal
+from sentidistill.stage import console
+from sentidistill.teacher.base import Reader, Request
+from sentidistill.teacher.cache import Cache, Rate
+from sentidistill.teacher.opening import cache_path
+from stages import enumerate_attributes
 from tests.project import environment
+from tests.recorded import TEXTS, Scripted, answering, make_folder, write_texts
 
 TASKS = ("tweet", "twitter", "atsa_rest16")
 
@@ -21,8 +34,8 @@ def run(folder: Path, *command: str) -> str:
     return result.stdout
 
 
-def plan(folder: Path) -> dict[str, dict]:
-    return {work["stage"]: work for work in json.loads(run(folder, "sentidistill.plan", "--json"))}
+def of_project(folder: Path) -> dict[str, dict]:
+    return {work["stage"]: work for work in json.loads(run(folder, "sentidistill.plan", "--json")) if work["asks"]}
 
 
 def calls(folder: Path, stage: str) -> list[dict]:
@@ -31,11 +44,12 @@ def calls(folder: Path, stage: str) -> list[dict]:
 
 def test_after_a_run_everything_is_cached_and_a_plan_writes_nothing(project):
     before = project.run("dvc", "status", "--json").stdout, project.run("git", "status", "--short").stdout
-    works = plan(project.folder)
+    works = of_project(project.folder)
     tested = {f"evaluate@{model}-{task}" for model in ("student_base", "student", "teacher") for task in TASKS}
     assert set(works) == {*CALLING_STAGES, *tested}
     assert all(work["cached"] == work["requests"] > 0 for work in works.values())
-    assert {(work["prompt_tokens"], work["hours"], work["money"]) for work in works.values()} == {(0, 0.0, 0.0)}
+    spent = {(work["asked"], work["prompt_tokens"], work["hours"], work["money"]) for work in works.values()}
+    assert spent == {(0, 0, 0.0, 0.0)}
     assert (project.run("dvc", "status", "--json").stdout, project.run("git", "status", "--short").stdout) == before
 
 
@@ -44,7 +58,7 @@ def test_without_a_cache_the_requests_and_tokens_are_those_of_the_run(project, t
         values["runtime"]["prices"] = {"prompt": 2.0, "completion": 10.0}
 
     project.copy_of_files(tmp_path, change)
-    works = plan(tmp_path)
+    works = of_project(tmp_path)
     for stage in ("enumerate_attributes", "define_tasks", "collect_responses"):
         done, work = calls(project.folder, stage), works[stage]
         assert (work["requests"], work["cached"], work["too_long"]) == (len(done), 0, 0)
@@ -56,75 +70,98 @@ def test_without_a_cache_the_requests_and_tokens_are_those_of_the_run(project, t
     assert works["define_tasks"]["basis"] == "old inputs"
 
 
-def test_what_does_not_exist_yet_is_estimated_from_the_params(project, tmp_path):
-    project.copy_of_files(tmp_path, lambda values: values["teacher"].update(max_prompt_tokens=100))
-    for path in tmp_path.glob("data/*.jsonl"):
-        if path.name != "corpus.jsonl":
-            path.unlink()
-    shutil.rmtree(tmp_path / "models/student")
-    works = plan(tmp_path)
-    first = works["enumerate_attributes"]
-    assert first["basis"] == "inputs"
-    assert 0 < first["too_long"] <= first["requests"] == 24
-    assert {works[stage]["basis"] for stage in CALLING_STAGES[1:]} == {"params"}
-    assert works["collect_responses"]["requests"] == 30 + 12 + 8 + 8 + 6
-    assert works["evaluate@teacher-tweet"]["requests"] == 3 * 8 + 6
-    for task, requests, tokens in (("tweet", 30, 0), ("twitter", 2 * (6 + 6), 0), ("atsa_rest16", 2 * 4, 2 * 4 * 20)):
-        work = works[f"evaluate@student-{task}"]
-        assert (work["requests"], work["max_new_tokens"], work["basis"]) == (requests, tokens, "params")
+@pytest.fixture
+def recorded(tmp_path, monkeypatch) -> Path:
+    """Four texts whose answers are recorded, of a teacher whose file is nowhere; then one text is changed."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("SENTIDISTILL_RECORDINGS", raising=False)
+    monkeypatch.chdir(make_folder(tmp_path / "a"))
+    with answering(Scripted()):
+        enumerate_attributes.main()
+    record.main()
+    Path(".cache").rename("../cache")
+    write_texts(Path.cwd(), (*TEXTS[1:], "Quite another text."))
+    return Path.cwd()
 
 
-def test_a_benchmark_task_without_limit_is_counted_in_the_users_copy(project, tmp_path):
-    copy = project.folder / ".cache/smoke/sentibench"
-
-    def change(values):
-        values["prepare_benchmark"]["sentibench"] = str(copy)
-        values["evaluate"]["sentibench"]["label_limit"] = 0
-
-    project.copy_of_files(tmp_path, change)
-    shutil.rmtree(tmp_path / "models/student")
-    records = len(sentibench.load(copy, "twitter", "test"))
-    assert plan(tmp_path)["evaluate@student-twitter"]["requests"] == 2 * (records + 6) > 2 * (6 + 6)
+def planned() -> dict[str, dict]:
+    with closing(Cache(cache_path(Path(".cache")))) as cache:
+        return {work.stage: asdict(work) for work in plan(config.load(), cache, Path(".cache"))}
 
 
-def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(project, tmp_path):
+def set_mode(mode: str) -> None:
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("cache: read-write", f"cache: {mode}"))
+
+
+def test_after_a_change_what_is_new_is_counted_and_nothing_is_fetched(recorded, capsys):
+    work = planned()["enumerate_attributes"]
+    assert (work["requests"], work["recorded"], work["cached"], work["asked"]) == (4, 3, 0, 1)
+    assert work["max_new_tokens"] == config.load().enumerate_attributes.sampling.max_new_tokens
+    assert (work["prompt_tokens"], work["money"]) == (None, None), "only the teacher's tokenizer could count them"
+    assert [path.name for path in Path(".cache").iterdir()] == ["generations"]
+    with closing(Cache(Path(":memory:"))) as cache:
+        show(plan(config.load(), cache, Path(".cache")), console())
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "enumerate_attributes" in line]
+    assert [cell.strip() for cell in row.split("│")[2:6]] == ["4", "3", "0", "1+"]
+
+
+def test_without_recordings_everything_is_to_be_asked(recorded, monkeypatch):
+    monkeypatch.setenv("SENTIDISTILL_RECORDINGS", "off")
+    assert planned()["enumerate_attributes"]["asked"] == 4
+    monkeypatch.delenv("SENTIDISTILL_RECORDINGS")
+    set_mode("refresh")
+    assert planned()["enumerate_attributes"]["asked"] == 4
+
+
+def test_what_a_stage_will_ask_is_not_known_before_its_inputs_are_there(recorded):
+    works = planned()
+    assert {works[stage]["basis"] for stage in CALLING_STAGES[1:]} == {"no inputs yet"}
+    assert {works[stage]["requests"] for stage in CALLING_STAGES[1:]} == {None}
+    assert not works["train_student"]["asks"]
+
+
+def test_hours_are_at_the_pace_of_the_recorded_run_or_of_the_last_one_here(recorded):
+    path = Path("recordings/default/runs.json")
+    noted = json.loads(path.read_text())
+    noted["pace"]["enumerate_attributes"] |= {"requests": 10, "seconds": 3600.0}
+    path.write_text(json.dumps(noted))
+    assert planned()["enumerate_attributes"]["hours"] == pytest.approx(0.1)
+    with closing(Cache(cache_path(Path(".cache")))) as cache:
+        cache.set_rate(noted["model"], "enumerate_attributes", Rate(10, 100, 100, 7200.0))
+    assert planned()["enumerate_attributes"]["hours"] == pytest.approx(0.2)
+    with closing(Cache(cache_path(Path(".cache")))) as cache:
+        cache.set_rate("another model", "enumerate_attributes", Rate(10, 100, 100, 1.0))
+    assert planned()["enumerate_attributes"]["hours"] == pytest.approx(0.2)
+
+
+def test_cheap_and_dear_requests_are_counted_each_at_its_own_pace(recorded):
+    reader = Reader("m", "chat", 100)
+    model = Rehearsal(reader, Cache(Path(":memory:")), None)
+    model.generate([Request(Prompt("Write.", "text"))], "write_demonstrations")
+    model.generate([Request(Prompt("Which?", str(n)), choices=("a", "b")) for n in range(100)], "labels")
+    rates = {"write_demonstrations": Rate(1, 1, 1, 3600.0), "labels": Rate(1000, 1, 1, 3600.0)}
+    params = config.load()
+    assert counted(model, reader, False, rates, params)["hours"] == pytest.approx(1.1)
+    del rates["labels"]
+    assert counted(model, reader, False, rates, params)["hours"] is None, "half of the hours are no estimate"
+
+
+def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(recorded):
     def change(values):
         values["prepare_models"]["teacher"] = {"source": "server", "model": "large"}
-        values["teacher"]["api"] = "chat"
+        values["teacher"] |= {"prompt_format": "chat", "api": "chat"}
+        values["runtime"]["engine"]["teacher"] = "openai"
+        values["runtime"]["server"]["base_url"] = "http://localhost:1/v1"
         values["collect_responses"]["calibrate"] = False
 
-    project.copy_of_files(tmp_path, change)
-    (tmp_path / "models/teacher/origin.json").write_text('{"source": "server", "model": "large"}')
-    work = plan(tmp_path)["enumerate_attributes"]
-    assert work["requests"] == 24
+    make_folder(Path("served"), change)
+    Path("served/models/teacher/origin.json").write_text('{"source": "server", "model": "large"}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir("served")
+        work = planned()["enumerate_attributes"]
+    assert (work["requests"], work["asked"]) == (4, 4)
     assert (work["prompt_tokens"], work["money"]) == (None, None)
-
-
-def test_the_hours_follow_from_what_the_last_run_took(project, tmp_path):
-    project.copy_of_files(tmp_path, lambda values: values["runtime"].update(cache="refresh"))
-    run(tmp_path, "stages.enumerate_attributes")
-    work = plan(tmp_path)["enumerate_attributes"]
-    assert work["cached"] == 0
-    assert 0 < work["hours"] < 0.1
-    lines = run(tmp_path, "sentidistill.plan").splitlines()
-    (row,) = [line for line in lines if "enumerate_attributes" in line]
-    assert f"{work['prompt_tokens']:,}" in row
-
-
-def test_the_pace_of_a_task_is_not_that_of_another_whose_name_begins_alike():
-    from sentidistill.config import load
-    from sentidistill.plan import Work, priced
-    from sentidistill.teacher.cache import Rate
-
-    rates = {"evaluate student, tweet": Rate(10, 100, 0, 3600.0), "evaluate student, tweeteval": Rate(10, 100, 0, 36.0)}
-    work = Work("evaluate@student-tweet", 20, 0, 0, 200, 0, "inputs")
-    assert priced(work, rates, load("params.yaml")).hours == 2.0
-    demonstrations = {
-        "write_demonstrations": Rate(10, 1, 1, 1800.0),
-        "write_demonstrations, labels": Rate(10, 1, 1, 1800.0),
-    }
-    work = Work("write_demonstrations", 20, 0, 0, 200, 0, "inputs")
-    assert priced(work, demonstrations, load("params.yaml")).hours == 1.0
 
 
 def test_an_exported_cache_replays_a_stage_without_the_teacher(project, tmp_path):

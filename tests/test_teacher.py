@@ -1,4 +1,4 @@
-"""The transformers engine against plain forwards, and what answers are stored under."""
+"""The transformers engine against plain forwards."""
 
 import json
 
@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from sentidistill.prompts import Prompt, render
-from sentidistill.teacher.base import Reader, Request, Response, answer
+from sentidistill.teacher.base import Job, Reader, Request, Response, answer
 from sentidistill.teacher.transformers import TransformersEngine
+from tests.tiny_models import language_model, windowed
+from tests.tiny_models import tokenizer as make_tokenizer
 
 LONG = "Decide how courteous the author of the text is towards others. Answer with one of: polite, neutral, rude."
 TEXTS = ["Thank you!", "Get out of my way, you useless clown.", "The parcel is at the front desk of the hotel.", "ok"]
 DEMONSTRATIONS = (("Input: Thank you so much for your help", "polite"), ("Input: Go away", "rude"))
+
+
+# Transcripts that begin alike, longer than a window of 16 tokens.
+PROMPTS_OF_THREE_LENGTHS = [Prompt(LONG, text, DEMONSTRATIONS) for text in ("ok", "ok, " * 9, "never again! " * 3)]
 
 
 def prompts(instruction: str = LONG) -> list[Prompt]:
@@ -22,47 +28,75 @@ def reader(tokenizer, prompt_format="transcript", identity="tiny") -> Reader:
     return Reader(identity, prompt_format, max_prompt_tokens=400, tokenizer=lambda: tokenizer)
 
 
-def generate(model, tokenizer, requests, rows_per_batch=8, batch_tokens=100_000) -> list[Response]:
+def generate(
+    model, tokenizer, requests, rows_per_batch=8, batch_tokens=100_000, prompt_format="transcript"
+) -> list[Response]:
     engine = TransformersEngine(model, tokenizer, rows_per_batch=rows_per_batch, batch_tokens=batch_tokens)
-    return answer(engine, reader(tokenizer), requests)
+    return answer(engine, reader(tokenizer, prompt_format), requests)
 
 
-def plain_choice_scores(model, tokenizer, prompt: Prompt, choices: tuple[str, ...]) -> list[float]:
+def plain_choice_scores(model, job: Job) -> list[float]:
+    """Log-probability of each choice and one of the ends after it, by a forward for each choice."""
     import torch
 
     scores = []
-    for choice in choices:
-        one = render(prompt, tokenizer, "transcript", choice)
-        ids = torch.tensor([one.prompt_ids + one.completion_ids])
+    for choice in job.choice_ids:
         with torch.no_grad():
-            logprobs = model(ids).logits[0].log_softmax(-1)
-        start = len(one.prompt_ids) - 1
-        scores.append(sum(float(logprobs[start + i, token]) for i, token in enumerate(one.completion_ids)))
+            logprobs = model(torch.tensor([job.prompt_ids + choice])).logits[0].log_softmax(-1)
+        start = len(job.prompt_ids) - 1
+        of_tokens = sum(float(logprobs[start + i, token]) for i, token in enumerate(choice))
+        scores.append(of_tokens + float(logprobs[-1, job.end_ids].exp().sum().log()))
     return scores
 
 
-def test_what_a_chat_server_answers_is_not_taken_for_a_local_answer(tiny_student):
-    """A server gives no scores of choices, so its answers must not be found by an engine that gives them."""
-    _, tokenizer = tiny_student
-    local, served = (
-        Reader("m", "chat", max_prompt_tokens=400, tokenizer=lambda: tokenizer, messages_only=only)
-        for only in (False, True)
-    )
-    request = Request(prompts()[0], choices=("polite", "rude"))
-    assert local.cache_key(request) != served.cache_key(request)
+def sharpen(model) -> None:
+    """Make random weights large, so that an answer depends on what the model attends to."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2:
+                weight *= 8 if "lm_head" in name or "embed" in name else 4
 
 
+def bigrams(tokenizer, pairs: list[tuple[str, str]]):
+    """A model that after the first token of a pair all but always writes the second; None stands for the end token."""
+    import torch
+
+    model = language_model(len(tokenizer), seed=0)
+    ids = [[tokenizer.convert_tokens_to_ids(token or tokenizer.eos_token) for token in pair] for pair in pairs]
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        read = torch.nn.functional.normalize(model.model.embed_tokens.weight, dim=-1)
+        for first, second in ids:
+            model.lm_head.weight[second] += 10 * read[first]
+    return model
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
 @pytest.mark.parametrize("rows_per_batch", [1, 3, 8])
-def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch):
+def test_choices_are_scored_with_their_end_as_by_one_forward_each(tiny_student, rows_per_batch, prompt_format):
     model, tokenizer = tiny_student
-    choices = ("polite", "neutral", "very rude indeed")
+    choices = ("polite", "neutral", "neutral indeed", "very rude indeed")
     requests = [Request(prompt, choices=choices) for prompt in [*prompts(), *prompts("Short.")[:1]]]
-    answers = generate(model, tokenizer, requests, rows_per_batch)
+    answers = generate(model, tokenizer, requests, rows_per_batch, prompt_format=prompt_format)
     for request, given in zip(requests, answers):
-        expected = plain_choice_scores(model, tokenizer, request.prompt, choices)
+        expected = plain_choice_scores(model, reader(tokenizer, prompt_format).job(request))
         assert given.choice_logprobs == pytest.approx(expected, abs=1e-3)
         assert given.text == choices[int(np.argmax(expected))]
         assert given.finish_reason == "choice"
+
+
+@pytest.mark.parametrize("after_one", ["0", None], ids=["ten", "one"])
+def test_a_label_that_begins_another_is_not_likelier_for_it(after_one):
+    """With a tokenizer that splits digits, whose P("1") is at least P("10")."""
+    tokenizer = make_tokenizer(["x"])
+    model = bigrams(tokenizer, [(":", "Ġ"), ("Ġ", "1"), ("1", after_one), ("0", None)])
+    choices = tuple(str(number) for number in range(11))
+    (given,) = generate(model, tokenizer, [Request(Prompt("Rate.", "Input: wonderful"), choices=choices)])
+    assert given.text == ("10" if after_one else "1")
 
 
 @pytest.mark.parametrize("kind", ["some layers", "all layers"])
@@ -70,16 +104,13 @@ def test_choices_are_scored_as_by_one_forward_each(tiny_student, rows_per_batch)
     "window", [16, 230, 512], ids=["prefix wider than the window", "some prompts wider", "prompts within the window"]
 )
 def test_models_with_sliding_windows_get_the_same_scores(kind, window):
-    from tests.tiny_models import tokenizer as make_tokenizer
-    from tests.tiny_models import windowed
-
     tokenizer = make_tokenizer(["x"])
     model = windowed(kind, len(tokenizer), window)
     choices = ("polite", "very rude indeed", "rude")
     requests = [Request(Prompt(LONG, text, DEMONSTRATIONS), choices=choices) for text in TEXTS]
     answers = generate(model, tokenizer, requests)
     for request, given in zip(requests, answers):
-        expected = plain_choice_scores(model, tokenizer, request.prompt, request.choices)
+        expected = plain_choice_scores(model, reader(tokenizer).job(request))
         assert given.choice_logprobs == pytest.approx(expected, abs=1e-3)
 
 
@@ -98,14 +129,38 @@ def test_greedy_answers_equal_the_librarys(tiny_models):
         assert given.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)
 
 
-def test_a_sampled_answer_depends_on_its_request_and_not_on_its_neighbours(tiny_student):
-    model, tokenizer = tiny_student
-    requests = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=8, seed=3) for p in prompts()]
+@pytest.mark.parametrize("kind", ["no window", "some layers", "all layers"])
+def test_a_sampled_answer_depends_on_its_request_and_not_on_its_neighbours(kind):
+    """Also where the prompts are longer than a window, and padding would take room in it."""
+    tokenizer = make_tokenizer(["x"])
+    model = language_model(len(tokenizer)) if kind == "no window" else windowed(kind, len(tokenizer), window=16)
+    sharpen(model)
+    prompts = [*PROMPTS_OF_THREE_LENGTHS, *(Prompt(LONG, text, DEMONSTRATIONS) for text in TEXTS)]
+    requests = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=24, seed=3) for p in prompts]
     together = generate(model, tokenizer, requests)
     alone = [generate(model, tokenizer, [request])[0] for request in requests]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
-    again = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=8, seed=3, attempt=1) for p in prompts()]
+    again = [Request(p, temperature=1.0, top_p=0.9, max_new_tokens=24, seed=3, attempt=1) for p in prompts]
     assert [a.text for a in generate(model, tokenizer, again)] != [a.text for a in together]
+
+
+@pytest.mark.parametrize("kind", ["some layers", "all layers"])
+def test_answers_beyond_a_window_are_those_of_plain_forwards(kind):
+    """Greedy, from prompts of several lengths at once; the reference has neither a cache nor padding."""
+    import torch
+
+    tokenizer = make_tokenizer(["x"])
+    model = windowed(kind, len(tokenizer), window=16)
+    sharpen(model)
+    requests = [Request(prompt, max_new_tokens=24) for prompt in PROMPTS_OF_THREE_LENGTHS]
+    answers = generate(model, tokenizer, requests)
+    for request, given in zip(requests, answers):
+        ids = reader(tokenizer).job(request).prompt_ids
+        new: list[int] = []
+        while len(new) < 24 and (not new or new[-1] != tokenizer.eos_token_id):
+            with torch.no_grad():
+                new.append(int(model(torch.tensor([ids + new])).logits[0, -1].argmax()))
+        assert given.text == tokenizer.decode(new, skip_special_tokens=True)
 
 
 def test_samples_follow_the_nucleus(tiny_student):
@@ -142,20 +197,15 @@ def test_a_frequency_penalty_stops_repetition(tiny_student):
     assert repeats[1] < repeats[0]
 
 
-def test_stop_strings_end_an_answer_and_are_not_part_of_it(tiny_models):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from tests.tiny_models import worked_examples
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_models / "teacher")
-    model = AutoModelForCausalLM.from_pretrained(tiny_models / "teacher").eval()
-    text, answer = worked_examples()[0]
-    instruction, _, query = text.partition("\n\n")
-    prompt = Prompt(instruction, query.rpartition("\n")[0], cue="Attributes:", prefill="1. **")
-    (response,) = generate(model, tokenizer, [Request(prompt, max_new_tokens=300, stop=("###",))])
-    assert response.finish_reason == "stop"
-    assert "###" not in response.text
-    assert response.text.strip() == answer.strip()
+def test_stop_strings_end_an_answer_and_are_not_part_of_it(tiny_student):
+    model, tokenizer = tiny_student
+    (whole,) = generate(model, tokenizer, [Request(prompts()[0], max_new_tokens=30)])
+    assert whole.finish_reason == "length"
+    stop = whole.text[12:15]
+    (cut,) = generate(model, tokenizer, [Request(prompts()[0], max_new_tokens=30, stop=(stop, "never"))])
+    assert cut.finish_reason == "stop"
+    assert cut.text == whole.text[: whole.text.index(stop)]
+    assert cut.completion_tokens < whole.completion_tokens
 
 
 def test_an_over_long_prompt_is_an_error_and_its_neighbours_are_answered(tiny_student):
@@ -167,27 +217,24 @@ def test_an_over_long_prompt_is_an_error_and_its_neighbours_are_answered(tiny_st
     assert all(answer.error is None for answer in good)
 
 
-def test_the_cache_key_holds_all_that_the_answer_depends_on(tiny_student):
-    _, tokenizer = tiny_student
-    keys = reader(tokenizer)
-    first = prompts()[0]
-    different = [
-        keys.cache_key(Request(first)),
-        keys.cache_key(Request(prompts()[1])),
-        keys.cache_key(Request(first, seed=1)),
-        keys.cache_key(Request(first, attempt=1)),
-        keys.cache_key(Request(first, temperature=0.5)),
-        keys.cache_key(Request(first, max_new_tokens=5)),
-        keys.cache_key(Request(first, stop=("x",))),
-        keys.cache_key(Request(first, choices=("a", "b"))),
-        keys.cache_key(Request(first, choices=("b", "a"))),
-        keys.cache_key(Request(first, json_schema={"type": "object"})),
-        reader(tokenizer, identity="other").cache_key(Request(first)),
-        reader(tokenizer, prompt_format="chat").cache_key(Request(first)),
-        Reader("tiny", "chat", 400).cache_key(Request(first)),
-        Reader("tiny", "transcript", 400, lambda: tokenizer, {"top_k": 3}).cache_key(Request(first)),
+def test_a_job_beyond_the_models_positions_is_refused_and_its_neighbours_are_answered():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = make_tokenizer(["x"])
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_embd=16, n_layer=1, n_head=2)
+    ).eval()
+    short, long = Prompt("Do.", "x"), Prompt("Do.", "x" * 60)
+    asked = [
+        Request(short, max_new_tokens=8),
+        Request(long, max_new_tokens=8),
+        Request(short, max_new_tokens=80),
+        Request(short, choices=("a", "b")),
+        Request(short, choices=("a", "b" * 64)),
     ]
-    assert len(set(different)) == len(different)
+    answers = generate(model, tokenizer, asked)
+    assert [one.error is None for one in answers] == [True, False, False, True, False]
+    assert "64 positions" in answers[1].error
 
 
 SCHEMA = {
@@ -237,12 +284,34 @@ def test_a_schema_that_cannot_be_followed_is_an_error_of_its_request_alone(tiny_
     assert json.loads(good.text)["mood"] in ("glad", "sad")
 
 
-def test_tokens_of_choices_add_up_to_whole_choices():
+def test_tokens_of_choices_add_up_to_whole_choices_with_their_end():
     """Engines that score single tokens ask for each beginning once."""
     from sentidistill.teacher.choices import branches, summed
 
-    choices = [[5], [7, 1], [7, 2, 3]]
-    asked = branches(choices)
-    assert asked == {(): [5, 7], (7,): [1, 2], (7, 2): [3]}
-    logprobs = {(): {5: -1.0, 7: -0.5}, (7,): {1: -2.0, 2: -0.25}, (7, 2): {3: -0.125}}
-    assert summed(choices, logprobs) == (-1.0, -2.5, -0.875)
+    job = Job(Request(Prompt("", ""), choices=("a", "b c", "b d e")), [], [[5], [7, 1], [7, 2, 3]], [0, 9])
+    assert branches(job) == {
+        (): [5, 7],
+        (5,): [0, 9],
+        (7,): [1, 2],
+        (7, 1): [0, 9],
+        (7, 2): [3],
+        (7, 2, 3): [0, 9],
+    }
+    even = {0: np.log(0.25), 9: np.log(0.25)}
+    impossible = {0: -1e38, 9: -2000.0}
+    logprobs = {
+        (): {5: -1.0, 7: -0.5},
+        (5,): even,
+        (7,): {1: -2.0, 2: -0.25},
+        (7, 1): impossible,
+        (7, 2): {3: -0.125},
+        (7, 2, 3): even,
+    }
+    assert summed(job, logprobs) == pytest.approx((-1.0 + np.log(0.5), -2002.5, -0.875 + np.log(0.5)), abs=1e-5)
+
+
+def test_a_choice_that_begins_another_shares_its_tokens():
+    from sentidistill.teacher.choices import branches
+
+    job = Job(Request(Prompt("", ""), choices=("1", "10")), [], [[1], [1, 0]], [9])
+    assert branches(job) == {(): [1], (1,): [0, 9], (1, 0): [9]}

@@ -43,7 +43,8 @@ class Settings:
     def of(cls, task: str, section: Evaluate) -> "Settings":
         """Those of the pipeline for `task`: SentiBench has its own protocol."""
         if task in DEFAULT_TASKS:
-            own: dict[str, Any] = {"shots": len(LABELS[task]) * section.shots_per_label, "seeds": (section.seed,)}
+            shots = len(LABELS[task]) * section.shots_per_label
+            own: dict[str, Any] = {"shots": shots, "seeds": (section.seed,), "label_limit": section.limit}
         else:
             own = section.sentibench.model_dump()
         return cls(**own, calibration_texts=section.calibration_texts, bootstrap_samples=section.bootstrap_samples)

@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sentidistill.config import PromptFormat
 from sentidistill.prompts import Prompt, answer_ids, end_ids, messages, render, transcript
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 # Part of every key. It changes with what a key is made of, and with how prompts become token ids.
 KEY_VERSION = 1
+# Part of every stored response. It changes with the fields of `Response` and what they mean.
+RESPONSE_VERSION = 1
+# Settings of sampling that no request has, at their values without effect. vLLM's server takes what it is not told from
+# the model's generation_config.
+NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "min_p": 0.0}
 
 
 @dataclass(frozen=True)
@@ -70,16 +77,57 @@ class Response:
     token or stop string), "length", "choice" or "error"; an error says why in `error` and has no text.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
     text: str
     finish_reason: Literal["stop", "length", "choice", "error"]
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: Annotated[int, Field(ge=0)]
+    completion_tokens: Annotated[int, Field(ge=0)]
     choice_logprobs: tuple[float, ...] = ()
     error: str | None = None
 
     @classmethod
     def failed(cls, reason: str, prompt_tokens: int = 0) -> "Response":
         return cls("", "error", prompt_tokens, 0, error=reason)
+
+    def to_json(self) -> str:
+        """The response as it is stored, in one line; what has its default is left out."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {name: value for name, value in values.items() if value not in ((), None)}
+        return json.dumps({"version": RESPONSE_VERSION, **values}, ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Response":
+        """What `to_json` wrote. Raises `ValueError` for anything else."""
+        return cls.from_values(json.loads(text))
+
+    @classmethod
+    def from_values(cls, values: Any) -> "Response":
+        """As `from_json`, for what its JSON holds: another version, missing, unknown and wrong values are refused."""
+        if not isinstance(values, dict):
+            raise ValueError("not a response")
+        # What was stored before there were versions is of the first.
+        if (version := values.get("version", 1)) != RESPONSE_VERSION:
+            raise ValueError(f"a response of version {version}, this is version {RESPONSE_VERSION}")
+        values = {name: value for name, value in values.items() if name != "version"}
+        try:
+            response = _CHECKED.validate_json(json.dumps(values))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"not a response ({'.'.join(map(str, problem['loc']))}: {problem['msg']})") from error
+        if (response.error is None) == (response.finish_reason == "error"):
+            raise ValueError("an error has a reason, and nothing else has one")
+        return response
+
+    def checked(self) -> "Response":
+        """The response if it can be stored; else one that failed, and says why."""
+        try:
+            return self.from_json(self.to_json())
+        except (TypeError, ValueError) as error:
+            return self.failed(f"the engine gave no usable response: {error}")
+
+
+_CHECKED = TypeAdapter(Response)
 
 
 @dataclass(frozen=True)
@@ -94,6 +142,21 @@ class Job:
     prompt_ids: list[int]
     choice_ids: list[list[int]]
     end_ids: list[int]
+
+    def new_tokens(self) -> int:
+        """The most tokens that follow the prompt."""
+        return max(map(len, self.choice_ids)) if self.choice_ids else self.request.max_new_tokens
+
+    def beyond(self, positions: int | None) -> Response | None:
+        """The answer where the prompt and what follows it need more than the model's `positions`; None: no limit."""
+        needed = len(self.prompt_ids) + self.new_tokens()
+        if positions is None or needed <= positions:
+            return None
+        return Response.failed(
+            f"the prompt and its answer may have {needed} tokens, the model has {positions} positions; "
+            "lower max_prompt_tokens or max_new_tokens",
+            len(self.prompt_ids),
+        )
 
 
 class Engine(Protocol):

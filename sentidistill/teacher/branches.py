@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Branches:
-    """The tokens that follow a prompt, of all answers one after the other, each without its last.
+    """The tokens that follow a prompt, of all answers one after the other.
 
-    `answer` and `step` say for each token to which answer it belongs and how far from the prompt's end it is;
+    `answer` and `step` say for each token to which answer it belongs and how far from the prompt's end it is.
     `sources` and `targets` say for each token of each answer where the logits that predict it stand (0 is the
-    prompt's last token, 1 the first of `tokens`) and which token it is.
+    prompt's last token, 1 the first of `tokens`) and which token it is. `lasts` says for each answer where the
+    logits of what follows it stand.
     """
 
     tokens: list[int]
@@ -23,20 +24,21 @@ class Branches:
     step: list[int]
     sources: list[list[int]]
     targets: list[list[int]]
+    lasts: list[int]
 
     @classmethod
     def of(cls, answers: Sequence[Sequence[int]]) -> "Branches":
         tokens: list[int] = []
         answer: list[int] = []
         step: list[int] = []
-        sources = []
+        sources, lasts = [], []
         for number, ids in enumerate(answers):
-            before = len(tokens)
-            tokens += ids[:-1]
-            answer += [number] * (len(ids) - 1)
-            step += range(1, len(ids))
-            sources.append([0, *range(before + 1, len(tokens) + 1)])
-        return cls(tokens, answer, step, sources, [list(ids) for ids in answers])
+            sources.append([0, *range(len(tokens) + 1, len(tokens) + len(ids))])
+            tokens += ids
+            answer += [number] * len(ids)
+            step += range(1, len(ids) + 1)
+            lasts.append(len(tokens))
+        return cls(tokens, answer, step, sources, [list(ids) for ids in answers], lasts)
 
 
 def place(
@@ -48,14 +50,24 @@ def place(
     """
     import torch
 
-    width, tail = mask.shape[1], len(branches.tokens)
-    sees = torch.ones((width, width), dtype=torch.bool, device=mask.device).tril()
-    if tail:
-        answer = torch.tensor(branches.answer, device=mask.device)
-        sees[-tail:, -tail:] &= answer[:, None] == answer
-        positions = positions.clone()
-        positions[:, -tail:] = positions[:, -tail - 1, None] + torch.tensor(branches.step, device=mask.device)
-    return sees[None, shared:] & mask[:, None].bool(), positions
+    tail, answer = len(branches.tokens), torch.tensor(branches.answer, device=mask.device)
+    sees = seen(mask, shared)
+    sees[:, -tail:, -tail:] &= answer[:, None] == answer
+    positions = positions.clone()
+    positions[:, -tail:] = positions[:, -tail - 1, None] + torch.tensor(branches.step, device=mask.device)
+    return sees, positions
+
+
+def seen(mask: "torch.Tensor", shared: int) -> "torch.Tensor":
+    """Which tokens each token after the `shared` first sees: itself and those before it that are no padding.
+
+    `mask`: rows x tokens, 0 for padding. The result is rows x own tokens x tokens, bool.
+    """
+    import torch
+
+    width = mask.shape[1]
+    before = torch.ones((width - shared, width), dtype=torch.bool, device=mask.device).tril(shared)
+    return before & mask[:, None].bool()
 
 
 def attention(
@@ -63,21 +75,24 @@ def attention(
 ) -> "torch.Tensor | dict[str, torch.Tensor]":
     """`sees` as the attention mask that a model of transformers takes, or one for each kind of its layers.
 
-    A layer with a sliding window has kept of the common beginning what the window still reaches.
+    A window is measured in positions: padding takes no room in it.
     """
     import torch
 
-    config = config.get_text_config()
     shared = sees.shape[2] - sees.shape[1]
 
     def added(seen: "torch.Tensor") -> "torch.Tensor":
         hidden = torch.finfo(dtype).min
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)[:, None]
 
-    window = getattr(config, "sliding_window", None)
-    if not window or positions.max() < window:
+    if not (window := window_of(config)) or positions.max() < window:
         return added(sees)
     near = positions[:, shared:, None] - positions[:, None] < window
-    narrow = added((sees & near)[:, :, max(0, shared - window + 1) :])
-    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
+    narrow = added(sees & near)
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ["sliding_attention"])
     return narrow if kinds == {"sliding_attention"} else {"full_attention": added(sees), "sliding_attention": narrow}
+
+
+def window_of(config: "PreTrainedConfig") -> int | None:
+    """How many tokens a token of the model's sliding-window layers sees, itself included; None without such layers."""
+    return getattr(config.get_text_config(), "sliding_window", None) or None

@@ -5,7 +5,6 @@ needs a file system with working locks, as every local disk has.
 """
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,18 +38,14 @@ class Entry:
 
     @classmethod
     def of(cls, key: str, model: str, response: Response) -> "Entry":
-        text = json.dumps(asdict(response), ensure_ascii=False, sort_keys=True)
+        text = response.to_json()
         return cls(key, model, text, _digest(key, model, text))
 
     def parsed(self) -> Response:
-        """Raises `ValueError` where the entry is not what was stored."""
+        """Raises `ValueError` where the entry is not what was stored, or of another version of responses."""
         if self.digest != _digest(self.key, self.model, self.response):
             raise ValueError("the digest does not match")
-        try:
-            values = json.loads(self.response)
-            return Response(**{**values, "choice_logprobs": tuple(values["choice_logprobs"])})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"not a response ({error})") from error
+        return Response.from_json(self.response)
 
 
 @dataclass(frozen=True)
@@ -75,6 +70,8 @@ class Cache:
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=WAIT_SECONDS)
+            # A flipped bit must not keep the rest from being read: what it made of a text, the digest finds out.
+            self._database.text_factory = lambda content: content.decode("utf-8", "replace")
             with self._database:
                 self._database.executescript(_TABLES)
 
@@ -95,18 +92,11 @@ class Cache:
             ) from error
 
     def get(self, key: str) -> Response | None:
+        """The answer that is stored under `key`. Raises `ValueError` where it is damaged or of another version."""
         with self._explained():
             query = "SELECT key, model, response, digest FROM answers WHERE key = ?"
             row = self._database.execute(query, (key,)).fetchone()
-        if row is None:
-            return None
-        try:
-            return Entry(*row).parsed()
-        except ValueError as error:
-            raise SentiDistillError(
-                f"{self.path}: answer {key} is damaged ({error}); `python -m sentidistill.cache verify --drop` "
-                "removes what is damaged, so that it is asked again"
-            ) from error
+        return None if row is None else Entry(*row).parsed()
 
     def put(self, model: str, responses: Mapping[str, Response], *, replace: bool = False) -> None:
         """Store all of `responses` (by key) of `model` or, if the process dies or the disk is full, none.

@@ -3,10 +3,15 @@
 A choice counts with its end, which is any one of a few tokens.
 """
 
-import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from sentidistill.teacher.base import Job
+
+# Likeliest tokens that llama.cpp is asked to show. Where one that matters is not among them, it has to show all.
+SHOWN = 64
+ALL = 10**7
 
 
 def branches(job: Job) -> dict[tuple[int, ...], list[int]]:
@@ -24,7 +29,7 @@ def summed(job: Job, logprobs: Mapping[tuple[int, ...], Mapping[int, float]]) ->
     return tuple(
         round(
             sum(logprobs[tuple(choice[:place])][token] for place, token in enumerate(choice))
-            + math.log(math.fsum(math.exp(logprobs[tuple(choice)][token]) for token in job.end_ids)),
+            + float(np.logaddexp.reduce([logprobs[tuple(choice)][token] for token in job.end_ids])),
             5,
         )
         for choice in job.choice_ids

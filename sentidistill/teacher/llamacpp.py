@@ -2,12 +2,14 @@
 
 import json
 import logging
+import math
 import queue
 import secrets
 import tempfile
 import threading
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,15 @@ from typing import Any
 from sentidistill import shared_prefix
 from sentidistill.errors import SentiDistillError
 from sentidistill.teacher.base import Job, Response
-from sentidistill.teacher.choices import branches, summed
+from sentidistill.teacher.choices import ALL, SHOWN, branches, summed
 
-# Likeliest tokens that are shown to score a choice by. Where one of its tokens is not among them, more are.
-SHOWN = 64
-ALL = 10**7
-# A token of a choice and the end after it, beyond the longest prompt and answer.
+# Tokens beyond the longest prompt and answer: what llama.cpp asks for, and the end after a choice.
 MARGIN = 16
+# llama.cpp rounds a slot's tokens up to a multiple of this.
+STEP = 256
+
+# Whatever proxy the environment names, this machine is reached without it.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +33,31 @@ log = logging.getLogger(__name__)
 class LlamaCppEngine:
     """Answers requests with the GGUF model in `file`.
 
-    At most `concurrency` requests are under way at a time, each in a slot of its own. `options` are attributes of
-    `xllamacpp.CommonParams`, such as `n_gpu_layers`. The library opens a port on the loopback address, which wants a
-    key that only this process knows.
+    At most `concurrency` requests are under way at a time, each in a slot of its own, which has room for the longest
+    of them. `options` are attributes of `xllamacpp.CommonParams`, such as `n_gpu_layers`, and go before what is set
+    here. The library opens a port on the loopback address, which wants a key that only this process knows.
+
+    The random numbers of an answer are its request's own. But requests that are computed together change the last
+    digits of each other's logits: a sampled answer may differ from run to run, and at temperature 0 one that hangs on
+    two tokens that are about as likely. A frequency penalty counts the last `max_new_tokens` tokens, the prompt's too.
     """
 
     def __init__(self, file: Path, *, concurrency: int, threads: int, options: dict[str, Any]):
-        self._file, self._slots, self._threads, self._options = file, concurrency, threads, options
+        self._file, self._threads, self._options = file, threads, options
+        self._slots = options.get("n_parallel", concurrency)
         self._room = 0
         self._server: Any = None
+        self._counting = threading.Lock()
         self.read = self.reused = self.widened = self.scored = 0
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
-        for group in _groups(jobs):
+        if not jobs:
+            return
+        self._open(max(len(job.prompt_ids) + job.new_tokens() for job in jobs) + MARGIN)
+        refused = {place: refusal for place, job in enumerate(jobs) if (refusal := job.beyond(self._positions))}
+        if refused:
+            yield list(refused.items())
+        for group in _groups({place: job for place, job in enumerate(jobs) if place not in refused}):
             yield from self._answer_group([(place, jobs[place]) for place in group])
         if self.read:
             log.info("llama.cpp read %d tokens of prompts and reused %d", self.read, self.reused)
@@ -54,6 +70,7 @@ class LlamaCppEngine:
         """A server whose slots hold `room` tokens each, unless there is one."""
         if room <= self._room:
             return
+        room = STEP * math.ceil(room / STEP)
         try:
             import xllamacpp
         except ImportError as error:
@@ -65,18 +82,28 @@ class LlamaCppEngine:
         params.n_parallel, params.n_ctx = self._slots, self._slots * room
         params.hostnames, params.api_keys, params.slot_save_path = ["127.0.0.1"], [self._key], f"{self._states.name}/"
         params.cache_ram_mib = 0
+        params.swa_full = True  # without it a model with sliding windows reads its prompts again from the beginning
         params.verbosity = -1
         if self._threads:
             params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
         for name, value in self._options.items():
             if not hasattr(params, name):
                 raise SentiDistillError(f"runtime.llamacpp: llama.cpp has no parameter {name!r}")
-            setattr(params, name, value)
-        self._server, self._room = xllamacpp.Server(params), room
+            try:
+                setattr(params, name, value)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise SentiDistillError(f"runtime.llamacpp.{name}: {value!r} is no value for it ({error})") from error
+        try:
+            self._server, self._room = xllamacpp.Server(params), room
+        except RuntimeError as error:
+            raise SentiDistillError(
+                f"{self._file}: llama.cpp cannot open it ({error}); runtime.llamacpp: {{verbosity: 3}} shows why"
+            ) from error
+        # Not for the number alone: a server that is closed before its port has answered once waits for ever.
+        self._positions = self._call("/v1/models")["data"][0]["meta"]["n_ctx_train"]
 
     def _answer_group(self, group: list[tuple[int, Job]]) -> Iterator[list[tuple[int, Response]]]:
         """Jobs that begin alike: one slot reads the beginning, and the others get a copy of its state."""
-        self._open(max(len(job.prompt_ids) + _new_tokens(job) for _, job in group) + MARGIN)
         shared = shared_prefix.shared_length([job.prompt_ids for _, job in group])
         if shared:
             self._complete(0, group[0][1].prompt_ids[:shared], n_predict=0)
@@ -113,13 +140,20 @@ class LlamaCppEngine:
 
     def _state(self, slot: int, action: str) -> None:
         """Write a slot's state to the one file of states, or read it from there."""
+        self._call(f"/slots/{slot}?action={action}", {"filename": "beginning"})
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the server's port answers, for what the library offers there alone."""
         request = urllib.request.Request(
-            f"{self._server.listening_address}/slots/{slot}?action={action}",
-            data=json.dumps({"filename": "beginning"}).encode(),
+            self._server.listening_address + path,
+            data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request) as answer:
-            answer.read()
+        try:
+            with _DIRECT.open(request) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise SentiDistillError(f"llama.cpp: {path}: {error.read().decode(errors='replace')[:300]}") from error
 
     def _complete(self, slot: int, ids: Sequence[int], **settings: Any) -> dict[str, Any]:
         answer = self._server.handle_completions(
@@ -127,8 +161,9 @@ class LlamaCppEngine:
         )
         if "choices" not in answer:
             raise ValueError(str(answer.get("error", answer))[:300])
-        self.read += answer["timings"]["prompt_n"]
-        self.reused += answer["timings"]["cache_n"]
+        with self._counting:
+            self.read += answer["timings"]["prompt_n"]
+            self.reused += answer["timings"]["cache_n"]
         return answer
 
     def _write(self, slot: int, job: Job) -> Response:
@@ -143,13 +178,15 @@ class LlamaCppEngine:
                 top_p=request.top_p,
                 frequency_penalty=request.frequency_penalty,
                 repeat_last_n=request.max_new_tokens,
-                seed=request.random_seed() % 2**32,
+                seed=request.random_seed() % (2**32 - 1),  # the number left out stands for a seed by chance
                 stop=list(request.stop),
                 **({"grammar": _grammar(request.json_schema)} if request.json_schema is not None else {}),
             )
         except ValueError as error:
             return Response.failed(f"llama.cpp: {error}", len(job.prompt_ids))
         choice = answer["choices"][0]
+        if choice["finish_reason"] not in ("stop", "length"):
+            return Response.failed(f"llama.cpp ended the answer with {choice['finish_reason']!r}", len(job.prompt_ids))
         tokens = answer["usage"]["completion_tokens"]
         return Response(choice["text"], choice["finish_reason"], len(job.prompt_ids), tokens)
 
@@ -167,14 +204,17 @@ class LlamaCppEngine:
 
     def _next(self, slot: int, ids: list[int], tokens: Sequence[int]) -> dict[int, float]:
         """Log-probabilities of `tokens` after `ids`."""
-        self.scored += 1
         for shown in (SHOWN, ALL):
             answer = self._complete(slot, ids, n_predict=1, n_probs=shown, temperature=0.0)
             (first, *_) = answer["choices"][0]["logprobs"]["content"]
             found = {one["id"]: one["logprob"] for one in first["top_logprobs"]}
-            if all(token in found for token in tokens):
+            whole = all(token in found for token in tokens)
+            if shown == SHOWN:
+                with self._counting:
+                    self.scored += 1
+                    self.widened += not whole
+            if whole:
                 return {token: found[token] for token in tokens}
-            self.widened += shown == SHOWN
         raise ValueError("a token of a choice has no probability")
 
 
@@ -193,14 +233,10 @@ def _grammar(schema: dict[str, Any]) -> str:
     return "%llguidance {}\nstart: %json " + json.dumps({**schema, "x-guidance": spaced})
 
 
-def _new_tokens(job: Job) -> int:
-    return max(map(len, job.choice_ids)) if job.choice_ids else job.request.max_new_tokens
-
-
-def _groups(jobs: Sequence[Job]) -> Iterator[list[int]]:
+def _groups(jobs: Mapping[int, Job]) -> Iterator[list[int]]:
     """Places of jobs with the same instruction and demonstrations, which begin alike; in the order of their ids."""
     groups: dict[tuple, list[int]] = {}
-    for place, job in enumerate(jobs):
+    for place, job in jobs.items():
         prompt = job.request.prompt
         groups.setdefault((prompt.instruction, prompt.demonstrations), []).append(place)
     for group in groups.values():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sentidistill.config import Server
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import messages
-from sentidistill.teacher.base import Job, Request, Response
-from sentidistill.teacher.choices import branches, summed
+from sentidistill.teacher.base import NEUTRAL, Job, Request, Response
+from sentidistill.teacher.choices import ALL, SHOWN, branches, summed
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -28,8 +28,8 @@ class ServerEngine:
     """Answers requests by a server, several at a time, trying again where that makes sense.
 
     `completions` sends token ids, the same that a local engine would read, and scores choices by the
-    log-probabilities of their tokens, which vLLM's server gives. `chat` sends messages, and lets the
-    server choose among choices by a JSON schema; there are no log-probabilities then.
+    log-probabilities of their tokens, which the servers of vLLM and llama.cpp give. `chat` sends messages,
+    and lets the server choose among choices by a JSON schema; there are no log-probabilities then.
     """
 
     def __init__(self, settings: Server, model: str, *, api: Api, extra_body: dict[str, Any], concurrency: int):
@@ -175,7 +175,8 @@ class ServerEngine:
         request = job.request
         if not job.choice_ids:
             arguments = self._shared_arguments(request)
-            arguments |= {"prompt": job.prompt_ids, "extra_body": {"top_k": request.top_k, **self._extra_body}}
+            extra = {"top_k": request.top_k, **NEUTRAL, **self._extra_body}
+            arguments |= {"prompt": job.prompt_ids, "extra_body": extra}
             if schema_format := arguments.pop("response_format", None):
                 arguments["extra_body"]["response_format"] = schema_format
             await self._turn()
@@ -186,27 +187,41 @@ class ServerEngine:
             tokens = answer.usage.completion_tokens if answer.usage else 0
             return Response(choice.text or "", choice.finish_reason, len(job.prompt_ids), tokens)
         logprobs = {}
-        for beginning, tokens in branches(job.choice_ids).items():
+        for beginning, tokens in branches(job).items():
+            logprobs[beginning] = await self._next(client, job.prompt_ids + list(beginning), tokens)
+            if not set(tokens) <= logprobs[beginning].keys():
+                return Response.failed(
+                    "the server gives no log-probabilities of tokens by their ids, as vLLM's and llama.cpp's do; use "
+                    "teacher.api: chat",
+                    len(job.prompt_ids),
+                )
+        scores = summed(job, logprobs)
+        best = max(range(len(scores)), key=scores.__getitem__)
+        return Response(request.choices[best], "choice", len(job.prompt_ids), 0, scores)
+
+    async def _next(self, client: "AsyncOpenAI", ids: list[int], tokens: list[int]) -> dict[int, float]:
+        """Log-probabilities after `ids`, of all `tokens` where the server can tell."""
+        found: dict[int, float] = {}
+        for shown in (SHOWN, ALL):
             await self._turn()
             answer = await client.completions.create(
                 model=self._model,
-                prompt=job.prompt_ids + list(beginning),
+                prompt=ids,
                 max_tokens=1,
                 temperature=0.0,
                 logprobs=len(tokens),
-                extra_body={"logprob_token_ids": tokens, "return_tokens_as_token_ids": True, **self._extra_body},
+                # vLLM shows the tokens that it is asked for, llama.cpp the likeliest `n_probs`.
+                extra_body={
+                    "logprob_token_ids": tokens,
+                    "return_tokens_as_token_ids": True,
+                    "n_probs": shown,
+                    **self._extra_body,
+                },
             )
-            given = _first(answer).logprobs
-            top = given.top_logprobs[0] if given and given.top_logprobs else {}
-            logprobs[beginning] = {token: top.get(f"token_id:{token}") for token in tokens}
-            if None in logprobs[beginning].values():
-                return Response.failed(
-                    "the server gives no log-probabilities of given tokens, as vLLM's does; use teacher.api: chat",
-                    len(job.prompt_ids),
-                )
-        scores = summed(job.choice_ids, logprobs)
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return Response(request.choices[best], "choice", len(job.prompt_ids), 0, scores)
+            found = _shown_logprobs(_first(answer).logprobs)
+            if not found or set(tokens) <= found.keys():
+                break
+        return found
 
 
 async def _settle(client: "AsyncOpenAI", cancelled: list[asyncio.Task]) -> None:
@@ -220,6 +235,16 @@ def _first(answer: Any) -> Any:
     if not choices:
         raise _Unusable(f"no answer in {str(answer)[:200]!r}")
     return choices[0]
+
+
+def _shown_logprobs(given: Any) -> dict[int, float]:
+    """Log-probability by token id of the tokens that a server shows in place of the one it wrote."""
+    if given and given.top_logprobs:  # vLLM: {"token_id:5": -0.1}
+        shown = given.top_logprobs[0].items()
+        return {int(name.removeprefix("token_id:")): value for name, value in shown if name.startswith("token_id:")}
+    if given and (content := getattr(given, "content", None)):  # llama.cpp: [{"id": 5, "logprob": -0.1}]
+        return {one["id"]: one["logprob"] for one in content[0]["top_logprobs"]}
+    return {}
 
 
 def _response_format(schema: dict[str, Any]) -> dict[str, Any]:

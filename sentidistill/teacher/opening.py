@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from sentidistill import gguf, models, records
+from sentidistill import gguf, models, records, runs
 from sentidistill.config import Params, Runtime
 from sentidistill.teacher.base import Engine, Reader
 from sentidistill.teacher.cache import FILE, Cache
 from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.teacher.recordings import Recordings, switched_on
 
 Role = Literal["teacher", "student_base", "student"]
 OpenModel = Callable[[Role, Params, Path], AbstractContextManager[CachedTeacher]]
@@ -18,11 +19,21 @@ OpenModel = Callable[[Role, Params, Path], AbstractContextManager[CachedTeacher]
 
 @contextmanager
 def open_model(role: Role, params: Params, cache_root: Path) -> Iterator[CachedTeacher]:
-    """The model in `models/{role}`, asked through the generation cache; it is loaded when first needed."""
+    """The model in `models/{role}`, asked through the generation cache; it is loaded when first needed.
+
+    Below the cache lie, for the teacher, the recordings in ./recordings.
+    """
     reader = make_reader(role, params, cache_root.parent)
     open_engine = partial(make_engine, role, params, cache_root.parent.resolve())
     with closing(Cache(cache_path(cache_root))) as cache:
-        yield CachedTeacher(reader, open_engine, cache, params.runtime.cache)
+        model = CachedTeacher(reader, open_engine, cache, params.runtime.cache, recordings(role))
+        yield model
+        runs.note(model.recorded, model.cached, model.asked, model.asking_seconds)
+
+
+def recordings(role: Role) -> Recordings | None:
+    """What is recorded of a role's answers: only a teacher's are, and only where nobody switched them off."""
+    return Recordings() if role == "teacher" and switched_on() else None
 
 
 def cache_path(cache_root: Path) -> Path:

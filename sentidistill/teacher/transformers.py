@@ -7,7 +7,7 @@ import numpy as np
 
 from sentidistill import shared_prefix
 from sentidistill.teacher.base import Job, Request, Response
-from sentidistill.teacher.branches import Branches, attention, place
+from sentidistill.teacher.branches import Branches, attention, place, seen, window_of
 from sentidistill.teacher.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ class TransformersEngine:
 
     Prompts with the same instruction and demonstrations form a group whose common beginning goes
     through the model once; its key-value cache is copied to every row. Rows of a batch are padded
-    between that beginning and their own text, and lie there behind the attention mask. Where free
-    text is written by a model with sliding-window layers and a prompt is longer than the window, the
-    padding (a few tokens, as rows are sorted by length) narrows the window by as much.
+    between that beginning and their own text; attention masks hide the padding.
     """
 
     def __init__(
@@ -40,21 +38,22 @@ class TransformersEngine:
         self._rows_per_batch, self._batch_tokens = rows_per_batch, batch_tokens
         self._end_ids = _end_ids(model, tokenizer)
         self._grammar = Grammar(tokenizer, self._end_ids)
+        self._positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
         import torch
 
         groups: dict[tuple, list[int]] = {}
         for index, job in enumerate(jobs):
-            if reason := self._bad_schema(job):
-                yield [(index, Response.failed(reason, len(job.prompt_ids)))]
+            if refusal := job.beyond(self._positions) or self._bad_schema(job):
+                yield [(index, refusal)]
                 continue
             prompt = job.request.prompt
             groups.setdefault((prompt.instruction, prompt.demonstrations, job.request.choices), []).append(index)
         for group in _with_small_groups_joined(groups, jobs):
             shared = shared_prefix.shared_length([jobs[index].prompt_ids for index in group])
             with torch.inference_mode():
-                prefix = shared_prefix.forward(self._model, jobs[group[0]].prompt_ids[:shared])
+                prefix = shared_prefix.forward(self._model, jobs[group[0]].prompt_ids[:shared], self._empty_cache())
             for batch in self._batches(group, jobs):
                 asked = [jobs[index] for index in batch]
                 ask = self._score if asked[0].choice_ids else self._sample
@@ -62,21 +61,21 @@ class TransformersEngine:
                     answers = ask(prefix, shared, asked)
                 yield list(zip(batch, answers))
 
-    def _bad_schema(self, job: Job) -> str:
-        """Why the schema of `job` cannot be followed; empty if it can, or there is none."""
+    def _bad_schema(self, job: Job) -> Response | None:
+        """The answer to a job whose schema cannot be followed."""
         if job.request.json_schema is not None:
             try:
                 self._grammar.matcher(job.request.json_schema)
             except ValueError as error:
-                return str(error)
-        return ""
+                return Response.failed(str(error), len(job.prompt_ids))
+        return None
 
     def _batches(self, group: list[int], jobs: Sequence[Job]) -> Iterator[list[int]]:
         """Rows of about the same length, within the limits of rows and of tokens (prefix included)."""
         batch: list[int] = []
         for index in sorted(group, key=lambda index: (len(jobs[index].prompt_ids), jobs[index].prompt_ids)):
             job = jobs[index]
-            width, limit = len(job.prompt_ids) + job.request.max_new_tokens, self._batch_tokens
+            width, limit = len(job.prompt_ids) + job.new_tokens(), self._batch_tokens
             if job.choice_ids:
                 width = len(job.prompt_ids) + sum(map(len, job.choice_ids))
                 limit = min(limit, CPU_CHOICE_TOKENS) if self._model.device.type == "cpu" else limit
@@ -87,21 +86,34 @@ class TransformersEngine:
         if batch:
             yield batch
 
-    def _start(self, prefix: "Cache | None", shared: int, ids: list[list[int]]):
-        """Forward of the rows' own parts. Returns (last logits, cache, attention mask, next positions)."""
-        own, mask, positions = shared_prefix.own_parts(ids, shared, self._tokenizer.pad_token_id, self._model.device)
+    def _empty_cache(self) -> "Cache | None":
+        """For layers with a window one that forgets nothing: their own counts padding as tokens within the window."""
+        from transformers import DynamicCache
+
+        return DynamicCache() if window_of(self._model.config) else None
+
+    def _forward(
+        self, own: "torch.Tensor", mask: "torch.Tensor", positions: "torch.Tensor", cache: "Cache | None"
+    ) -> tuple["torch.Tensor", "Cache"]:
+        """(logits after the last of the rows' `own` tokens, cache with these tokens).
+
+        `mask` and `positions` are those of all tokens; rows x tokens.
+        """
+        shared = mask.shape[1] - own.shape[1]
+        if window_of(self._model.config):
+            mask = attention(self._model.config, seen(mask, shared), positions, self._model.dtype)
         output = self._model(
             input_ids=own,
             attention_mask=mask,
             position_ids=positions[:, shared:],
-            past_key_values=shared_prefix.repeated(prefix, len(ids)),
+            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        return output.logits[:, -1], output.past_key_values, mask, positions[:, -1:] + 1
+        return output.logits[:, -1], output.past_key_values
 
     def _score(self, prefix: "Cache | None", shared: int, jobs: Sequence[Job]) -> list[Response]:
-        """Summed log-probability of every choice as the answer; the choices are the same in all rows."""
+        """Log-probability of every choice as the whole answer; the choices are the same in all rows."""
         import torch
 
         branches = Branches.of(jobs[0].choice_ids)
@@ -120,7 +132,9 @@ class TransformersEngine:
         scores = torch.stack(
             [
                 (logits[:, sources, targets] - total[:, sources]).sum(-1)
-                for sources, targets in zip(branches.sources, branches.targets)
+                + logits[:, last, jobs[0].end_ids].logsumexp(-1)
+                - total[:, last]
+                for sources, targets, last in zip(branches.sources, branches.targets, branches.lasts)
             ],
             dim=1,
         )
@@ -139,8 +153,9 @@ class TransformersEngine:
         import torch
 
         ids, requests = [job.prompt_ids for job in jobs], [job.request for job in jobs]
-        matchers = [r.json_schema and self._grammar.matcher(r.json_schema) for r in requests]
-        logits, cache, mask, positions = self._start(prefix, shared, ids)
+        matchers = [None if r.json_schema is None else self._grammar.matcher(r.json_schema) for r in requests]
+        own, mask, positions = shared_prefix.own_parts(ids, shared, self._tokenizer.pad_token_id, self._model.device)
+        logits, cache = self._forward(own, mask, positions, shared_prefix.repeated(prefix, len(ids)))
         draws = [np.random.default_rng(request.random_seed()).random(request.max_new_tokens) for request in requests]
         tokens: list[list[int]] = [[] for _ in requests]
         finished: dict[int, Response] = {}
@@ -176,14 +191,8 @@ class TransformersEngine:
                 mask, positions, chosen = mask[rows], positions[rows], chosen[rows]
                 active = [active[row] for row in keep]
             mask = torch.cat([mask, mask.new_ones((len(active), 1))], 1)
-            output = self._model(
-                input_ids=chosen[:, None],
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits, positions = output.logits[:, -1], positions + 1
+            positions = torch.cat([positions, positions[:, -1:] + 1], 1)
+            logits, cache = self._forward(chosen[:, None], mask, positions, cache)
 
     def _finish(self, request: Request, prompt_tokens: int, tokens: list[int], ended: bool) -> Response | None:
         """The response, if the answer is complete: at its end token, a stop string or the limit."""

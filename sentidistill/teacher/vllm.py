@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.teacher.base import Job, Request, Response
+from sentidistill.teacher.base import NEUTRAL, Job, Request, Response
 from sentidistill.teacher.choices import branches, summed
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class VLLMEngine:
         from vllm.exceptions import VLLMClientError
 
         engine = self._llm.llm_engine
+        positions = engine.model_config.max_model_len
         waiting = deque(range(len(jobs)))
         # Per job: its outputs so far by the tokens appended to the prompt, () for a sampled answer.
         outputs: dict[int, dict[tuple[int, ...], RequestOutput]] = {}
@@ -62,12 +63,15 @@ class VLLMEngine:
             while waiting and len(outputs) < self._concurrency:
                 index = waiting.popleft()
                 job = jobs[index]
+                if refusal := job.beyond(positions):
+                    finished.append((index, refusal))
+                    continue
                 # The longest first: where it does not fit, nothing of the job has been added.
                 for number, (beginning, params) in enumerate(sorted(_parts(job), key=lambda part: -len(part[0]))):
                     name = f"{index}:{number}"
                     try:
                         engine.add_request(name, {"prompt_token_ids": job.prompt_ids + list(beginning)}, params)
-                    except (ValueError, VLLMClientError) as error:  # beyond the context, or no schema
+                    except (ValueError, VLLMClientError) as error:  # a schema that cannot be followed
                         finished.append((index, Response.failed(str(error), len(job.prompt_ids))))
                         break
                     parts[name] = (index, beginning)
@@ -77,7 +81,7 @@ class VLLMEngine:
                     index, beginning = parts.pop(output.request_id)
                     outputs[index][beginning] = output
                     job = jobs[index]
-                    if len(outputs[index]) == max(1, len(branches(job.choice_ids))):
+                    if len(outputs[index]) == max(1, len(branches(job))):
                         finished.append((index, _response(job, outputs.pop(index))))
             if finished:
                 yield finished
@@ -90,7 +94,7 @@ def _parts(job: Job) -> Iterator[tuple[tuple[int, ...], "SamplingParams"]]:
     if not job.choice_ids:
         yield (), _sampling(job.request)
         return
-    for beginning, tokens in branches(job.choice_ids).items():
+    for beginning, tokens in branches(job).items():
         yield beginning, SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=tokens, detokenize=False)
 
 
@@ -107,7 +111,8 @@ def _sampling(request: Request) -> "SamplingParams":
         max_tokens=request.max_new_tokens,
         stop=list(request.stop),
         seed=request.random_seed() % 2**63,
-        structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
+        structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
+        **NEUTRAL,
     )
 
 
@@ -117,7 +122,7 @@ def _response(job: Job, outputs: dict[tuple[int, ...], "RequestOutput"]) -> Resp
             beginning: {token: one.logprob for token, one in output.outputs[0].logprobs[0].items()}
             for beginning, output in outputs.items()
         }
-        scores = summed(job.choice_ids, logprobs)
+        scores = summed(job, logprobs)
         best = max(range(len(scores)), key=scores.__getitem__)
         return Response(job.request.choices[best], "choice", len(job.prompt_ids), 0, scores)
     (output,) = outputs.values()

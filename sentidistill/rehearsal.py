@@ -1,0 +1,108 @@
+"""A stage's own code, run up to its last question: nothing is asked, and nothing written.
+
+So `make plan` counts, `make record` collects and `make spot-check` repeats exactly what the stages ask.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentidistill import pipeline
+from sentidistill.calls import CALLING_STAGES
+from sentidistill.config import Params
+from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import Stage
+from sentidistill.teacher.base import Reader, Request, Response
+from sentidistill.teacher.cache import Cache
+from sentidistill.teacher.cached import Answers, CachedTeacher, LookUp, Mode
+from sentidistill.teacher.opening import Role
+
+NOT_ASKED = Response.failed("not asked, only rehearsed")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a stage asked at once, under one label, and what is known of it."""
+
+    label: str
+    requests: Sequence[Request]
+    known: LookUp
+
+
+class Rehearsal(CachedTeacher):
+    """Answers from what is stored and recorded, and notes what it was asked.
+
+    `changed` are answers by key that take the place of those. `verdicts` say by key whether `calls.ask` could use an
+    answer.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        cache: Cache,
+        recordings: Answers | None,
+        mode: Mode = "read",
+        changed: Mapping[str, Response] | None = None,
+    ):
+        super().__init__(reader, _no_engine, cache, mode, recordings)
+        self.changed = changed or {}
+        self.questions: list[Question] = []
+        self.verdicts: dict[str, bool] = {}
+
+    def generate(self, requests: Sequence[Request], label: str = "teacher") -> list[Response]:
+        known = self.look_up(requests)
+        self.questions.append(Question(label, requests, known))
+        found = {**known.found, **self.changed}
+        return [self._within_limit(found.get(key, NOT_ASKED)) for key in known.keys]
+
+    def judged(self, request: Request, usable: bool) -> None:
+        self.verdicts[self.key(request)] = usable
+
+    @property
+    def missing(self) -> int:
+        """How many answers are not there."""
+        return sum(len(question.known.missing) for question in self.questions)
+
+
+class _Stop(Exception):
+    """The stage has asked for all that it can ask for before there are answers."""
+
+
+def _no_engine():
+    raise AssertionError("a rehearsal asks nothing")
+
+
+def asking(params: Params) -> list[tuple[Stage, Role]]:
+    """The stages that ask a model, in the order of the pipeline, with the model that they ask."""
+    by_teacher = {*CALLING_STAGES}
+    if params.select_perspectives.method == "teacher":
+        by_teacher.add("select_perspectives")
+    return [
+        (one, one.arguments[0] if one.template == "evaluate" else "teacher")
+        for one in pipeline.load()
+        if one.template == "evaluate" or one.name in by_teacher
+    ]
+
+
+def has_inputs(one: Stage) -> bool:
+    return all(Path(path).exists() for path in one.inputs)
+
+
+def rehearse(one: Stage, model: Rehearsal) -> None:
+    """Run a stage that asks a model, on its inputs as they are, until it has asked `model`."""
+
+    @contextmanager
+    def opened(*_) -> Iterator[Rehearsal]:
+        yield model
+        raise _Stop
+
+    try:
+        importlib.import_module(f"stages.{one.template}").main(*one.arguments, open_model=opened)
+    except _Stop:
+        pass
+    except SentiDistillError:
+        # Where answers are missing or changed, a stage may say that too many failed: what is next is not known.
+        if not model.missing and not model.changed:
+            raise

@@ -1,0 +1,130 @@
+"""What is noted of a run: seconds and where answers came from, beside the outputs and never in them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentidistill import pipeline, record, records, runs
+from sentidistill.runs import Run
+from tests.recorded import ROOT, Scripted, answering, make_folder
+from tests.test_recordings import stage
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(make_folder(tmp_path / "a"))
+    return Path.cwd()
+
+
+def run_of(seconds: float, asking: float = 0.0) -> Run:
+    return Run(processor="AVX2, 2 cores", seconds=seconds, asking=asking, recorded=0, cached=0, asked=0)
+
+
+def note_all(folder: Path, seconds: float) -> list[str]:
+    names = [one.name for one in pipeline.load()]
+    for name in names:
+        records.write_json(folder / ".cache/runs" / f"{name}.json", run_of(seconds).model_dump())
+    return names
+
+
+def test_a_stages_note_says_how_long_it_took_and_where_its_answers_came_from(folder):
+    with answering(Scripted()):
+        from stages import enumerate_attributes
+
+        enumerate_attributes.main()
+    record.main()
+    result = stage()
+    assert result.returncode == 0, result.stderr
+    run = runs.last(Path(".cache"))["enumerate_attributes"]
+    assert (run.recorded, run.cached, run.asked, run.asking) == (0, 4, 0, 0.0)
+    assert 0 < run.seconds < 120
+    assert run.processor == runs.processor()
+
+
+def test_a_stage_says_which_one_it_is_and_how_long_the_rest_takes(folder):
+    names = note_all(folder, 60)
+    result = stage(("SENTIDISTILL_RECORDINGS", "off"))
+    assert f"stage 7 of {len(names)}: enumerate_attributes; about {len(names) - 6} min to the end" in result.stderr
+    assert result.returncode == 1
+    assert runs.last(Path(".cache"))["enumerate_attributes"].seconds == 60, "a run that failed is not noted"
+
+
+def test_stages_that_do_not_depend_on_this_one_and_are_done_are_not_to_come(folder):
+    every = pipeline.load()
+    note_all(folder, 60)
+    for one in every:
+        for out in one.outs:
+            if not Path(out).exists():
+                Path(out).mkdir(parents=True)
+    after = [one.name for one in pipeline.dependents(every, "train_student")]
+    assert after == [*(one.name for one in every if one.name.startswith("evaluate@student-")), "report"]
+    assert f"about {len(after) + 1} min to the end" in runs.place("train_student", Path(".cache"))
+
+
+def test_where_a_stage_was_never_timed_no_time_is_promised(folder):
+    names = note_all(folder, 60)
+    Path(".cache/runs", f"{names[-1]}.json").write_text("{}")
+    assert runs.place(names[0], Path(".cache")) == f"stage 1 of {len(names)}: {names[0]}"
+
+
+def test_a_fresh_clone_knows_the_seconds_of_the_recorded_run_without_asking(folder):
+    records.write_json(folder / "models/teacher/origin.json", {"source": "server", "model": "m"})
+    records.write_json(".cache/runs/train_student.json", run_of(500, asking=300).model_dump())
+    record.main()
+    assert runs.last(Path("elsewhere"))["train_student"].own_seconds == 200
+    found = json.loads(Path("recordings/default/runs.json").read_text())
+    assert list(found["stages"]) == ["train_student"]
+    before = Path("recordings/default/runs.json").read_bytes()
+    Path(".cache/runs/train_student.json").unlink()
+    record.main()
+    assert Path("recordings/default/runs.json").read_bytes() == before, "what is known is kept"
+
+
+def test_after_a_run_a_table_says_where_the_answers_came_from(folder):
+    for name, counts in (("enumerate_attributes", (90, 8, 2)), ("propose_tasks", (10, 0, 0))):
+        recorded, cached, asked = counts
+        run = run_of(12).model_copy(update={"recorded": recorded, "cached": cached, "asked": asked})
+        records.write_json(f".cache/runs/{name}.json", run.model_dump())
+    result = subprocess.run(
+        [sys.executable, "-m", "sentidistill.runs"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("│ all")]
+    assert [cell.strip() for cell in row.split("│")[2:7]] == ["24", "0", "100", "8", "2"]
+
+
+def test_the_order_of_dvc_yaml_is_one_in_which_stages_can_run():
+    """`stage N of M` counts in this order, and DVC keeps to it."""
+    values = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml")]
+    every = pipeline.stages(*values)
+    written: set[str] = set()
+    for one in every:
+        later = {path for other in every for path in (*other.outs, *other.metrics)} - written
+        assert not one.reads(later), f"{one.name} reads what is written after it"
+        written |= {*one.outs, *one.metrics}
+
+
+@pytest.mark.parametrize("program", ["/x/stages/evaluate.py", "/x/sentidistill/plan.py", "pytest"])
+def test_only_stages_are_noted(program):
+    expected = "evaluate@student-tweet" if "stages" in program else None
+    assert runs.name_of(program, ("student", "tweet")) == expected
+
+
+def test_broken_params_are_the_stages_own_error(folder):
+    Path("params.yaml").write_text("evaluate: [")
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.enumerate_attributes"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert "error: params.yaml: cannot be read" in result.stderr
+    assert "Traceback" not in result.stderr
