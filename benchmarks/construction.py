@@ -89,8 +89,7 @@ class ScriptedTeacher:
             "Instructions:": self._instructions,
             "Tasks:": self._tasks,
             "Definition:": self._definition,
-            "New text:": lambda given, random_: f"{sentence(random_, 14)} {given.split('Answer: ')[1]}",
-            "New example:": self._example,
+            "New examples:": self._examples,
         }[request.prompt.cue]
         return Response(write(request.prompt.input, random_), "stop", 500, 100)
 
@@ -143,11 +142,20 @@ class ScriptedTeacher:
         scale = f" from 1 (none) to 5 (much {topic})" if kind == "scoring" else ""
         return f"Instruction: Of {topic}{scale}, {sentence(random_, 9)}\n{form}\nExamples:\n{examples}"
 
-    def _example(self, given: str, random_: random.Random) -> str:
-        text = sentence(random_, 14)
-        keys = given[given.index("Format: ") :].split("\n")[0].split('"')[1::2]
-        output = json.dumps({key: random_.choice(WORDS) for key in keys}) if keys else " ".join(text.split()[3:5])
-        return f"Input: {text}\nOutput: {output}"
+    def _examples(self, given: str, random_: random.Random) -> str:
+        wanted = given.rpartition("for each of these answers: ")[2].rstrip(".").split(", ")
+        if wanted != [given.rstrip(".")]:
+            pairs = [(f"{sentence(random_, 14)} {label}", label) for label in wanted]
+        else:
+            pairs = []
+            for _ in range(2):
+                text = sentence(random_, 14)
+                keys = given.split('"')[1::2]
+                output = (
+                    json.dumps({key: random_.choice(WORDS) for key in keys}) if keys else " ".join(text.split()[3:5])
+                )
+                pairs.append((text, output))
+        return "\n".join(f"Input: {text}\nOutput: {output}" for text, output in pairs)
 
 
 def sentence(random_: random.Random, words: int) -> str:
@@ -159,23 +167,19 @@ def prepare(folder: Path, size: float) -> None:
     for name in ("prompts", "models"):
         (folder / name).symlink_to(ROOT / name)
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["teacher"] |= {"prompt_format": "chat", "worked_examples": False, "retries": 1}
+    values["teacher"] |= {"worked_examples": False, "retries": 1}
     values["collect_attributes"] |= {"min_texts": 2, "min_share": 11 / TEXTS}
     values["select_perspectives"]["method"] = "embedding"
     values["write_analysis_instructions"]["max_per_cluster"] = 15
     values["propose_tasks"]["attributes_per_cluster"] = 9
     values["define_tasks"] |= {
-        "mentions_per_wording": 10**9,
-        "min_label_similarity": -1.0,
         "max_tasks": dict.fromkeys(values["define_tasks"]["max_tasks"], 10**6),
     }
     demonstrations = values["write_demonstrations"]
     demonstrations |= {
         "prompts_per_closed_task": DEMONSTRATIONS_PER_TASK,
         "prompts_per_open_task": DEMONSTRATIONS_PER_TASK,
-        "confirm": "answer",
         "min_kappa": -1.0,
-        "min_margin": 0.0,
     }
     demonstrations["max_per_label"] = DEMONSTRATIONS_PER_TASK
     records.write_text(folder / "params.yaml", yaml.safe_dump(values))
