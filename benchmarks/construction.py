@@ -143,18 +143,14 @@ class ScriptedTeacher:
         return f"Instruction: Of {topic}{scale}, {sentence(random_, 9)}\n{form}\nExamples:\n{examples}"
 
     def _examples(self, given: str, random_: random.Random) -> str:
-        wanted = given.rpartition("for each of these answers: ")[2].rstrip(".").split(", ")
-        if wanted != [given.rstrip(".")]:
-            pairs = [(f"{sentence(random_, 14)} {label}", label) for label in wanted]
+        _, closed, wanted = given.partition("for each of these answers: ")
+        if closed:
+            pairs = [(f"{sentence(random_, 14)} {label}", label) for label in wanted.rstrip(".").split(", ")]
         else:
-            pairs = []
-            for _ in range(2):
-                text = sentence(random_, 14)
-                keys = given.split('"')[1::2]
-                output = (
-                    json.dumps({key: random_.choice(WORDS) for key in keys}) if keys else " ".join(text.split()[3:5])
-                )
-                pairs.append((text, output))
+            keys = given.split('"')[1::2]
+            texts = [sentence(random_, 14) for _ in range(2)]
+            written = [json.dumps({key: random_.choice(WORDS) for key in keys}) if keys else "" for _ in texts]
+            pairs = [(text, output or " ".join(text.split()[3:5])) for text, output in zip(texts, written)]
         return "\n".join(f"Input: {text}\nOutput: {output}" for text, output in pairs)
 
 
