@@ -265,7 +265,7 @@ def own_texts(tmp_path, monkeypatch):
     """A folder in which prepare_corpus can run, and a function that runs it on texts of one's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    held_out = Example(id="0", text="@user this one is held out, as you can see", label="neutral", rating=0.0)
+    held_out = Example(id="0", sentence="@user this one is held out, as you can see", label="neutral", rating=0.0)
     records.write_jsonl("data/benchmark/tweet/test.jsonl", [held_out])
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.csv", "text_field": "review"}]

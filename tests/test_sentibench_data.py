@@ -125,7 +125,7 @@ def test_tasks_without_a_validation_file_get_a_part_of_the_training_records(tmp_
 
 
 @pytest.mark.skipif(not COPY.exists(), reason="there is no copy of SentiBench on this machine")
-@pytest.mark.parametrize("task", [*LABELS, *TUPLE_TASKS])
+@pytest.mark.parametrize("task", config.SENTIBENCH)
 def test_the_public_files_are_read_and_gold_answers_score_as_documented(task):
     from sentidistill.benchmark.metrics import score
     from tests.made_up_sentibench import gold
