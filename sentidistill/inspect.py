@@ -2,7 +2,7 @@
 
     python -m sentidistill.inspect clusters       [--cluster 3] [--status kept|left-out]
     python -m sentidistill.inspect instructions   [--cluster 3] [--family scoring]
-    python -m sentidistill.inspect demonstrations [--cluster 3] [--family scoring] [--status agreed|not-agreed]
+    python -m sentidistill.inspect demonstrations [--cluster 3] [--family scoring] [--status shown|not-shown]
     python -m sentidistill.inspect calls STAGE    [--status parsed|repaired|failed] [--fault number_of_labels]
     python -m sentidistill.inspect predictions MODEL [--task tweet] [--wrong]
 
@@ -70,21 +70,22 @@ def instructions(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]
 
 def demonstrations(chosen: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
     tasks = {row.id: row for row in records.read_jsonl(DATA / "task_definitions.jsonl", TaskDefinition)}
-    statuses = {True: "agreed", False: "not-agreed", None: ""}
-    return ["cluster", "family", "instruction", "text", "answer", "status", "margin"], [
+    statuses = {True: "shown", False: "not-shown"}
+    return ["cluster", "family", "instruction", "text", "written for", "answer", "status", "margin"], [
         [
             str(tasks[row.task].cluster),
             tasks[row.task].family,
             tasks[row.task].instruction,
             row.input,
+            row.written_for,
             row.output,
-            statuses[row.agreed],
+            statuses[row.shown],
             "" if row.margin is None else f"{row.margin:.2f}",
         ]
         for row in records.read_jsonl(DATA / "demonstrations.jsonl", Demonstration)
         if chosen.cluster in (None, tasks[row.task].cluster)
         and chosen.family in (None, tasks[row.task].family)
-        and chosen.status in (None, statuses[row.agreed])
+        and chosen.status in (None, statuses[row.shown])
     ]
 
 
@@ -134,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
     for name, table, statuses, families in (
         ("clusters", clusters, ("kept", "left-out"), ()),
         ("instructions", instructions, (), FAMILIES),
-        ("demonstrations", demonstrations, ("agreed", "not-agreed"), FAMILIES[1:]),
+        ("demonstrations", demonstrations, ("shown", "not-shown"), FAMILIES[1:]),
     ):
         kind = kinds.add_parser(name)
         kind.set_defaults(table=table)

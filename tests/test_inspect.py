@@ -43,8 +43,8 @@ def test_instructions_and_demonstrations_are_filtered_by_cluster_family_and_stat
     chosen = [row for row in made if row["cluster"] == cluster and row["family"] == family]
     shown = inspect("instructions", "--cluster", str(cluster), "--family", family, "--limit", "0")
     assert f"{len(chosen)} of {len(chosen)} rows" in shown
-    agreed = [row for row in rows(project, "demonstrations") if row["agreed"]]
-    assert f"of {len(agreed)} rows" in inspect("demonstrations", "--status", "agreed", "--limit", "1")
+    examples = [row for row in rows(project, "demonstrations") if row["shown"]]
+    assert f"of {len(examples)} rows" in inspect("demonstrations", "--status", "shown", "--limit", "1")
 
 
 def test_failed_calls_are_shown_with_their_faults(project, inspect):
