@@ -25,6 +25,13 @@ def read_sources(params: Params) -> list[tuple[str, str]]:
     return pairs
 
 
+def read_ids(path: Path) -> set[str]:
+    try:
+        return set(path.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SentiDistillError(f"{path}: cannot be read ({error}); see prepare_corpus.held_out") from error
+
+
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
@@ -38,7 +45,7 @@ def main() -> None:
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)
     near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
-    listed = set(Path(section.held_out).read_text(encoding="utf-8").split()) if section.held_out else set()
+    listed = read_ids(Path(section.held_out)) if section.held_out else set()
     usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]
     if len(usable) < corpus.MIN_TEXTS:
         raise SentiDistillError(

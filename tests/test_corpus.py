@@ -269,6 +269,8 @@ def own_texts(tmp_path, monkeypatch):
     records.write_jsonl("data/benchmark/tweet/test.jsonl", [held_out])
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.csv", "text_field": "review"}]
+    values["prepare_corpus"]["held_out"] = "listed.txt"
+    records.write_text("listed.txt", corpus.text_id("This one is listed, and so it is left out.") + "\n")
     records.write_text("params.yaml", yaml.safe_dump(values))
 
     def run(texts: list[str]) -> tuple[list[corpus.Text], dict]:
@@ -277,6 +279,16 @@ def own_texts(tmp_path, monkeypatch):
         return records.read_jsonl("data/corpus.jsonl", corpus.Text), records.read_json("metrics/prepare_corpus.json")
 
     return run
+
+
+def test_listed_texts_stay_out_of_the_corpus_and_a_missing_list_is_named(own_texts):
+    reviews = [f"Review number {i}: it does what it says, and more than that." for i in range(40)]
+    rows, metrics = own_texts([*reviews, "this one is LISTED, and so it is left out!"])
+    assert {row.text for row in rows} == set(reviews)
+    assert metrics["removed_as_listed"] == 1
+    Path("listed.txt").unlink()
+    with pytest.raises(SentiDistillError, match=r"listed\.txt"):
+        own_texts(reviews)
 
 
 def test_300_reviews_of_ones_own_fill_both_pools_and_the_metrics_say_what_was_asked(own_texts):
@@ -292,7 +304,7 @@ def test_300_reviews_of_ones_own_fill_both_pools_and_the_metrics_say_what_was_as
         "removed_near_duplicate_of_benchmark": 0,
         "usable": 300,
         "pool_enumeration": 100,
-        "pool_enumeration_asked": 240,
+        "pool_enumeration_asked": 320,
         "pool_distillation": 200,
         "pool_distillation_asked": 4000,
     }
