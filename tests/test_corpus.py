@@ -302,6 +302,7 @@ def test_300_reviews_of_ones_own_fill_both_pools_and_the_metrics_say_what_was_as
         "same_as_another": 1,
         "removed_same_as_benchmark": 1,
         "removed_near_duplicate_of_benchmark": 0,
+        "removed_as_listed": 0,
         "usable": 300,
         "pool_enumeration": 100,
         "pool_enumeration_asked": 320,
