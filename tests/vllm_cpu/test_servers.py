@@ -15,7 +15,7 @@ import pytest
 from sentidistill import config
 from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.samples import prompt
-from sentidistill.teacher.base import Reader, Request, answer
+from sentidistill.teacher.base import NEUTRAL, Reader, Request, answer
 from sentidistill.teacher.openai import ServerEngine
 from tests.vllm_cpu.conftest import INSTRUCTION, ROOT, SHOWN, TEXTS, label_requests, reader
 
@@ -72,9 +72,9 @@ def transformers_url(student, tmp_path_factory):
         yield url
 
 
-def engine(url: str, model: str, api) -> ServerEngine:
+def engine(url: str, model: str, api, **extra_body) -> ServerEngine:
     settings = config.load(ROOT / "params.yaml").runtime.server.model_copy(update={"base_url": url})
-    return ServerEngine(settings, model, api=api, extra_body={}, concurrency=8)
+    return ServerEngine(settings, model, api=api, extra_body=extra_body, concurrency=8)
 
 
 def test_a_vllm_server_writes_what_transformers_writes(vllm_url, transformers_engine, tokenizer):
@@ -118,13 +118,13 @@ def test_a_vllm_server_obeys_a_json_schema(vllm_url, tokenizer, api):
     asked = [
         Request(prompt("Answer.", "Answer", text, []), json_schema=SCHEMA, max_new_tokens=40) for text in TEXTS[:4]
     ]
-    answers = answer(engine(vllm_url, "student", api), reader(tokenizer, "chat"), asked)
+    answers = answer(engine(vllm_url, "student", api, **NEUTRAL), reader(tokenizer, "chat"), asked)
     assert {json.loads(one.text)["mood"] for one in answers} <= {"glad", "sad"}
 
 
 def test_a_vllm_server_chooses_in_a_chat(vllm_url):
     asked = [Request(prompt(INSTRUCTION, "Feeling", text, SHOWN), choices=SENTIMENTS) for text in TEXTS[:8]]
-    answers = answer(engine(vllm_url, "student", "chat"), Reader("student", "chat", 1000), asked)
+    answers = answer(engine(vllm_url, "student", "chat", **NEUTRAL), Reader("student", "chat", 1000), asked)
     assert {one.finish_reason for one in answers} == {"choice"}
     assert {one.text for one in answers} <= set(SENTIMENTS)
 
