@@ -167,7 +167,8 @@ def test_a_stage_killed_in_the_middle_goes_on_where_it_stopped(student, tmp_path
     for name in ("stages", "sentidistill", "prompts"):
         (tmp_path / name).symlink_to(ROOT / name)
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["teacher"] |= {"exemplars": False, "max_failure_rate": 1.0, "retries": 0}
+    values["teacher"] |= {"worked_examples": False, "max_failure_rate": 1.0, "retries": 0}
+    values["prepare_models"]["teacher"] = {"source": "path", "path": "models/teacher"}
     values["enumerate_attributes"]["sampling"] |= {"max_new_tokens": 24, "temperature": 0.7}
     values["runtime"] |= {"engine": {"teacher": "vllm", "student": "transformers"}, "vllm": OPTIONS, "concurrency": 4}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
