@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from sentidistill import calls, config, records, stage
-from sentidistill.calls import Call
 from sentidistill.checks import distinct
 from sentidistill.config import WriteDemonstrations
 from sentidistill.corpus import Text, word_count
@@ -129,6 +128,8 @@ def main(open_model: OpenModel = open_model) -> None:
             {key: tasks[task].labels for key, (task, _) in labelled.items()},
             "write_demonstrations, labels",
         )
+    all_calls = [*asked, *asked_labels]
+    calls.check_failures(all_calls, teacher.max_failure_rate, "write_demonstrations")
     scores: dict[str, dict[str, list[float]]] = {task: {} for task in tasks}
     for key, (task, text) in labelled.items():
         if key in chosen:
@@ -141,7 +142,6 @@ def main(open_model: OpenModel = open_model) -> None:
         elif scores[key]:
             rows, kappa[key] = of_closed_task(task, pairs[key], scores[key], section)
             kept += rows if kappa[key] >= section.min_kappa else []
-    all_calls: list[Call] = [*asked, *asked_labels]
     records.write_jsonl("data/calls/write_demonstrations.jsonl", all_calls)
     records.write_jsonl("data/demonstrations.jsonl", kept)
     stage.finish(
