@@ -31,15 +31,16 @@ class AttributeCount(Record):
 
 @dataclass
 class Gathered:
-    """All that is known of one name: the texts that mention it, its descriptions and its raw names."""
+    """All that is known of one name: the texts that mention it, those of each description, and its raw names."""
 
     texts: set[str] = field(default_factory=set)
-    descriptions: Counter[str] = field(default_factory=Counter)
+    descriptions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     variants: Counter[str] = field(default_factory=Counter)
 
     def take(self, other: "Gathered") -> None:
         self.texts |= other.texts
-        self.descriptions.update(other.descriptions)
+        for description, texts in other.descriptions.items():
+            self.descriptions[description] |= texts
         self.variants.update(other.variants)
 
 
@@ -69,7 +70,7 @@ def gather(mentions: Iterable[Mention]) -> dict[str, Gathered]:
             of_name.texts.add(mention.text_id)
             of_name.variants[mention.name] += 1
             if mention.description:
-                of_name.descriptions[mention.description] += 1
+                of_name.descriptions[mention.description].add(mention.text_id)
     return _ordered(found)
 
 
@@ -114,13 +115,19 @@ def merge_meanings(gathered: dict[str, Gathered], embeddings: np.ndarray, min_co
 def counted(gathered: dict[str, Gathered], min_texts: int) -> list[AttributeCount]:
     """Attributes that at least `min_texts` texts mention, commonest first.
 
-    The description is the commonest one of the attribute; ties go to the shorter, then to the first in the alphabet.
+    The description is the commonest one of the attribute. Most are said once: of these it is the one whose rarest word
+    most texts' descriptions have, so that it speaks of no one product or person; then the shorter.
     """
+    said_of: dict[str, set[str]] = defaultdict(set)
+    for one in gathered.values():
+        for description, texts in one.descriptions.items():
+            for word in _words(description):
+                said_of[word] |= texts
     return [
         AttributeCount(
             name=name,
             count=len(one.texts),
-            description=_commonest(one.descriptions),
+            description=_commonest(one.descriptions, said_of),
             variants=dict(sorted(one.variants.items())),
         )
         for name, one in _ordered(gathered).items()
@@ -142,5 +149,12 @@ def _ordered(gathered: dict[str, Gathered]) -> dict[str, Gathered]:
     return {name: gathered[name] for name in sorted(gathered, key=lambda name: (-len(gathered[name].texts), name))}
 
 
-def _commonest(counts: Counter[str]) -> str:
-    return min(counts, key=lambda text: (-counts[text], len(text), text), default="")
+def _commonest(descriptions: dict[str, set[str]], said_of: dict[str, set[str]]) -> str:
+    def order(text: str) -> tuple[int, int, int, str]:
+        return -len(descriptions[text]), -min((len(said_of[word]) for word in _words(text)), default=0), len(text), text
+
+    return min(descriptions, key=order, default="")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())

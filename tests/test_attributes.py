@@ -95,6 +95,18 @@ def test_the_description_is_the_commonest_whatever_the_order():
     assert {collected(order)[0].description for order in (mentions, mentions[::-1])} == {"also"}
 
 
+def test_of_descriptions_said_once_the_one_that_speaks_of_no_one_product_is_kept():
+    mentions = [
+        mention("1", "trust", "Whether the author trusts Brady."),
+        mention("2", "trust", "How far the author relies on people."),
+        mention("1", "praise", "Whether Brady is praised."),
+        mention("3", "hope", "How far the author relies on the future."),
+        mention("4", "support", "Whether people help."),
+    ]
+    trust = collected(mentions)[0]
+    assert (trust.name, trust.description) == ("trust", "How far the author relies on people.")
+
+
 def test_attributes_are_counted_again_in_a_part_of_the_texts():
     mentions = [mention("a", "trust"), mention("b", "trust level"), mention("b", "irony/joy"), mention("c", "joy")]
     attributes = collected(mentions)
