@@ -159,6 +159,23 @@ def answer_schema(form: str) -> dict[str, Any]:
     return {"type": "array", "items": one, "maxItems": 6} if asks_for_list(form) else one
 
 
+def agreement(answer: str, other: str) -> float:
+    """How alike two answers to a task without labels are, 0 to 1: their words in any order, keys of objects aside.
+
+    The token-sort ratio of rapidfuzz.
+    """
+    first, second = (" ".join(_values(parse_json(one)[0] or one)).casefold() for one in (answer, other))
+    return fuzz.token_sort_ratio(first, second) / 100
+
+
+def _values(value: Any) -> list[str]:
+    """What stands in a value of JSON, at any depth."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return [one for part in parts for one in _values(part)]
+    return [str(value)]
+
+
 def keys(form: str) -> list[str]:
     """Names in double quotes: the keys that a structured task's format asks for."""
     return _KEY.findall(form)

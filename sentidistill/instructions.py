@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from sentidistill.checks import CLOSED_FAMILIES, check_output, copied, definition_faults
+from sentidistill.parsing.markup import strip_thinking, until_repetition
 from sentidistill.parsing.tasks import Definition
 from sentidistill.records import Record, content_id
 from sentidistill.samples import with_labels
@@ -171,6 +172,19 @@ def check_pairs(
         else:
             kept[(text, answer)] = None
     return list(kept), faults
+
+
+def open_answer(family: str, instruction: str, text: str, raw: str) -> tuple[str | None, list[str]]:
+    """(what `raw` answers to a task without labels, or an analysis, of `text`, or None; what was wrong with it)."""
+    answer = strip_thinking(raw)
+    if family == "analysis":
+        answer = until_repetition(answer)
+    elif family == "extraction":
+        answer = answer.split("\n")[0]
+    checked, reason = check_output(family, [], instruction, text, answer)
+    if checked is None:
+        return None, [reason]
+    return checked, [] if checked == raw.strip() else ["trimmed"]
 
 
 def balanced(tasks: Sequence[TaskProposal], limits: dict[str, int]) -> list[TaskProposal]:

@@ -11,11 +11,10 @@ import numpy as np
 
 from sentidistill import calls, config, records, stage
 from sentidistill.calls import Call
-from sentidistill.checks import answer_schema, check_output
+from sentidistill.checks import answer_schema
 from sentidistill.config import CollectResponses
-from sentidistill.instructions import Instruction
+from sentidistill.instructions import Instruction, open_answer
 from sentidistill.labelling import corrected, one_sided, scores_of
-from sentidistill.parsing.markup import strip_thinking, until_repetition
 from sentidistill.samples import Answered, PoolPrompt, prompt
 from sentidistill.teacher.cached import CachedTeacher
 from sentidistill.teacher.opening import OpenModel, open_model
@@ -86,16 +85,7 @@ def main(open_model: OpenModel = open_model) -> None:
 
     def read_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
         row = rows[key]
-        text = strip_thinking(raw)
-        first = text if row.family == "structured" else text.split("\n\n")[0].strip()
-        if row.family == "extraction":
-            first = first.split("\n")[0]
-        if row.family == "analysis":
-            first = until_repetition(text)
-        answer, reason = check_output(row.family, [], row.instruction, row.text, first)
-        if answer is None:
-            return None, [reason]
-        return answer, [] if answer == raw.strip() else ["trimmed"]
+        return open_answer(row.family, row.instruction, row.text, raw)
 
     with open_model("teacher", params, stage.cache_root()) as model:
         labelled, asked, left_out = choose_labels(model, closed, instructions, section)

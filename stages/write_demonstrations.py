@@ -1,8 +1,9 @@
 """definitions + real texts -> data/demonstrations.jsonl: texts that the teacher writes for each task, with answers.
 
-The definition's own examples are among them. Where labels are closed, a text is written for each label, and the teacher
-is asked which label it has; the texts whose label is confirmed most clearly become the examples of the task, and all of
-them the reference that labels of other texts are compared with.
+The definition's own examples are among them. Then the teacher is asked for the answer to each text alone. Where labels
+are closed, a text is written for each label; the texts whose label is confirmed most clearly become the examples of the
+task, and all of them the reference that labels of other texts are compared with. Of other texts those are kept whose
+answer comes out much the same.
 
 A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "written_for": "frustrated",
 "margin": 1.2, "shown": true}
@@ -12,10 +13,10 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from sentidistill import calls, config, records, stage
-from sentidistill.checks import distinct
+from sentidistill.checks import agreement, answer_schema, distinct
 from sentidistill.config import WriteDemonstrations
 from sentidistill.corpus import Text, word_count
-from sentidistill.instructions import Demonstration, TaskDefinition, check_pairs
+from sentidistill.instructions import Demonstration, TaskDefinition, check_pairs, open_answer
 from sentidistill.labelling import corrected_by_others, leads, scores_of, surest
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import parse_pairs
@@ -76,14 +77,21 @@ def of_closed_task(
     ], kappa
 
 
-def of_open_task(task: TaskDefinition, pairs: dict[str, str], most: int) -> list[Demonstration]:
-    """Demonstrations with different answers, and no more "none" than others."""
+def of_open_task(
+    task: TaskDefinition, pairs: dict[str, str], again: dict[str, str], section: WriteDemonstrations
+) -> list[Demonstration]:
+    """Demonstrations with different answers that the teacher gives `again`, and no more "none" than others."""
+    pairs = {
+        text: output
+        for text, output in pairs.items()
+        if text in again and agreement(output, again[text]) >= section.min_agreement
+    }
     told = {output: text for text, output in reversed(pairs.items()) if output not in ("none", "[]")}
     shown = [(text, output) for text, output in pairs.items() if told.get(output) == text]
     nothing = [(text, output) for text, output in pairs.items() if output in ("none", "[]")]
     return [
         Demonstration(task=task.id, input=text, output=output, written_for=output, margin=None, shown=True)
-        for text, output in [*shown, *nothing[: len(shown)]][:most]
+        for text, output in [*shown, *nothing[: len(shown)]][: 3 * section.max_per_label]
     ]
 
 
@@ -106,6 +114,10 @@ def main(open_model: OpenModel = open_model) -> None:
         kept = [pair for pair in pairs if word_count(pair[0]) >= section.min_words]
         return kept or None, faults + ["length"] * (len(pairs) - len(kept))
 
+    def read_open_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
+        task, text = texts[key]
+        return open_answer(tasks[task].family, tasks[task].text(), text, raw)
+
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
         calls.check_failures(asked, teacher.max_failure_rate, "write_demonstrations")
@@ -116,29 +128,40 @@ def main(open_model: OpenModel = open_model) -> None:
         for (task, text, output), keep in zip(written, new):
             if keep:
                 pairs[task][text] = output
-        labelled = {
-            records.content_id(task, text): (task, text)
-            for task, of_task in pairs.items()
-            if tasks[task].labels
-            for text in of_task
-        }
-        chosen, asked_labels = calls.choose(
+        texts = {records.content_id(task, text): (task, text) for task, of_task in pairs.items() for text in of_task}
+        closed, open_ = {}, {}
+        for key, (task, text) in texts.items():
+            of_kind = closed if tasks[task].labels else open_
+            of_kind[key] = prompt(tasks[task].text(), tasks[task].cue(), text, [])
+        labels = {key: tasks[texts[key][0]].labels for key in closed}
+        chosen, asked_labels = calls.choose(model, closed, labels, "write_demonstrations, labels")
+        answered, asked_again = calls.ask(
             model,
-            {key: prompt(tasks[task].text(), tasks[task].cue(), text, []) for key, (task, text) in labelled.items()},
-            {key: tasks[task].labels for key, (task, _) in labelled.items()},
-            "write_demonstrations, labels",
+            open_,
+            params.collect_responses.sampling,
+            teacher,
+            read_open_answer,
+            "write_demonstrations, answers",
+            schemas={
+                key: answer_schema(tasks[task].text())
+                for key, (task, _) in texts.items()
+                if tasks[task].family == "structured"
+            },
         )
-    all_calls = [*asked, *asked_labels]
+    all_calls = [*asked, *asked_labels, *asked_again]
     calls.check_failures(all_calls, teacher.max_failure_rate, "write_demonstrations")
     scores: dict[str, dict[str, list[float]]] = {task: {} for task in tasks}
-    for key, (task, text) in labelled.items():
+    again: dict[str, dict[str, str]] = {task: {} for task in tasks}
+    for key, (task, text) in texts.items():
         if key in chosen:
             scores[task][text] = scores_of(tasks[task].labels, chosen[key].text, chosen[key].choice_logprobs)
+        elif key in answered:
+            again[task][text] = answered[key]
     kept: list[Demonstration] = []
     kappa: dict[str, float] = {}
     for key, task in tasks.items():
         if not task.labels:
-            kept += of_open_task(task, pairs[key], 3 * section.max_per_label)
+            kept += of_open_task(task, pairs[key], again[key], section)
         elif scores[key]:
             rows, kappa[key] = of_closed_task(task, pairs[key], scores[key], section)
             kept += rows if kappa[key] >= section.min_kappa else []
