@@ -28,7 +28,6 @@ CHECKS: dict[str, tuple[str, str]] = {
         "The part Format does not name the keys of the object in double quotes.",
         "a format that names no keys",
     ),
-    "no_valid_example": ("No example obeys the definition.", "no example that obeys the definition"),
     "copied": ("It repeats a worked example.", "copies of worked examples, or of texts shown for their style"),
     "repeated": ("It repeats another one.", "repeats an earlier one"),
     "length": ("It is too short or too long.", "too short or too long"),
@@ -105,7 +104,7 @@ def definition_faults(
         "number_of_labels": closed and not 2 <= len(labels) <= max_labels,
         "long_label": closed and any(len(label.split()) > max_label_words for label in labels),
         "no_numbers": family == "scoring" and not all(label.lstrip("-").isdecimal() for label in labels),
-        "copied": not distinct([*shown, definition.instruction], [""] * (len(shown) + 1), 0.9)[-1],
+        "copied": not distinct([*shown, definition.instruction], [""] * (len(shown) + 1), 0.95)[-1],
         "no_format": not closed and not form,
         "no_keys": family == "structured" and bool(form) and not keys(form),
     }

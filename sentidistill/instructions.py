@@ -136,7 +136,8 @@ def define(
     """(the task, faults of the examples left out) if `definition` is usable, else (None, what is wrong with it).
 
     Examples are left out whose output breaks the task's own format, and those that copy one of `worked_examples`, the
-    definitions that the teacher was shown, of tasks about other attributes.
+    definitions that the teacher was shown, of tasks about other attributes. None has to be left: more
+    are written later.
     """
     closed = proposal.family in CLOSED_FAMILIES
     if faults := definition_faults(proposal.family, definition, worked_examples, max_labels, max_label_words):
@@ -150,8 +151,6 @@ def define(
     )
     shown = [text for one in worked_examples for text, _ in one.examples]
     examples, lost = check_pairs(task, definition.examples, shown)
-    if not examples:
-        return None, ["no_valid_example", *lost]
     return task.model_copy(update={"examples": examples[:max_examples]}), lost
 
 

@@ -110,7 +110,9 @@ def main(open_model: OpenModel = open_model) -> None:
         found = parse_pairs(strip_thinking(raw))
         if not found:
             return None, ["unreadable"]
-        pairs, faults = check_pairs(task_of[key], found, [prompts[key].input, *given])
+        # A text that was to be written for a label has to be the teacher's own; elsewhere a real one will do as well.
+        shown = [prompts[key].input, *given] if task_of[key].labels else given
+        pairs, faults = check_pairs(task_of[key], found, shown)
         kept = [pair for pair in pairs if word_count(pair[0]) >= section.min_words]
         return kept or None, faults + ["length"] * (len(pairs) - len(kept))
 

@@ -35,6 +35,14 @@ def defined(
     return define(CLOSED.model_copy(update={"family": family}), definition, [SHOWN], 5, 3, 5)
 
 
+@pytest.mark.parametrize(
+    ("example", "reason"), [(("I love it", "great"), "label"), (("The parcel is at the front door.", "sad"), "copied")]
+)
+def test_a_definition_does_not_need_examples_that_can_be_used(example, reason):
+    task, faults = defined(examples=[example])
+    assert (task.examples, faults) == ([], [reason])
+
+
 def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
     task, faults = defined(examples=[("I love it", "happy"), ("Hm", "so-so"), ("I love it", "happy")])
     assert faults == ["label"]
@@ -51,8 +59,6 @@ def test_a_usable_definition_becomes_a_task_with_labels_in_its_text():
         ({"family": "scoring", "labels": ["low", "high"]}, "no_numbers"),
         ({"text": "Quote in the text what is rude."}, "copied"),
         ({"text": "Decide which of the two texts is better."}, "two_texts"),
-        ({"examples": [("I love it", "great")]}, "no_valid_example"),
-        ({"examples": [("The parcel is at the front door.", "sad")]}, "no_valid_example"),
         ({"family": "extraction", "form": ""}, "no_format"),
         ({"family": "structured", "form": "a JSON object"}, "no_keys"),
     ],

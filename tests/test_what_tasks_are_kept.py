@@ -67,13 +67,30 @@ def test_a_scale_shows_examples_of_all_its_levels_and_a_neighbouring_level_confi
 def test_an_open_task_shows_different_answers_and_not_mostly_none():
     one = task(1, "Quote what is kind.")
     pairs = {"a": "none", "b": "so kind", "c": "none", "d": "so kind", "e": "thanks", "f": "none"}
-    assert [(row.input, row.output) for row in of_open_task(one, pairs, 9)] == [
+    assert [(row.input, row.output) for row in of_open_task(one, pairs, pairs, SECTION)] == [
         ("b", "so kind"),
         ("e", "thanks"),
         ("a", "none"),
         ("c", "none"),
     ]
-    assert of_open_task(one, {"a": "none"}, 9) == []
+    assert of_open_task(one, {"a": "none"}, {"a": "none"}, SECTION) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "again", "kept"),
+    [
+        ("so kind", "so kind of you", True),
+        ("so kind", "the bus", False),
+        ("so kind", "none", False),
+        ('{"tone": "kind", "words": "so kind"}', '{"tone": "kind", "words": "so kind!"}', True),
+        ('{"tone": "kind", "words": "so kind"}', '{"tone": "rude", "words": "late"}', False),
+        ('[{"thing": "bus"}]', "[]", False),
+    ],
+)
+def test_an_open_demonstration_is_kept_if_the_teacher_answers_much_the_same_when_asked_again(answer, again, kept):
+    one = task(1, "Quote what is kind.")
+    found = of_open_task(one, {"how is it": answer, "not answered": "x"}, {"how is it": again}, SECTION)
+    assert [row.output for row in found] == [answer] * kept
 
 
 def test_a_task_needs_enough_demonstrations_and_more_than_one_answer(tmp_path, monkeypatch):
