@@ -185,7 +185,7 @@ class ClusterAttributes(Section):
 
 
 class SelectPerspectives(Section):
-    method: Literal["none", "embedding", "teacher"]
+    method: Literal["none", "embedding"]
     min_margin: Annotated[float, Field(ge=-2, le=2)]
 
 

@@ -99,7 +99,7 @@ def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -
 
 def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     """Every stage, in the order of the pipeline."""
-    roles = {one.name: role for one, role in asking(params)}
+    roles = {one.name: role for one, role in asking()}
     last = runs.last(cache_root)
     works = []
     pending: set[str] = set()
