@@ -99,12 +99,7 @@ def tuple_counts(task: str, record: dict, output: str) -> tuple[Counts, dict[str
     if task == "opener":
         counts, invalid = sentiment_graph.count(record, parsed.objects)
     else:
-        gold, read = {
-            "atsa_rest16": (tuples.atsa_gold, tuples.atsa_prediction),
-            "acsa_rest16": (tuples.acsa_gold, tuples.acsa_prediction),
-            "asqp_rest16": (tuples.asqp_gold, tuples.asqp_prediction),
-        }[task]
-        counts, invalid = tuples.exact(gold(record), parsed.objects, read)
+        counts, invalid = tuples.exact(task, record, parsed.objects)
     flags = {name: int(getattr(parsed, name)) for name in ("empty", "invalid", "salvaged", "cut")}
     return counts, {**flags, "invalid_tuples": invalid}
 
