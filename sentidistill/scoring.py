@@ -165,12 +165,6 @@ class ScoringModel:
             found.append(Scored(own, hard))
         return found
 
-    def score_alone(self, answers: Sequence[list[int]], progress: str) -> list[Difficulty]:
-        """Scores of answers without their prompts."""
-        begin = self._tokenizer.bos_token_id
-        begin = self._tokenizer.eos_token_id if begin is None else begin
-        return self._score([([begin], ids) for ids in answers], progress)
-
     def _rows(self, sample: PoolPrompt, answer: str, fitted: Fitted) -> list[Row]:
         """The answer without its end, then each label with each end: without one, 10 is never likelier than 1."""
         of = (self._tokenizer, self._params.student.prompt_format)
