@@ -187,7 +187,9 @@ def read_file(path: Path, field: str) -> list[str]:
     except OSError as error:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
     except (ValueError, csv.Error) as error:
-        raise SentiDistillError(f"{path}, {unit} {number + 1}: not {path.suffix[1:].upper()} in UTF-8 ({error})") from error
+        raise SentiDistillError(
+            f"{path}, {unit} {number + 1}: not {path.suffix[1:].upper()} in UTF-8 ({error})"
+        ) from error
     if not texts:
         raise SentiDistillError(f"{path}: no texts in it")
     return texts
