@@ -48,14 +48,7 @@ def kept_by_group(scores: pd.DataFrame, metric: str, kept: pd.Series) -> pd.Data
 def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
-    settings = {
-        "metric": section.metric,
-        "strategy": section.strategy,
-        "peak": section.peak,
-        "stratify": section.stratify,
-        "caps": section.max_share,
-        "seed": section.seed,
-    }
+    settings = {**section.model_dump(exclude={"rate", "budget", "max_share"}), "caps": section.max_share}
     if section.budget:
         ids = set(select_within(scores, budget=section.budget, **settings))
     else:
@@ -67,12 +60,7 @@ def main() -> None:
     answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
     rows = [
         TrainRow(
-            id=row.id,
-            stratum=row.stratum,
-            family=row.family,
-            instruction=row.instruction,
-            cue=row.cue,
-            text=row.text,
+            **row.model_dump(include={"id", "stratum", "family", "instruction", "cue", "text"}),
             demonstrations=row.student_demonstrations,
             answer=answers[row.id],
         )
