@@ -439,6 +439,11 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
     if not isinstance(values, dict):
         raise SentiDistillError(f"{path}: expected sections such as 'teacher:', found {type(values).__name__}")
+    return checked(values, path)
+
+
+def checked(values: dict[str, Any], path: Path) -> Params:
+    """The contents of `path`. Raises as `load` does."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:

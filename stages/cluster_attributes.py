@@ -55,18 +55,12 @@ def main() -> None:
     table = table.assign(cluster=[c.id for c in of_each], exemplar=[c.exemplar for c in of_each], x=x, y=y)
     records.write_jsonl("data/clusters.jsonl", clusters)
     records.write_text("plots/clusters.csv", table.to_csv(index=False))
-    sizes = [len(cluster.attributes) for cluster in clusters]
-    silhouette = clustering.silhouette(embeddings, labels)
     stage.finish(
         "cluster_attributes",
         {
             "clusters": len(clusters),
             "attributes": len(attributes),
-            "largest": max(sizes),
-            "median_size": float(np.median(sizes)),
-            "singletons": sum(size == 1 for size in sizes),
-            "silhouette": None if silhouette is None else round(silhouette, 4),
-            "mean_cohesion": round(float(np.mean([cluster.cohesion for cluster in clusters])), 4),
+            "largest": max(len(cluster.attributes) for cluster in clusters),
             "stability_over_texts": stability(embeddings, labels, attributes, mentions, section),
         },
     )
