@@ -99,19 +99,19 @@ def score(
     """
     jobs = [[rows[place] for place in batch] for batch in batches]
     files = [store / f"{batch_key(job, *settings)}.json" for job in jobs]
-    found: dict[int, list[Difficulty]] = {}
-    for number, file in enumerate(files):
-        if file.exists():
-            found[number] = [Difficulty(**values) for values in records.read_json(file)]
+    found = {
+        number: [Difficulty(**values) for values in records.read_json(file)]
+        for number, file in enumerate(files)
+        if file.exists()
+    }
     if hits := sum(len(scores) for scores in found.values()):
         advance(hits, hits=hits)
     missing = [number for number in range(len(jobs)) if number not in found]
-    if missing:
-        for finished in open_scorer().stream([jobs[number] for number in missing]):
-            for place, scores in finished:
-                records.write_json(files[missing[place]], [asdict(one) for one in scores])
-                found[missing[place]] = scores
-                advance(len(scores))
+    for finished in open_scorer().stream([jobs[number] for number in missing]) if missing else ():
+        for place, scores in finished:
+            records.write_json(files[missing[place]], [asdict(one) for one in scores])
+            found[missing[place]] = scores
+            advance(len(scores))
     of_row = {place: score for number, batch in enumerate(batches) for place, score in zip(batch, found[number])}
     return [of_row[place] for place in range(len(rows))]
 

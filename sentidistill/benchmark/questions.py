@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from sentidistill.benchmark.sentibench import LABELS, gold_label
-from sentidistill.benchmark.tuples import KEYS, POLARITIES, category, objects
+from sentidistill.benchmark.tuples import KEYS, POLARITIES, objects
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt, with_labels
 
@@ -48,15 +48,14 @@ def answer_of(task: str, record: dict) -> str:
 
 def categories(task: str, train: Sequence[dict]) -> list[str]:
     """The categories that the training records use."""
-    key = {"acsa_rest16": "aspects", "asqp_rest16": "quards"}[task]
-    return sorted({category(one["category"]) for record in train for one in record[key]})
+    return sorted({one["aspect_category"] for record in train for one in objects(task, record)})
 
 
 def instruction(task: str, train: Sequence[dict]) -> str:
     text = WORDING[task]["instruction"]
-    if task in LABELS:
-        return with_labels(text, LABELS[task])
-    return text.replace("{categories}", ", ".join(categories(task, train))) if "{categories}" in text else text
+    if "{categories}" in text:
+        text = text.replace("{categories}", ", ".join(categories(task, train)))
+    return with_labels(text, LABELS[task]) if task in LABELS else text
 
 
 def schema(task: str, train: Sequence[dict]) -> dict[str, Any]:
