@@ -100,39 +100,34 @@ def show(rows: Rows, limit: int, console: Console) -> None:
     console.print(f"{len(shown)} of {len(rows)} rows")
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--cluster": {"type": int, "help": "number of a cluster"},
+    "--family": {"choices": FAMILIES},
+    "--status": {"choices": ("kept", "left-out", "shown", "not-shown", "parsed", "repaired", "failed")},
+    "stage": {"choices": CALLING_STAGES},
+    "--fault": {"help": "a reason, as under 'lost' in the stage's metrics"},
+    "model": {"help": "such as student, or the name of a model's folder"},
+    "--task": {},
+    "--wrong": {"action": "store_true", "help": "only wrong ones"},
+    "--limit": {"type": int, "default": 20, "help": "rows to show; 0: all"},
+}
+TABLES = {
+    clusters: ("--cluster", "--status"),
+    instructions: ("--cluster", "--family"),
+    demonstrations: ("--cluster", "--family", "--status"),
+    calls: ("stage", "--status", "--fault"),
+    predictions: ("model", "--task", "--wrong"),
+}
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m sentidistill.inspect", description="Look at what the stages made.")
     kinds = made.add_subparsers(dest="what", required=True)
-    cluster = {"--cluster": {"type": int, "help": "number of a cluster"}}
-    for table, arguments in (
-        (clusters, {**cluster, "--status": {"choices": ("kept", "left-out")}}),
-        (instructions, {**cluster, "--family": {"choices": FAMILIES}}),
-        (
-            demonstrations,
-            {**cluster, "--family": {"choices": FAMILIES[1:]}, "--status": {"choices": ("shown", "not-shown")}},
-        ),
-        (
-            calls,
-            {
-                "stage": {"choices": CALLING_STAGES},
-                "--status": {"choices": ("parsed", "repaired", "failed")},
-                "--fault": {"help": "a reason, as under 'lost' in the stage's metrics"},
-            },
-        ),
-        (
-            predictions,
-            {
-                "model": {"help": "such as student, or the name of a model's folder"},
-                "--task": {},
-                "--wrong": {"action": "store_true", "help": "only wrong ones"},
-            },
-        ),
-    ):
+    for table, names in TABLES.items():
         kind = kinds.add_parser(table.__name__)
         kind.set_defaults(table=table)
-        for name, settings in arguments.items():
-            kind.add_argument(name, **settings)
-        kind.add_argument("--limit", type=int, default=20, help="rows to show; 0: all")
+        for name in (*names, "--limit"):
+            kind.add_argument(name, **OPTIONS[name])
     return made
 
 
