@@ -8,48 +8,38 @@ Whoever imports it replays the run without the model: runtime.cache: read.
 import argparse
 import gzip
 import json
-import os
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Literal
 
-from rich.console import Console
 from rich.table import Table
 
 from sentidistill import models, stage
 from sentidistill.errors import SentiDistillError
+from sentidistill.records import write_bytes
 from sentidistill.teacher.cache import Cache, Entry
 from sentidistill.teacher.opening import cache_path
 
 
-def _opened(path: Path, mode: Literal["rt", "wt"], gzipped: bool) -> IO[str]:
-    return gzip.open(path, mode, encoding="utf-8") if gzipped else path.open(mode, encoding="utf-8")
-
-
 def stats(cache: Cache) -> None:
     """A table of what is stored, by model."""
-    totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in cache.entries():
-        of_model = totals[entry.model]
-        of_model["answers"] += 1
         try:
-            response = entry.parsed()
+            one = entry.parsed()
+            found = {"errors": one.error is not None, "prompt tokens": one.prompt_tokens}
+            found["completion tokens"] = one.completion_tokens
         except ValueError:
-            of_model["damaged"] += 1
-            continue
-        of_model["errors"] += response.error is not None
-        of_model["prompt tokens"] += response.prompt_tokens
-        of_model["completion tokens"] += response.completion_tokens
+            found = {"damaged": 1}
+        totals[entry.model].update(answers=1, **found)
     roles = {models.identity(folder): folder.name for folder in sorted(Path("models").glob("*")) if folder.is_dir()}
     columns = ("answers", "damaged", "errors", "prompt tokens", "completion tokens")
     table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
     for model, figures in sorted(totals.items()):
         table.add_row(model, roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
-    Console().print(table)
+    stage.console().print(table)
 
 
 def verify(cache: Cache, drop: bool) -> None:
@@ -79,44 +69,37 @@ def export(cache: Cache, path: Path, model: str | None) -> None:
 
     Raises `SentiDistillError` for a damaged answer, which nobody could import.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    number = 0
-    try:
-        with _opened(temporary, "wt", path.suffix == ".gz") as file:
-            for entry in cache.entries():
-                if model in (None, entry.model):
-                    entry.parsed()
-                    file.write(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
-                    number += 1
-        os.replace(temporary, path)
-    except ValueError as error:
-        raise SentiDistillError(
-            f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    print(f"{number} answers written to {path}")
-
-
-def read_export(path: Path) -> Iterator[Entry]:
-    """Entries of an export. Raises `SentiDistillError` naming the line that is torn or damaged."""
-    whole = 0
-    try:
-        with _opened(path, "rt", path.suffix == ".gz") as file:
-            for line in file:
-                entry = Entry(**json.loads(line))
+    lines = []
+    for entry in cache.entries():
+        if model in (None, entry.model):
+            try:
                 entry.parsed()
-                yield entry
-                whole += 1
-    except (OSError, EOFError, TypeError, ValueError) as error:
-        raise SentiDistillError(
-            f"{path}, line {whole + 1}: {error}; nothing was imported, get a whole copy of the file"
-        ) from error
+            except ValueError as error:
+                raise SentiDistillError(
+                    f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
+                ) from error
+            lines.append(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
+    content = "".join(lines).encode()
+    write_bytes(path, gzip.compress(content) if path.suffix == ".gz" else content)
+    print(f"{len(lines)} answers written to {path}")
 
 
 def import_(cache: Cache, path: Path) -> None:
-    """Add the answers of an export, all or none; answers that are there already are kept."""
-    entries = list(read_export(path))
+    """Add the answers of an export, all or none; answers that are there already are kept.
+
+    Raises `SentiDistillError` naming the line that is torn or damaged.
+    """
+    entries = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for line in file:
+                entry = Entry(**json.loads(line))
+                entry.parsed()
+                entries.append(entry)
+    except (OSError, EOFError, TypeError, ValueError) as error:
+        raise SentiDistillError(
+            f"{path}, line {len(entries) + 1}: {error}; nothing was imported, get a whole copy of the file"
+        ) from error
     cache.add(entries)
     print(f"{len(entries)} answers read from {path}")
 

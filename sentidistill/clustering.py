@@ -59,36 +59,23 @@ def cluster(
         raise ValueError(f"{n} embeddings, but {len(counts)} counts")
     if n <= 2:
         return np.arange(n)
-    if method == "agglomerative":
-        from sklearn.cluster import AgglomerativeClustering
+    from sklearn.cluster import AffinityPropagation, AgglomerativeClustering, KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
+    weights = 1 + np.floor(np.log1p(np.asarray(counts)))
+    if method == "agglomerative":
         model = AgglomerativeClustering(min(n_clusters, n), metric="cosine", linkage="average")
         return _without_gaps(model.fit_predict(embeddings))
     if method == "kmeans":
-        from sklearn.cluster import KMeans
-
         model = KMeans(min(n_clusters, n), n_init=10, random_state=seed)
-        return _without_gaps(model.fit_predict(embeddings, sample_weight=1 + np.floor(np.log1p(counts))))
-    return _affinity_propagation(embeddings, counts, preference_percentile, damping, max_iter, seed)
-
-
-def _affinity_propagation(embeddings, counts, percentile, damping, max_iter, seed) -> np.ndarray:
-    from sklearn.cluster import AffinityPropagation
-    from sklearn.exceptions import ConvergenceWarning
-
+        return _without_gaps(model.fit_predict(embeddings, sample_weight=weights))
     similarity = -np.clip(2 - 2 * embeddings.astype(np.float64) @ embeddings.T.astype(np.float64), 0, None)
-    preference = np.percentile(similarity, percentile)
-    weights = 1 + np.floor(np.log1p(np.asarray(counts)))
+    preference = np.percentile(similarity, preference_percentile)
     weighted = similarity * (weights / weights.mean())[:, None]
-    stronger = (damping + 1) / 2
-    for attempt_damping, attempt_iter in (
-        (damping, max_iter),
-        (stronger, 2 * max_iter),
-        ((stronger + 1) / 2, 4 * max_iter),
-    ):
+    for attempt in (1, 2, 4):
         model = AffinityPropagation(
-            damping=attempt_damping,
-            max_iter=attempt_iter,
+            damping=1 - (1 - damping) / attempt,
+            max_iter=attempt * max_iter,
             affinity="precomputed",
             preference=preference,
             random_state=seed,
@@ -97,7 +84,7 @@ def _affinity_propagation(embeddings, counts, percentile, damping, max_iter, see
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "All samples have mutually equal", UserWarning)
             labels = model.fit_predict(weighted)
-        if model.n_iter_ < attempt_iter and labels.min() >= 0:
+        if model.n_iter_ < attempt * max_iter and labels.min() >= 0:
             return _without_gaps(labels)
     raise SentiDistillError(
         f"cluster_attributes: affinity propagation did not converge within {4 * max_iter} iterations; "
@@ -145,12 +132,3 @@ def agreement(labels: Sequence[np.ndarray], reference: np.ndarray) -> float:
     from sklearn.metrics import adjusted_rand_score
 
     return float(np.mean([adjusted_rand_score(reference[one >= 0], one[one >= 0]) for one in labels]))
-
-
-def silhouette(embeddings: np.ndarray, labels: np.ndarray) -> float | None:
-    """Mean silhouette by cosine distance; None where it is not defined."""
-    from sklearn.metrics import silhouette_score
-
-    if not 1 < len(np.unique(labels)) < len(labels):
-        return None
-    return float(silhouette_score(embeddings, labels, metric="cosine"))

@@ -185,7 +185,7 @@ class ClusterAttributes(Section):
 
 
 class SelectPerspectives(Section):
-    method: Literal["none", "embedding", "teacher"]
+    method: Literal["none", "embedding"]
     min_margin: Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -247,7 +247,6 @@ class CollectResponses(Section):
 
 class ScoreDifficulty(Section):
     top_p: Annotated[float, Field(gt=0, le=1)]
-    ifd: bool
     batch_tokens: Positive
     model: Literal["student_base", "proxy"]
     proxy_check: Count
@@ -258,12 +257,10 @@ class ScoreDifficulty(Section):
 
 class SelectSamples(Section):
     rate: Annotated[float, Field(gt=0, le=1)]
-    budget: dict[Literal["samples", "tokens"], Positive]
-    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "ifd", "n_tokens"]
+    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
     strategy: Literal["soft", "hard", "easy", "random"]
     peak: Annotated[float, Field(ge=0, le=1)]
     stratify: bool
-    max_share: dict[Literal["cluster", "family"], Annotated[float, Field(gt=0, le=1)]]
     seed: int
 
 
@@ -370,52 +367,43 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        others = set(self.evaluate.tasks) - set(self.prepare_benchmark.tasks)
-        if unknown := sorted(others - set(SENTIBENCH)):
-            raise ValueError(
-                f"evaluate.tasks names {unknown}, which are neither in prepare_benchmark.tasks nor SentiBench's"
-            )
-        if others and not self.prepare_benchmark.sentibench:
-            raise ValueError(
-                f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data"
-            )
-        if len(others) == len(self.evaluate.tasks):
-            raise ValueError(
-                "add at least one of prepare_benchmark.tasks to evaluate.tasks: the headline is computed from them"
-            )
-        if self.prepare_benchmark.negative_below > self.prepare_benchmark.positive_above:
-            raise ValueError("prepare_benchmark.negative_below lies above positive_above")
-        if len(self.select_samples.budget) > 1:
-            raise ValueError("select_samples.budget is either in samples or in tokens")
-        if self.select_samples.max_share and not self.select_samples.stratify:
-            raise ValueError("select_samples.max_share needs select_samples.stratify")
-        if self.score_difficulty.model == "proxy" and self.prepare_models.proxy is None:
-            raise ValueError("score_difficulty.model 'proxy' needs prepare_models.proxy")
-        if self.select_samples.metric == "ifd" and not self.score_difficulty.ifd:
-            raise ValueError("select_samples.metric 'ifd' needs score_difficulty.ifd")
-        if self.train_student.batch_size % self.runtime.train_rows_per_step:
-            raise ValueError("runtime.train_rows_per_step must divide train_student.batch_size")
-        return self
-
-    @model_validator(mode="after")
-    def _engine_fits(self) -> "Params":
-        by_server = self.runtime.engine.teacher == "openai"
-        if (self.prepare_models.teacher.source == "gguf") != (self.runtime.engine.teacher == "llamacpp"):
-            raise ValueError("runtime.engine.teacher 'llamacpp' runs models of source 'gguf', and no other engine does")
-        if self.prepare_models.teacher.source == "server" and not (by_server and self.teacher.api == "chat"):
-            raise ValueError(
-                "prepare_models.teacher.source 'server' needs runtime.engine.teacher 'openai' and teacher.api 'chat'"
-            )
-        if by_server and not self.runtime.server.base_url:
-            raise ValueError("runtime.engine.teacher 'openai' needs runtime.server.base_url")
-        if by_server and self.teacher.api == "chat":
-            if self.teacher.prompt_format != "chat":
-                raise ValueError("teacher.api 'chat' needs teacher.prompt_format 'chat'")
-            if self.collect_responses.calibrate:
-                raise ValueError(
-                    "teacher.api 'chat' gives no scores of labels to calibrate; set collect_responses.calibrate to "
-                    "false, or teacher.api to 'completions' if the server is vLLM's"
-                )
+        """Raise `ValueError` for the first of these settings that contradict each other."""
+        tasks, benchmark = self.evaluate.tasks, self.prepare_benchmark
+        others = set(tasks) - set(benchmark.tasks)
+        unknown = sorted(others - set(SENTIBENCH))
+        teacher, source = self.teacher, self.prepare_models.teacher.source
+        engine, server = self.runtime.engine.teacher, self.runtime.server
+        by_chat = engine == "openai" and teacher.api == "chat"
+        faults = {
+            f"evaluate.tasks names {unknown}, which are neither in prepare_benchmark.tasks nor SentiBench's": unknown,
+            f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data": (
+                others and not benchmark.sentibench
+            ),
+            "add at least one of prepare_benchmark.tasks to evaluate.tasks: the headline is computed from them": (
+                len(others) == len(tasks)
+            ),
+            "prepare_benchmark.negative_below lies above positive_above": (
+                benchmark.negative_below > benchmark.positive_above
+            ),
+            "score_difficulty.model 'proxy' needs prepare_models.proxy": (
+                self.score_difficulty.model == "proxy" and self.prepare_models.proxy is None
+            ),
+            "runtime.train_rows_per_step must divide train_student.batch_size": (
+                self.train_student.batch_size % self.runtime.train_rows_per_step
+            ),
+            "runtime.engine.teacher 'llamacpp' runs models of source 'gguf', and no other engine does": (
+                (source == "gguf") != (engine == "llamacpp")
+            ),
+            "prepare_models.teacher.source 'server' needs runtime.engine.teacher 'openai' and teacher.api 'chat'": (
+                source == "server" and not by_chat
+            ),
+            "runtime.engine.teacher 'openai' needs runtime.server.base_url": engine == "openai" and not server.base_url,
+            "teacher.api 'chat' needs teacher.prompt_format 'chat'": by_chat and teacher.prompt_format != "chat",
+            "teacher.api 'chat' gives no scores of labels to calibrate; set collect_responses.calibrate to false, or "
+            "teacher.api to 'completions' if the server is vLLM's": by_chat and self.collect_responses.calibrate,
+        }
+        if fault := next((text for text, wrong in faults.items() if wrong), None):
+            raise ValueError(fault)
         return self
 
 
@@ -452,6 +440,11 @@ def load(path: str | Path = "params.yaml") -> Params:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
     if not isinstance(values, dict):
         raise SentiDistillError(f"{path}: expected sections such as 'teacher:', found {type(values).__name__}")
+    return checked(values, path)
+
+
+def checked(values: dict[str, Any], path: Path) -> Params:
+    """The contents of `path`. Raises as `load` does."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:

@@ -1,12 +1,13 @@
 """User texts: reading, cleaning, de-duplication, decontamination and disjoint pools."""
 
+import csv
 import hashlib
 import html
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from html.entities import html5
 from itertools import groupby
@@ -171,45 +172,43 @@ def read_file(path: Path, field: str) -> list[str]:
 
     Raises `SentiDistillError` naming the file and, where there is one, the line.
     """
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise SentiDistillError(f"{path}: unknown kind of file; use one of {', '.join(readers)}")
+    texts, number, unit = [], 0, "row" if reader is _parquet else "line"
     try:
-        texts = reader(path, field)
+        for number, value in reader(path, field):
+            if not isinstance(value, str):
+                raise SentiDistillError(
+                    f"{path}, {unit} {number}: no text under '{field}'; set text_field in params.yaml"
+                )
+            texts.append(value)
     except OSError as error:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
+    except (ValueError, csv.Error) as error:
+        raise SentiDistillError(
+            f"{path}, {unit} {number + 1}: not {path.suffix[1:].upper()} in UTF-8 ({error})"
+        ) from error
     if not texts:
         raise SentiDistillError(f"{path}: no texts in it")
     return texts
 
 
-def _read_jsonl(path: Path, field: str) -> list[str]:
-    texts = []
+def _jsonl(path: Path, field: str) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            row = json.loads(line.decode("utf-8-sig"))
-        except ValueError as error:
-            raise SentiDistillError(f"{path}, line {number}: not JSON in UTF-8 ({error})") from error
-        texts.append(_text_of(row.get(field) if isinstance(row, dict) else None, path, number, field))
-    return texts
+        row = json.loads(line.decode("utf-8-sig"))
+        yield number, row.get(field) if isinstance(row, dict) else None
 
 
-def _read_csv(path: Path, field: str) -> list[str]:
-    import csv
-
+def _csv(path: Path, field: str) -> Iterator[tuple[int, object]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        texts = []
-        try:
-            for row in reader:
-                texts.append(_text_of(row.get(field), path, reader.line_num, field))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise SentiDistillError(f"{path}, line {reader.line_num + 1}: {error}") from error
-    return texts
+        for row in reader:
+            yield reader.line_num, row.get(field)
 
 
-def _read_parquet(path: Path, field: str) -> list[str]:
+def _parquet(path: Path, field: str) -> Iterator[tuple[int, object]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -218,13 +217,7 @@ def _read_parquet(path: Path, field: str) -> list[str]:
     except pyarrow.ArrowInvalid as error:
         raise SentiDistillError(f"{path}: not a Parquet file ({error})") from error
     column = table.column(field).to_pylist() if field in table.column_names else [None] * min(1, len(table))
-    return [_text_of(value, path, number, field, "row") for number, value in enumerate(column, 1)]
-
-
-def _text_of(value: object, path: Path, number: int, field: str, unit: str = "line") -> str:
-    if not isinstance(value, str):
-        raise SentiDistillError(f"{path}, {unit} {number}: no text under '{field}'; set text_field in params.yaml")
-    return value
+    yield from enumerate(column, 1)
 
 
 def near_duplicates(texts: Sequence[str], references: Sequence[str], similarity: float) -> list[bool]:

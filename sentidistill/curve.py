@@ -15,6 +15,7 @@ Each run is a DVC experiment of its own, such as
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ class Run:
     strategy: str
     rate: float
     seed: int
+
+    @property
+    def point(self) -> tuple[str, float]:
+        """(strategy, rate); a strategy has no say where all is kept."""
+        return self.strategy if self.rate < 1 else "all", self.rate
 
     @property
     def name(self) -> str:
@@ -71,20 +77,12 @@ def done(found: list[dict[str, Any]]) -> list[tuple[Run, dict[str, Any]]]:
 
 def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
     """One row for each run that is done: strategy, rate, seed, kept samples, macro-F1 and its interval."""
+    metrics = {"macro_f1": "macro_f1.student", "low": "student.low", "high": "student.high"}
     return pd.DataFrame(
-        [
-            {
-                "strategy": run.strategy if run.rate < 1 else "all",
-                "rate": run.rate,
-                "seed": run.seed,
-                "kept": int(row["kept"]),
-                "kept_tokens": int(row["kept_tokens"]),
-                "macro_f1": row["macro_f1.student"],
-                "low": row["student.low"],
-                "high": row["student.high"],
-            }
-            for run, row in done(found)
-        ]
+        {"strategy": run.point[0], "rate": run.rate, "seed": run.seed}
+        | {name: int(row[name]) for name in ("kept", "kept_tokens")}
+        | {name: row[key] for name, key in metrics.items()}
+        for run, row in done(found)
     )
 
 
@@ -130,15 +128,13 @@ def differences(predictions: dict[Run, list[Outcome]], column: Column, samples: 
         ]
         if None in by_task:
             return pd.DataFrame()
-        of_point.setdefault((run.strategy if run.rate < 1 else "all", run.rate), []).append(mean(by_task))
+        of_point.setdefault(run.point, []).append(mean(by_task))
     pairs = [(("soft", rate), other) for rate in RATES for other in (("random", rate), ("all", 1.0))]
     return pd.DataFrame(
-        [
-            {"rate": one[1], "one": one[0], "other": other[0]}
-            | (mean(of_point[one]) - mean(of_point[other])).rounded("mean")
-            for one, other in pairs
-            if one in of_point and other in of_point
-        ]
+        {"rate": one[1], "one": one[0], "other": other[0]}
+        | (mean(of_point[one]) - mean(of_point[other])).rounded("mean")
+        for one, other in pairs
+        if {one, other} <= of_point.keys()
     )
 
 
@@ -169,13 +165,16 @@ def predictions_of(revision: str) -> list[Outcome]:
     return [Outcome.model_validate_json(line) for text in texts for line in text.splitlines()]
 
 
+def output(*command: str) -> str:
+    return subprocess.run(["dvc", *command], capture_output=True, text=True, check=True).stdout
+
+
 def queue() -> None:
     """Queue what is neither done nor queued. Raises where the pipeline itself is not up to date."""
-    status = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=True).stdout
-    if status.strip() != "{}":
+    if output("status", "--json").strip() != "{}":
         raise SentiDistillError("curve: the pipeline is not up to date; run `make repro` and commit first")
     known = {row["Experiment"] for row in experiments()}
-    waiting = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
+    waiting = output("queue", "status")
     for run in runs():
         if run.name not in known and run.name not in waiting:
             subprocess.run(run.command(), check=True)
@@ -184,17 +183,15 @@ def queue() -> None:
 def wait() -> None:
     """Start the queue and wait for its end; a failed run is named."""
     subprocess.run(["dvc", "queue", "start"], check=True)
-    last = ""
-    while True:
-        shown = subprocess.run(["dvc", "queue", "status"], capture_output=True, text=True, check=True).stdout
-        states = [line.split()[-1] for line in shown.splitlines() if "curve-" in line]
-        line = ", ".join(f"{states.count(state)} {state.lower()}" for state in sorted(set(states)))
+    last, running = "", True
+    while running:
+        states = Counter(line.split()[-1] for line in output("queue", "status").splitlines() if "curve-" in line)
+        line = ", ".join(f"{number} {state.lower()}" for state, number in sorted(states.items()))
         if line != last:
             print(line, flush=True)
             last = line
-        if not {"Queued", "Running"} & set(states):
-            break
-        time.sleep(POLL)
+        running = bool({"Queued", "Running"} & set(states))
+        time.sleep(POLL if running else 0)
     if "Failed" in states:
         raise SentiDistillError("curve: a run failed; `dvc queue status` names it, `dvc queue logs NAME` says why")
 

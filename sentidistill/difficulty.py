@@ -95,12 +95,11 @@ def score_ids(
     batch_tokens: int = 512,
 ) -> list[Difficulty]:
     """`score_samples` on (prompt ids, completion ids)."""
-    results: list[Difficulty | None] = [None] * len(rows)
+    results: dict[int, Difficulty] = {}
     for batch in batches(rows, vocabulary_size(model), max_length=max_length, batch_tokens=batch_tokens):
         scores = score_batch(model, [rows[index] for index in batch], top_p=top_p, max_length=max_length)
-        for index, score in zip(batch, scores):
-            results[index] = score
-    return results
+        results.update(zip(batch, scores))
+    return [results[index] for index in range(len(rows))]
 
 
 def label_difficulty(logprobs: Sequence[float], answer: int) -> float:

@@ -53,38 +53,29 @@ class Work:
 
 def counted(model: Rehearsal, reader: Reader, counts_tokens: bool, rates: Mapping[str, Rate], params: Params) -> dict:
     """Fields of `Work` by what a rehearsal has asked; tokens are counted with the tokenizer, if `counts_tokens`."""
-    requests = recorded = cached = asked = too_long = prompt_tokens = new_tokens = 0
+    found = dict.fromkeys(("requests", "recorded", "cached", "asked", "too_long", "prompt_tokens", "max_new_tokens"), 0)
     hours: float | None = 0.0
     for question in model.questions:
         known, missing = question.known, list(question.known.missing.values())
-        requests += len(question.requests)
-        recorded += sum(key in known.recorded for key in known.keys)
-        cached += sum(key in known.cached for key in known.keys)
+        found["requests"] += len(question.requests)
+        found["recorded"] += sum(key in known.recorded for key in known.keys)
+        found["cached"] += sum(key in known.cached for key in known.keys)
         if counts_tokens:
             lengths = [len(reader.job(request).prompt_ids) for request in missing]
-            fits = [reader.refusal(length) is None for length in lengths]
-            too_long += fits.count(False)
-            prompt_tokens += sum(length for length, fit in zip(lengths, fits) if fit)
-            missing = [request for request, fit in zip(missing, fits) if fit]
-        asked += len(missing)
-        new_tokens += sum(0 if request.choices else request.max_new_tokens for request in missing)
-        if missing:
+            sent = [(request, length) for request, length in zip(missing, lengths) if reader.refusal(length) is None]
+            found["too_long"] += len(missing) - len(sent)
+            found["prompt_tokens"] += sum(length for _, length in sent)
+            missing = [request for request, _ in sent]
+        found["asked"] += len(missing)
+        found["max_new_tokens"] += sum(0 if request.choices else request.max_new_tokens for request in missing)
+        if missing and hours is not None:
             rate = rates.get(question.label)
-            pace = rate.seconds / rate.requests / 3600 if rate and rate.requests else None
-            hours = None if hours is None or pace is None else hours + len(missing) * pace
-    known_tokens = counts_tokens or not asked
+            hours = hours + len(missing) * rate.seconds / rate.requests / 3600 if rate and rate.requests else None
     prices = params.runtime.prices
-    return {
-        "requests": requests,
-        "recorded": recorded,
-        "cached": cached,
-        "asked": asked,
-        "too_long": too_long if known_tokens else None,
-        "prompt_tokens": prompt_tokens if known_tokens else None,
-        "max_new_tokens": new_tokens,
-        "hours": hours,
-        "money": (prompt_tokens * prices.prompt + new_tokens * prices.completion) / 1e6 if known_tokens else None,
-    }
+    money = (found["prompt_tokens"] * prices.prompt + found["max_new_tokens"] * prices.completion) / 1e6
+    if found["asked"] and not counts_tokens:
+        return found | {"hours": hours, "too_long": None, "prompt_tokens": None, "money": None}
+    return found | {"hours": hours, "money": money}
 
 
 def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -> dict:
@@ -99,7 +90,7 @@ def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -
 
 def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     """Every stage, in the order of the pipeline."""
-    roles = {one.name: role for one, role in asking(params)}
+    roles = {one.name: role for one, role in asking()}
     last = runs.last(cache_root)
     works = []
     pending: set[str] = set()
@@ -120,21 +111,21 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
 
 
 def show(works: list[Work], console: Console) -> None:
-    columns = ("requests", "recorded", "cached", "to ask", "too long", "prompt tokens", "new tokens, at most")
-    table = Table(Column("stage", no_wrap=True), *columns, "hours", "money", "from", "else")
+    counts = ("requests", "recorded", "cached", "asked", "too_long", "prompt_tokens", "max_new_tokens")
+    headings = ("requests", "recorded", "cached", "to ask", "too long", "prompt tokens", "new tokens, at most")
+    table = Table(Column("stage", no_wrap=True), *headings, "hours", "money", "from", "else")
+
+    def cells(of: dict) -> list[str]:
+        shown = {name: "?" if of[name] is None else f"{of[name]:,}" for name in counts}
+        shown |= {name: "?" if of[name] is None else f"{of[name]:,.2f}" for name in ("hours", "money")}
+        return list((shown | {"asked": shown["asked"] + ("+" if of["asked"] and of["basis"] else "")}).values())
+
     for work in works:
-        cells = [work.requests, work.recorded, work.cached, work.asked, work.too_long]
-        shown = ["?" if cell is None else f"{cell:,}" for cell in (*cells, work.prompt_tokens, work.max_new_tokens)]
-        shown[3] += "+" if work.asked else ""
-        shown += ["?" if cell is None else f"{cell:,.2f}" for cell in (work.hours, work.money)]
         took = "?" if work.seconds is None else runs.minutes(work.seconds)
-        table.add_row(work.stage, *(shown if work.asks else [""] * len(shown)), work.basis, took)
-    known = [work for work in works if work.asks]
-    totals = [f"{sum(getattr(work, name) or 0 for work in known):,}" for name in ("recorded", "cached", "asked")]
-    costs = [f"{sum(getattr(work, name) or 0 for work in known):,.2f}" for name in ("hours", "money")]
-    took = runs.minutes(sum(work.seconds or 0 for work in works))
+        table.add_row(work.stage, *(cells(asdict(work)) if work.asks else [""] * (len(counts) + 2)), work.basis, took)
+    sums = {name: sum(getattr(work, name) or 0 for work in works) for name in (*counts, "hours", "money", "seconds")}
     table.add_section()
-    table.add_row("sum of what is known", "", *totals, "", "", "", *costs, "", took)
+    table.add_row("sum of what is known", *cells(sums | {"basis": ""}), "", runs.minutes(sums["seconds"]))
     console.print(table)
     processors = sorted({work.processor for work in works if work.processor})
     console.print(

@@ -38,17 +38,12 @@ def main(name: str = "") -> None:
     if name not in known:
         raise SentiDistillError(f"no profile {name!r}; NAME is one of {', '.join(known)}")
     path = FOLDER / f"{name}.yaml"
-    before = PARAMS.read_bytes()
     try:
         with modify_yaml(PARAMS) as values:
             laid_over(values, load_yaml(path))
-        config.load(PARAMS)
+            config.checked(values, PARAMS)  # an error leaves the file as it is
     except KeyError as error:
-        PARAMS.write_bytes(before)
         raise SentiDistillError(f"{path}: params.yaml has no key {error.args[0]}") from error
-    except SentiDistillError:
-        PARAMS.write_bytes(before)
-        raise
     print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings the default run back.")
 
 

@@ -1,6 +1,7 @@
 """Progress of long work: a rich bar on a terminal, a plain line now and then elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,47 +14,30 @@ PLAIN_SECONDS = 20.0
 class Tracker:
     """Counts finished items of one piece of work: those cached (`hits`), those recorded, and those that failed."""
 
-    def __init__(self, label: str, total: int, report):
-        self.label, self.total, self._report = label, total, report
-        self.done = self.hits = self.recorded = self.failures = 0
-        self.started = time.monotonic()
+    def __init__(self, label: str, total: int, bar: Progress):
+        self._label, self._total, self._bar, self._counts = label, total, bar, Counter()
+        self._task = bar.add_task(label, total=total, rate="")
+        self._started = self._shown = time.monotonic()
 
     def advance(self, n: int = 1, *, hits: int = 0, recorded: int = 0, failures: int = 0) -> None:
-        self.done += n
-        self.hits += hits
-        self.recorded += recorded
-        self.failures += failures
-        self._report(self)
-
-    @property
-    def rate(self) -> float:
-        """New (neither cached nor recorded) items per second."""
-        return (self.done - self.hits - self.recorded) / max(time.monotonic() - self.started, 1e-9)
-
-    def counts(self) -> str:
-        recorded = f"{self.recorded} recorded, " if self.recorded else ""
-        return f"{self.rate:.1f}/s, {recorded}{self.hits} cached, {self.failures} failed"
-
-    def line(self) -> str:
-        left = (self.total - self.done) / self.rate if self.rate > 0 else 0.0
-        return f"{self.label}: {self.done}/{self.total}, {self.counts()}, {left:.0f} s left"
+        self._counts.update(done=n, cached=hits, recorded=recorded, failed=failures)
+        done, now = self._counts["done"], time.monotonic()
+        # Of new items alone: those that are cached or recorded take no time.
+        rate = (done - self._counts["cached"] - self._counts["recorded"]) / max(now - self._started, 1e-9)
+        kinds = [f"{self._counts[kind]} {kind}" for kind in ("recorded", "cached", "failed")]
+        counts = ", ".join([f"{rate:.1f}/s", *kinds[0 if self._counts["recorded"] else 1 :]])
+        self._bar.update(self._task, completed=done, rate=counts)
+        if self._bar.disable and (now - self._shown >= PLAIN_SECONDS or done >= self._total):
+            self._shown = now
+            left = (self._total - done) / rate if rate > 0 else 0.0
+            line = f"{self._label}: {done}/{self._total}, {counts}, {left:.0f} s left"
+            self._bar.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager
 def track(label: str, total: int) -> Iterator[Tracker]:
     """Yield a `Tracker`; its state is shown until the block ends."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        last = time.monotonic()
-
-        def plain(tracker: Tracker) -> None:
-            nonlocal last
-            if time.monotonic() - last >= PLAIN_SECONDS or tracker.done >= tracker.total:
-                last = time.monotonic()
-                console.print(tracker.line(), soft_wrap=True, highlight=False, markup=False)
-
-        yield Tracker(label, total, plain)
-        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,10 +45,5 @@ def track(label: str, total: int) -> Iterator[Tracker]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(label, total=total, rate="")
-
-        def bar(tracker: Tracker) -> None:
-            progress.update(task, completed=tracker.done, rate=tracker.counts())
-
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield Tracker(label, total, bar)

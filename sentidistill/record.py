@@ -35,7 +35,7 @@ def used(
     found: dict[str, dict[str, Response]] = defaultdict(dict)
     not_done: dict[str, str] = {}
     recordings = Recordings()
-    for one, role in asking(params):
+    for one, role in asking():
         if role != "teacher" or (chosen and one.template not in chosen):
             continue
         if not has_inputs(one):

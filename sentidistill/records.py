@@ -59,6 +59,11 @@ def read_json(path: str | Path) -> Any:
         raise SentiDistillError(f"{path}: {error}") from error
 
 
+def first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{problem['msg']} at {'.'.join(map(str, problem['loc'])) or 'the line'}"
+
+
 def read_jsonl(path: str | Path, schema: type[R]) -> list[R]:
     """Rows of `path` as `schema`; a bad line raises an error with its number."""
     try:
@@ -70,9 +75,8 @@ def read_jsonl(path: str | Path, schema: type[R]) -> list[R]:
         try:
             rows.append(schema.model_validate_json(line))
         except ValidationError as error:
-            problem = error.errors()[0]
             raise SentiDistillError(
-                f"{path}, line {number}: not a {schema.__name__} ({problem['msg']} at "
-                f"{'.'.join(map(str, problem['loc'])) or 'the line'}); rerun the stage that writes this file"
+                f"{path}, line {number}: not a {schema.__name__} ({first_problem(error)}); rerun the stage that writes "
+                "this file"
             ) from error
     return rows

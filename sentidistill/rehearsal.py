@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sentidistill import pipeline
 from sentidistill.calls import CALLING_STAGES
-from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import Stage
 from sentidistill.teacher.base import Reader, Request, Response
@@ -74,15 +73,12 @@ def _no_engine():
     raise AssertionError("a rehearsal asks nothing")
 
 
-def asking(params: Params) -> list[tuple[Stage, Role]]:
+def asking() -> list[tuple[Stage, Role]]:
     """The stages that ask a model, in the order of the pipeline, with the model that they ask."""
-    by_teacher = {*CALLING_STAGES}
-    if params.select_perspectives.method == "teacher":
-        by_teacher.add("select_perspectives")
     return [
         (one, one.arguments[0] if one.template == "evaluate" else "teacher")
         for one in pipeline.load()
-        if one.template == "evaluate" or one.name in by_teacher
+        if one.template == "evaluate" or one.name in CALLING_STAGES
     ]
 
 

@@ -99,19 +99,19 @@ def score(
     """
     jobs = [[rows[place] for place in batch] for batch in batches]
     files = [store / f"{batch_key(job, *settings)}.json" for job in jobs]
-    found: dict[int, list[Difficulty]] = {}
-    for number, file in enumerate(files):
-        if file.exists():
-            found[number] = [Difficulty(**values) for values in records.read_json(file)]
+    found = {
+        number: [Difficulty(**values) for values in records.read_json(file)]
+        for number, file in enumerate(files)
+        if file.exists()
+    }
     if hits := sum(len(scores) for scores in found.values()):
         advance(hits, hits=hits)
     missing = [number for number in range(len(jobs)) if number not in found]
-    if missing:
-        for finished in open_scorer().stream([jobs[number] for number in missing]):
-            for place, scores in finished:
-                records.write_json(files[missing[place]], [asdict(one) for one in scores])
-                found[missing[place]] = scores
-                advance(len(scores))
+    for finished in open_scorer().stream([jobs[number] for number in missing]) if missing else ():
+        for place, scores in finished:
+            records.write_json(files[missing[place]], [asdict(one) for one in scores])
+            found[missing[place]] = scores
+            advance(len(scores))
     of_row = {place: score for number, batch in enumerate(batches) for place, score in zip(batch, found[number])}
     return [of_row[place] for place in range(len(rows))]
 
@@ -164,12 +164,6 @@ class ScoringModel:
                 hard = difficulty.label_difficulty(logprobs, one.labels.index(answers[one.id]))
             found.append(Scored(own, hard))
         return found
-
-    def score_alone(self, answers: Sequence[list[int]], progress: str) -> list[Difficulty]:
-        """Scores of answers without their prompts."""
-        begin = self._tokenizer.bos_token_id
-        begin = self._tokenizer.eos_token_id if begin is None else begin
-        return self._score([([begin], ids) for ids in answers], progress)
 
     def _rows(self, sample: PoolPrompt, answer: str, fitted: Fitted) -> list[Row]:
         """The answer without its end, then each label with each end: without one, 10 is never likelier than 1."""

@@ -4,6 +4,8 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sentidistill.prefix_tree import common_length
+
 if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedModel
@@ -19,10 +21,7 @@ def shared_length(rows: Sequence[list[int]]) -> int:
     """
     if len(rows) < MIN_ROWS:
         return 0
-    shortest, first = min(map(len, rows)), rows[0]
-    length = next(
-        (place for place in range(shortest - 1) if any(row[place] != first[place] for row in rows)), shortest - 1
-    )
+    length = min(*(common_length(rows[0], row) for row in rows), min(map(len, rows)) - 1)
     return length if length >= MIN_TOKENS else 0
 
 

@@ -62,7 +62,7 @@ def spot_check(
     """Ask again what `draw` has chosen. Raises `SentiDistillError` where nothing is recorded that a stage asks."""
     cache = Cache(Path(":memory:"))  # what is cached here is no evidence
     reader = make_reader("teacher", params, root)
-    stages: dict[str, Stage] = {one.name: one for one, role in asking(params) if role == "teacher" and has_inputs(one)}
+    stages: dict[str, Stage] = {one.name: one for one, role in asking() if role == "teacher" and has_inputs(one)}
     before = {name: Rehearsal(reader, cache, recordings) for name in stages}
     for name, one in stages.items():
         rehearse(one, before[name])

@@ -45,14 +45,9 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
     usable = [task for task in enough if len({output for _, output in shown[task.id]}) > 1]
     rows = [
         Instruction(
-            id=task.id,
-            cluster=task.cluster,
-            mentions=task.mentions,
-            family=task.family,
-            name=task.name,
+            **task.model_dump(include={"id", "cluster", "mentions", "family", "name", "labels"}),
             text=task.text(),
             cue=task.cue(),
-            labels=task.labels,
             demonstrations=shown[task.id],
             reference=reference[task.id] if task.labels else [],
         )
@@ -130,15 +125,13 @@ def main() -> None:
         clustering.embed([text for group in texts for text in group], folder), np.cumsum([len(made), len(by_hand)])
     )
     counts, size = np.array([attribute.count for attribute in attributes]), min(len(made), len(by_hand))
-    per_cluster = Counter(row.cluster for row in rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "build_instructions",
         {
             "instructions": len(rows),
             **{f"instructions_{family}": number for family, number in sorted(families.items())},
-            "clusters_covered": len(per_cluster),
-            "instructions_per_cluster": round(len(rows) / len(per_cluster), 2),
+            "clusters_covered": len({row.cluster for row in rows}),
             "lost": lost,
             "breadth": {
                 "attributes": breadth(made, embeddings[0], embeddings[2], counts, size),

@@ -21,39 +21,23 @@ def stability(
     attributes: list[AttributeCount],
     mentions: list[Mention],
     section: ClusterAttributes,
-) -> dict[str, float]:
-    """Agreement of the clusters with those of other seeds, and with those of a part of the texts."""
-    if not section.stability_runs:
-        return {}
-    counts = np.array([attribute.count for attribute in attributes])
+) -> float | None:
+    """Agreement of the clusters with those of a part of the texts; None if nobody asks for it."""
     texts = np.unique([mention.text_id for mention in mentions])
-    seeds = [section.seed + number for number in range(1, section.stability_runs + 1)]
-    with_seeds = [run(section, embeddings, counts, seed) for seed in seeds]
     with_fewer = []
-    for seed in seeds:
-        kept = set(texts[np.random.default_rng(seed).random(len(texts)) >= LEFT_OUT])
+    for number in range(1, section.stability_runs + 1):
+        random = np.random.default_rng(section.seed + number)
+        kept = set(texts[random.random(len(texts)) >= LEFT_OUT])
         fewer = recount(attributes, [mention for mention in mentions if mention.text_id in kept])
         seen = fewer > 0
         found = np.full(len(labels), -1)
-        found[seen] = run(section, embeddings[seen], fewer[seen], section.seed)
+        found[seen] = run(section, embeddings[seen], fewer[seen])
         with_fewer.append(found)
-    return {
-        "stability_over_seeds": round(clustering.agreement(with_seeds, labels), 4),
-        "stability_over_texts": round(clustering.agreement(with_fewer, labels), 4),
-    }
+    return round(clustering.agreement(with_fewer, labels), 4) if with_fewer else None
 
 
-def run(section: ClusterAttributes, embeddings: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    return clustering.cluster(
-        embeddings,
-        counts,
-        method=section.method,
-        preference_percentile=section.preference_percentile,
-        damping=section.damping,
-        max_iter=section.max_iter,
-        seed=seed,
-        n_clusters=section.n_clusters,
-    )
+def run(section: ClusterAttributes, embeddings: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return clustering.cluster(embeddings, counts, **section.model_dump(exclude={"with_descriptions", "stability_runs"}))
 
 
 def main() -> None:
@@ -62,7 +46,7 @@ def main() -> None:
     mentions = records.read_jsonl("data/mentions.jsonl", Mention)
     texts = [f"{a.name}: {a.description}" if section.with_descriptions else a.name for a in attributes]
     embeddings = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
-    labels = run(section, embeddings, np.array([attribute.count for attribute in attributes]), section.seed)
+    labels = run(section, embeddings, np.array([attribute.count for attribute in attributes]))
     clusters = clustering.summarise(attributes, embeddings, labels)
     cluster_of = {attribute.name: cluster for cluster in clusters for attribute in cluster.attributes}
     x, y = clustering.project(embeddings, section.seed).round(3).T
@@ -71,19 +55,13 @@ def main() -> None:
     table = table.assign(cluster=[c.id for c in of_each], exemplar=[c.exemplar for c in of_each], x=x, y=y)
     records.write_jsonl("data/clusters.jsonl", clusters)
     records.write_text("plots/clusters.csv", table.to_csv(index=False))
-    sizes = [len(cluster.attributes) for cluster in clusters]
-    silhouette = clustering.silhouette(embeddings, labels)
     stage.finish(
         "cluster_attributes",
         {
             "clusters": len(clusters),
             "attributes": len(attributes),
-            "largest": max(sizes),
-            "median_size": float(np.median(sizes)),
-            "singletons": sum(size == 1 for size in sizes),
-            "silhouette": None if silhouette is None else round(silhouette, 4),
-            "mean_cohesion": round(float(np.mean([cluster.cohesion for cluster in clusters])), 4),
-            **stability(embeddings, labels, attributes, mentions, section),
+            "largest": max(len(cluster.attributes) for cluster in clusters),
+            "stability_over_texts": stability(embeddings, labels, attributes, mentions, section),
         },
     )
 

@@ -72,11 +72,8 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
                 PoolPrompt(
                     id=records.content_id(instruction.id, texts[index].id),
                     stratum=instruction.id,
-                    cluster=instruction.cluster,
-                    family=instruction.family,
                     instruction=instruction.text,
-                    cue=instruction.cue,
-                    labels=instruction.labels,
+                    **instruction.model_dump(include={"cluster", "family", "cue", "labels"}),
                     text_id=texts[index].id,
                     text=texts[index].text,
                     demonstrations=demonstrations,

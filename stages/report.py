@@ -3,6 +3,7 @@
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from sentidistill.samples import Answered, PoolPrompt
 
 PREDICTIONS, BENCHMARK = Path("data/predictions"), Path("data/benchmark")
 EXAMPLES = 10
+R = TypeVar("R")
+LOSING_STAGES = (*CALLING_STAGES, "collect_attributes", "select_perspectives", "build_instructions")
 # Figures of a stage that count what it leaves out, besides the faults of answers.
 LOSSES = {
     "collect_attributes": {
@@ -55,7 +58,7 @@ def cell(text: str, limit: int = 240) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
-def drawn(rows: list[Instruction], seed: int) -> list[Instruction]:
+def drawn(rows: list[R], seed: int) -> list[R]:
     """Some of `rows` at random, in their order."""
     places = np.random.default_rng(seed).choice(len(rows), min(EXAMPLES, len(rows)), replace=False)
     return [rows[place] for place in sorted(places)]
@@ -64,29 +67,13 @@ def drawn(rows: list[Instruction], seed: int) -> list[Instruction]:
 def losses() -> list[tuple[str, str, int]]:
     """(stage, reason, number) of all that was lost between the texts and the answers."""
     found = []
-    for name in CALLING_STAGES:
+    for name in LOSING_STAGES:
         metrics = records.read_json(f"metrics/{name}.json")
-        found += [(name, CHECKS[reason][1], number) for reason, number in metrics["lost"].items()]
+        reasons = {reason: line for reason, (_, line) in CHECKS.items()}
+        lost = metrics.get("lost", {}).items()
+        found += [(name, reasons.get(reason, reason.replace("_", " ")), number) for reason, number in lost]
         found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
-    for name in ("collect_attributes", "select_perspectives", "build_instructions"):
-        metrics = records.read_json(f"metrics/{name}.json")
-        found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
-        found += [(name, reason.replace("_", " "), number) for reason, number in metrics.get("lost", {}).items()]
     return [(name, reason, number) for name, reason, number in found if number]
-
-
-def example_rows(pool: list[PoolPrompt], answers: dict[str, str], seed: int) -> list[dict[str, str]]:
-    answered = [row for row in pool if row.id in answers]
-    random = np.random.default_rng(seed)
-    chosen = random.choice(len(answered), min(EXAMPLES, len(answered)), replace=False)
-    return [
-        {
-            "instruction": cell(answered[i].instruction),
-            "text": cell(answered[i].text),
-            "answer": cell(answers[answered[i].id]),
-        }
-        for i in chosen
-    ]
 
 
 def main() -> None:
@@ -129,7 +116,8 @@ def main() -> None:
         clustering=records.read_json("metrics/cluster_attributes.json"),
         breadth=records.read_json("metrics/build_instructions.json")["breadth"],
         calls={name: records.read_json(f"metrics/{name}.json") for name in CALLING_STAGES},
-        examples=example_rows(pool, answers, seed),
+        answers=answers,
+        examples=drawn([row for row in pool if row.id in answers], seed),
         selection=records.read_json("metrics/select_samples.json"),
         training=records.read_json("metrics/train_student.json"),
     )

@@ -2,12 +2,10 @@
 
 Columns: id, stratum (the instruction and, where labels are closed, the answer), cluster, family, tokens (of prompt and
 answer, as in training), truncated (demonstrations are left out), difficulty (where labels are closed, 1 - P(answer)
-among the labels; else rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact, and, if asked for, ifd: the
-perplexity over that without the prompt.
+among the labels; else rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact.
 Answers that do not fit into student.max_length are left out: they can be neither selected nor trained on.
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +77,6 @@ def main() -> None:
         }
         for row, one in zip(samples, scored)
     )
-    if params.score_difficulty.ifd:
-        ids = [fitted[row.id].completion_ids[: one.scores.n_tokens] for row, one in zip(samples, scored)]
-        alone = model.score_alone(ids, "score_difficulty, answers alone")
-        table["ifd"] = [math.exp(one.scores.nll - other.nll) for one, other in zip(scored, alone)]
     # Significant digits, not decimals: probabilities near 1 are told apart too.
     records.write_text("data/difficulty.csv", table.to_csv(index=False, float_format="%.6g"))
     of_labels = table.loc[[bool(row.labels) for row in samples], "difficulty"]

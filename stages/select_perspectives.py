@@ -9,16 +9,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sentidistill import calls, clustering, config, models, records, stage
+from sentidistill import clustering, config, models, records, stage
 from sentidistill.clustering import Cluster
-from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
 from sentidistill.perspectives import Perspective, margins
-from sentidistill.prompts import Template
-from sentidistill.teacher.opening import OpenModel, open_model
 
 WORDS = Path("prompts/perspectives.yaml")
-KINDS = ("attitude", "thing")
 
 
 def measured(clusters: list[Cluster]) -> list[float]:
@@ -31,29 +27,11 @@ def measured(clusters: list[Cluster]) -> list[float]:
     return margins(members, sentiment, things).round(4).tolist()
 
 
-def asked(clusters: list[Cluster], params: Params, open_model: OpenModel) -> list[bool]:
-    """Whether the teacher calls each cluster an attitude."""
-    template = Template("select_perspectives", worked_examples=params.teacher.worked_examples)
-    prompts = {
-        f"{cluster.id:04d}": template.prompt(names=[one.name for one in cluster.attributes]) for cluster in clusters
-    }
-    with open_model("teacher", params, stage.cache_root()) as model:
-        answers, asked = calls.choose(model, prompts, dict.fromkeys(prompts, KINDS), "select_perspectives")
-    calls.check_failures(asked, 0.0, "select_perspectives")
-    return [answers[key].text == "attitude" for key in sorted(prompts)]
-
-
-def main(open_model: OpenModel = open_model) -> None:
-    params = config.load()
-    section = params.select_perspectives
+def main() -> None:
+    section = config.load().select_perspectives
     clusters = records.read_jsonl("data/clusters.jsonl", Cluster)
-    found: list[float | None] = [None] * len(clusters)
-    kept = [True] * len(clusters)
-    if section.method == "embedding":
-        found = measured(clusters)
-        kept = [margin >= section.min_margin for margin in found]
-    elif section.method == "teacher":
-        kept = asked(clusters, params, open_model)
+    found = measured(clusters) if section.method == "embedding" else [None] * len(clusters)
+    kept = [margin is None or margin >= section.min_margin for margin in found]
     if not any(kept):
         raise SentiDistillError(
             f"select_perspectives: none of {len(clusters)} clusters is kept; lower select_perspectives.min_margin, or "

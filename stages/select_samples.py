@@ -12,7 +12,7 @@ import pandas as pd
 from sentidistill import config, records, stage
 from sentidistill.errors import SentiDistillError
 from sentidistill.samples import Answered, PoolPrompt, TrainRow
-from sentidistill.selection import select, select_within
+from sentidistill.selection import select
 
 BINS = 20
 DECILES = 10
@@ -48,31 +48,13 @@ def kept_by_group(scores: pd.DataFrame, metric: str, kept: pd.Series) -> pd.Data
 def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
-    settings = {
-        "metric": section.metric,
-        "strategy": section.strategy,
-        "peak": section.peak,
-        "stratify": section.stratify,
-        "caps": section.max_share,
-        "seed": section.seed,
-    }
-    if section.budget:
-        ids = set(select_within(scores, budget=section.budget, **settings))
-    else:
-        ids = set(select(scores, rate=section.rate, **settings))
+    ids = set(select(scores, **section.model_dump()))
     if not ids:
-        raise SentiDistillError(
-            "select_samples: nothing is kept; raise select_samples.rate or .budget, or compose more prompts"
-        )
+        raise SentiDistillError("select_samples: nothing is kept; raise select_samples.rate, or compose more prompts")
     answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
     rows = [
         TrainRow(
-            id=row.id,
-            stratum=row.stratum,
-            family=row.family,
-            instruction=row.instruction,
-            cue=row.cue,
-            text=row.text,
+            **row.model_dump(include={"id", "stratum", "family", "instruction", "cue", "text"}),
             demonstrations=row.student_demonstrations,
             answer=answers[row.id],
         )

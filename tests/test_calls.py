@@ -87,33 +87,3 @@ def test_an_instruct_teacher_repairs_a_definition_that_it_is_shown_with_its_faul
     assert task["examples"] == [["What a day!", "2"]]
     metrics = json.loads((tmp_path / "metrics/define_tasks.json").read_text())
     assert (metrics["retried"], metrics["repeated"], metrics["lost"]) == (2, 1, {"label": 2})
-
-
-def test_a_teacher_by_choices_marks_clusters_about_things(project, tmp_path, monkeypatch):
-    from stages import select_perspectives
-
-    project.copy_of_files(tmp_path, lambda values: values["select_perspectives"].update(method="teacher"))
-    path = tmp_path / "data/clusters.jsonl"
-    first = json.loads(path.read_text().split("\n")[0])
-    names = [first["attributes"][0]["name"], "another quality"]
-    second = {**first, "id": first["id"] + 1, "attributes": [{**first["attributes"][0], "name": names[1]}]}
-    path.write_text("".join(json.dumps(row) + "\n" for row in (first, second)))
-
-    class Choosing:
-        def stream(self, jobs):
-            for place, job in enumerate(jobs):
-                assert job.request.choices == ("attitude", "thing")
-                text = "thing" if names[0] in job.request.prompt.input else "attitude"
-                yield [(place, Response(text, "choice", 10, 0))]
-
-    @contextmanager
-    def open_model(*_):
-        yield teacher(Choosing(), tmp_path)
-
-    monkeypatch.chdir(tmp_path)
-    select_perspectives.main(open_model)
-    rows = [json.loads(line) for line in (tmp_path / "data/perspectives.jsonl").open()]
-    assert not rows[0]["kept"]
-    metrics = json.loads((tmp_path / "metrics/select_perspectives.json").read_text())
-    assert metrics["left_out"] == sum(not row["kept"] for row in rows)
-    assert metrics["perspectives"] + metrics["left_out"] == metrics["clusters"] == len(names)

@@ -21,7 +21,6 @@ CASES = {
         "names": ["joy", "delight"],
         "explained": [{"name": "joy", "description": "How happy the author is."}],
     },
-    "select_perspectives": {"names": ["joy", "delight"]},
     "propose_tasks": {"name": "joy", "description": "How happy the author is.", "related": ["delight"]},
     "define_tasks": {"name": "Joy Rating", "family": "scoring", "description": "Rate the joy from 1 to 5."},
     "write_demonstrations": {

@@ -70,13 +70,13 @@ def test_records_are_read_with_and_without_a_byte_order_mark_and_left_as_they_ar
 @pytest.mark.parametrize(
     ("task", "change", "fault"),
     [
-        ("pstance", {"target": None}, "no text under 'target'"),
+        ("pstance", {"target": None}, "valid string at target"),
         ("pstance", {"label": "NONE"}, "label 'NONE' is none of against, favor"),
-        ("intimacy", {"sentence": 3}, "no text under 'sentence'"),
-        ("atsa_rest16", {"aspects": None}, "no list under 'aspects'"),
-        ("atsa_rest16", {"aspects": [{"target": "x"}]}, "entry 0: no text under 'category'"),
-        ("asqp_rest16", {"quards": ["x"]}, "entry 0: not an object"),
-        ("opener", {"opinions": [{"Polarity": "Positive", "Source": [["x"], []]}]}, "entry 0"),
+        ("intimacy", {"sentence": 3}, "valid string at sentence"),
+        ("atsa_rest16", {"aspects": None}, "valid list at aspects"),
+        ("atsa_rest16", {"aspects": [{"target": "x"}]}, "Field required at aspects.0.category"),
+        ("asqp_rest16", {"quards": ["x"]}, "at quards.0"),
+        ("opener", {"opinions": [{"Polarity": "Positive", "Source": [["x"], []]}]}, "at opinions.0"),
     ],
 )
 def test_a_faulty_record_is_named_with_its_file(tmp_path, task, change, fault):

@@ -43,32 +43,36 @@ def options() -> argparse.ArgumentParser:
         prog="python -m sentidistill.benchmark",
         description="The tasks of the benchmark on any model.",
         epilog=__doc__.split("\n\n")[2],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument(
-        "models", nargs="+", metavar="MODEL", help="folder of a model, its name at the server, or `baselines`"
-    )
-    made.add_argument("--data", type=Path, help="a copy of SentiBench's data sets")
-    made.add_argument("--out", type=Path, default=Path("sentibench"), help="folder for the results (sentibench)")
-    made.add_argument("--tasks", nargs="+", choices=[*LABELS, *TUPLE_TASKS], default=TASKS, metavar="TASK")
-    made.add_argument("--split", choices=("validation", "test"), default="test")
-    made.add_argument("--shots", type=int, default=4, help="demonstrations (4)")
-    made.add_argument("--seeds", type=int, nargs="+", default=[42], help="draws of demonstrations (42)")
-    made.add_argument("--demonstrations", choices=("shared", "per_record"), default="shared")
-    made.add_argument(
-        "--label-limit", type=int, default=0, help="records of a label task, classes in their shares; 0: all"
-    )
-    made.add_argument("--tuple-limit", type=int, default=0, help="records of a tuple task; 0: all")
-    made.add_argument(
-        "--calibrate", type=int, default=48, metavar="N", help="also by N unlabelled training texts (48); 0: not"
-    )
-    made.add_argument("--schema", action="store_true", help="constrain tuples to the task's JSON schema")
-    made.add_argument("--max-new-tokens", type=int, default=512, help="of the answer to a tuple task (512)")
-    made.add_argument(
-        "--max-prompt-tokens", type=int, default=8000, help="longer prompts count as empty outputs (8000)"
-    )
-    made.add_argument("--format", choices=("transcript", "chat"), default="transcript", help="how prompts are written")
-    made.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
-    made.add_argument("--server", default="", help="address of an OpenAI-compatible server")
+    for name, settings in {
+        "models": {
+            "nargs": "+",
+            "metavar": "MODEL",
+            "help": "folder of a model, its name at the server, or `baselines`",
+        },
+        "--data": {"type": Path, "help": "a copy of SentiBench's data sets"},
+        "--out": {"type": Path, "default": Path("sentibench"), "help": "folder for the results"},
+        "--tasks": {"nargs": "+", "choices": [*LABELS, *TUPLE_TASKS], "default": TASKS, "metavar": "TASK"},
+        "--split": {"choices": ("validation", "test"), "default": "test"},
+        "--shots": {"type": int, "default": 4, "help": "demonstrations"},
+        "--seeds": {"type": int, "nargs": "+", "default": [42], "help": "draws of demonstrations"},
+        "--demonstrations": {"choices": ("shared", "per_record"), "default": "shared"},
+        "--label-limit": {
+            "type": int,
+            "default": 0,
+            "help": "records of a label task, classes in their shares; 0: all",
+        },
+        "--tuple-limit": {"type": int, "default": 0, "help": "records of a tuple task; 0: all"},
+        "--calibrate": {"type": int, "default": 48, "help": "also by so many unlabelled training texts; 0: not"},
+        "--schema": {"action": "store_true", "help": "constrain tuples to the task's JSON schema"},
+        "--max-new-tokens": {"type": int, "default": 512, "help": "of the answer to a tuple task"},
+        "--max-prompt-tokens": {"type": int, "default": 8000, "help": "longer prompts count as empty outputs"},
+        "--format": {"choices": ("transcript", "chat"), "default": "transcript", "help": "how prompts are written"},
+        "--engine": {"choices": ("transformers", "vllm"), "default": "transformers"},
+        "--server": {"default": "", "help": "address of an OpenAI-compatible server"},
+    }.items():
+        made.add_argument(name, **settings)
     return made
 
 
@@ -114,17 +118,14 @@ def known_folder(model: Path, cache_root: Path) -> Path:
 def table(name: str, metrics: dict[str, dict], group_means: dict[str, float]) -> Table:
     shown = Table(Column("task", no_wrap=True), "records", "F1", "95 %", "±", "calibrated", *COUNTS, title=name)
     for task, row in metrics.items():
-        deviation = "" if row["deviation"] is None else f"{row['deviation']:.1f}"
-        calibrated = f"{row['calibrated']['main']:.1f}" if row["calibrated"] else ""
-        counts = [str(row.get(kind, "")) for kind in COUNTS]
+        optional = [row["deviation"], row["calibrated"] and row["calibrated"]["main"]]
         shown.add_row(
             task,
             str(row["records"]),
             f"{row['main']:.1f}",
             f"{row['low']:.1f} to {row['high']:.1f}",
-            deviation,
-            calibrated,
-            *counts,
+            *("" if value is None else f"{value:.1f}" for value in optional),
+            *(str(row.get(kind, "")) for kind in COUNTS),
         )
     shown.add_section()
     for group, mean in group_means.items():
@@ -148,20 +149,18 @@ def run(chosen: argparse.Namespace) -> None:
     cache_root = stage.cache_root()
     found: dict[str, dict[str, list[suite.Outcome]]] = {}
     for model in chosen.models:
+        tested: dict[str, dict[str, list[suite.Outcome]]] = {}
         if model == BASELINES:
-            tested = {
-                f"{BASELINES}/{kind}": outcomes
-                for kind in baselines.KINDS
-                if (outcomes := of_baseline(kind, data, chosen.split, settings))
-            }
+            for task, rows in data.items():
+                for kind in baselines.kinds(task):
+                    outcomes = baselines.outcomes(kind, task, rows[chosen.split], rows["train"], settings)
+                    tested.setdefault(f"{BASELINES}/{kind}", {})[task] = outcomes
         else:
             name = Path(model).name
             with opened(model, chosen, params, cache_root) as answering:
-                tested = {
-                    name: {
-                        task: suite.evaluate(answering, name, task, rows[chosen.split], rows["train"], settings)
-                        for task, rows in data.items()
-                    }
+                tested[name] = {
+                    task: suite.evaluate(answering, name, task, rows[chosen.split], rows["train"], settings)
+                    for task, rows in data.items()
                 }
         for name, outcomes in tested.items():
             report(name, chosen.out / name, outcomes, data, chosen.split, settings)
@@ -174,14 +173,6 @@ def read(root: Path, task: str, split: str) -> list[dict]:
     if task in DEFAULT_TASKS:
         return sentibench.read(Path("data/benchmark", task, f"{split}.jsonl"))
     return sentibench.load(root, task, split)
-
-
-def of_baseline(kind: str, data: dict, split: str, settings: suite.Settings) -> dict[str, list[suite.Outcome]]:
-    return {
-        task: baselines.outcomes(kind, task, rows[split], rows["train"], settings)
-        for task, rows in data.items()
-        if kind in baselines.kinds(task)
-    }
 
 
 def report(

@@ -11,17 +11,20 @@ from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS, gold_label
 from sentidistill.benchmark.tuples import Counts
 
 
-def indices(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Place of each of `names` in `labels`. Raises `ValueError` for a name that is not among them."""
-    place = {label: number for number, label in enumerate(labels)}
-    if unknown := set(names) - set(place):
-        raise ValueError(f"labels {sorted(unknown)} are not among {list(labels)}")
-    return np.array([place[name] for name in names])
+def confusion_cells(labels: Sequence[str], gold: Sequence[str], outputs: Sequence[str]) -> np.ndarray:
+    """Where each record counts in a flattened confusion matrix (k + 1 x k + 1; rows are gold classes).
+
+    An output that names no label is of a class of its own, the last, which no record has. Raises `ValueError` for a
+    gold label that is not among `labels`.
+    """
+    named = [parse_label(output, labels) for output in outputs]
+    predicted = [len(labels) if label is None else labels.index(label) for label in named]
+    return np.array([labels.index(one) * (len(labels) + 1) + other for one, other in zip(gold, predicted)], dtype=int)
 
 
-def confusion(gold: np.ndarray, predicted: np.ndarray, n_labels: int) -> np.ndarray:
-    """Counts (n_labels x n_labels): rows are gold classes, columns predictions; both are given as indices."""
-    return np.bincount(gold * n_labels + predicted, minlength=n_labels**2).reshape(n_labels, n_labels)
+def confusion(cells: np.ndarray, size: int) -> np.ndarray:
+    """Counts (size x size) of `confusion_cells`, all of them or some."""
+    return np.bincount(cells, minlength=size**2).reshape(size, size)
 
 
 def f1_by_class(counts: np.ndarray) -> np.ndarray:
@@ -76,12 +79,9 @@ def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
     if task not in LABELS:
         raise ValueError(f"unknown task {task!r}; known are {', '.join([*LABELS, *TUPLE_TASKS])}")
     labels = LABELS[task]
-    gold = indices([gold_label(record) for record in records], labels)
-    named = [parse_label(output, labels) for output in outputs]
-    # An output without a label is a class of its own, which no record has and the mean leaves out.
-    predicted = np.array([len(labels) if label is None else labels.index(label) for label in named], dtype=int)
-    counts = confusion(gold, predicted, len(labels) + 1)
-    f1 = f1_by_class(counts)[: len(labels)]
+    cells = confusion_cells(labels, [gold_label(record) for record in records], outputs)
+    counts = confusion(cells, len(labels) + 1)
+    f1 = f1_by_class(counts)[:-1]
     empty = sum(not str(output or "").strip() for output in outputs)
     return {
         "records": len(records),
@@ -89,7 +89,7 @@ def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
         "accuracy": 100 * float(np.trace(counts) / max(counts.sum(), 1)),
         "f1": {label: 100 * float(value) for label, value in zip(labels, f1)},
         "empty": empty,
-        "invalid": sum(label is None for label in named) - empty,
+        "invalid": int(counts[:, -1].sum()) - empty,
     }
 
 
@@ -99,12 +99,7 @@ def tuple_counts(task: str, record: dict, output: str) -> tuple[Counts, dict[str
     if task == "opener":
         counts, invalid = sentiment_graph.count(record, parsed.objects)
     else:
-        gold, read = {
-            "atsa_rest16": (tuples.atsa_gold, tuples.atsa_prediction),
-            "acsa_rest16": (tuples.acsa_gold, tuples.acsa_prediction),
-            "asqp_rest16": (tuples.asqp_gold, tuples.asqp_prediction),
-        }[task]
-        counts, invalid = tuples.exact(gold(record), parsed.objects, read)
+        counts, invalid = tuples.exact(task, record, parsed.objects)
     flags = {name: int(getattr(parsed, name)) for name in ("empty", "invalid", "salvaged", "cut")}
     return counts, {**flags, "invalid_tuples": invalid}
 

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from sentidistill.benchmark.sentibench import LABELS, gold_label
-from sentidistill.benchmark.tuples import NULL, POLARITIES, category, tidy
+from sentidistill.benchmark.tuples import KEYS, POLARITIES, objects
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt, with_labels
 
@@ -43,74 +43,30 @@ def answer_of(task: str, record: dict) -> str:
     """The right answer, as demonstrations show it."""
     if task in LABELS:
         return gold_label(record)
-    return json.dumps(_objects(task, record), ensure_ascii=False)
-
-
-def _objects(task: str, record: dict) -> list[dict[str, str]]:
-    if task == "atsa_rest16":
-        found = [
-            {"aspect_term": tidy(one["target"]), "sentiment": one["polarity"]}
-            for one in record["aspects"]
-            if one["target"] != NULL
-        ]
-    elif task == "acsa_rest16":
-        found = [
-            {"aspect_category": category(one["category"]), "sentiment": one["polarity"]} for one in record["aspects"]
-        ]
-    elif task == "asqp_rest16":
-        found = [
-            {
-                "aspect_term": tidy(one["aspect"]),
-                "aspect_category": category(one["category"]),
-                "opinion": tidy(one["opinion"]),
-                "sentiment": one["sentiment"],
-            }
-            for one in record["quards"]
-        ]
-    else:
-        found = [
-            {
-                "holder": " AND ".join(one["Source"][0]) or NULL,
-                "target": " AND ".join(one["Target"][0]) or NULL,
-                "sentiment_expression": " AND ".join(one["Polar_expression"][0]),
-                "sentiment_polarity": one["Polarity"].lower(),
-            }
-            for one in record["opinions"]
-        ]
-    # Each once: the data repeat some, and a model would learn to repeat itself.
-    return [one for place, one in enumerate(found) if one not in found[:place]]
+    return json.dumps(objects(task, record), ensure_ascii=False)
 
 
 def categories(task: str, train: Sequence[dict]) -> list[str]:
     """The categories that the training records use."""
-    key = {"acsa_rest16": "aspects", "asqp_rest16": "quards"}[task]
-    return sorted({category(one["category"]) for record in train for one in record[key]})
+    return sorted({one["aspect_category"] for record in train for one in objects(task, record)})
 
 
 def instruction(task: str, train: Sequence[dict]) -> str:
     text = WORDING[task]["instruction"]
-    if task in LABELS:
-        return with_labels(text, LABELS[task])
-    return text.replace("{categories}", ", ".join(categories(task, train))) if "{categories}" in text else text
+    if "{categories}" in text:
+        text = text.replace("{categories}", ", ".join(categories(task, train)))
+    return with_labels(text, LABELS[task]) if task in LABELS else text
 
 
 def schema(task: str, train: Sequence[dict]) -> dict[str, Any]:
     """JSON schema of the answers to a tuple task."""
-    text = {"type": "string", "maxLength": 80}
-    polarity = {"type": "string", "enum": list(POLARITIES)}
-    keys: dict[str, Any] = {
-        "atsa_rest16": {"aspect_term": text, "sentiment": polarity},
-        "acsa_rest16": {"aspect_category": None, "sentiment": polarity},
-        "asqp_rest16": {"aspect_term": text, "aspect_category": None, "opinion": text, "sentiment": polarity},
-        "opener": {
-            "holder": text,
-            "target": text,
-            "sentiment_expression": text,
-            "sentiment_polarity": {"type": "string", "enum": ["positive", "negative"]},
-        },
-    }[task]
-    if "aspect_category" in keys:
-        keys["aspect_category"] = {"type": "string", "enum": categories(task, train)}
+    kinds: dict[str, Any] = {
+        "sentiment": {"type": "string", "enum": list(POLARITIES)},
+        "sentiment_polarity": {"type": "string", "enum": ["positive", "negative"]},
+    }
+    if "aspect_category" in KEYS[task]:
+        kinds["aspect_category"] = {"type": "string", "enum": categories(task, train)}
+    keys = {key: kinds.get(key, {"type": "string", "maxLength": 80}) for key in KEYS[task]}
     entry = {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
     return {"type": "array", "items": entry, "maxItems": 12}
 

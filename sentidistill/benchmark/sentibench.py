@@ -3,14 +3,15 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
 from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.config import DEFAULT_TASKS
 from sentidistill.errors import SentiDistillError
-from sentidistill.records import write_text
+from sentidistill.records import first_problem, write_text
 
 # The order decides ties.
 LABELS: dict[str, tuple[str, ...]] = {
@@ -111,48 +112,32 @@ def _is_validation(key: str, ids: set[str] | None) -> bool:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % _VALIDATION_SHARE == 0
 
 
-def _texts(value: Any, *keys: str) -> str:
-    if not isinstance(value, dict):
-        return "not an object"
-    return next((f"no text under {key!r}" for key in keys if not isinstance(value.get(key), str)), "")
-
-
-def _list(row: dict, key: str, fault: Callable[[Any], str]) -> str:
-    if not isinstance(row.get(key), list):
-        return f"no list under {key!r}"
-    return next((f"{key}, entry {n}: {found}" for n, one in enumerate(row[key]) if (found := fault(one))), "")
-
-
-def _span(value: Any) -> str:
-    """What is wrong with [[texts], ["begin:end", ...]]."""
-    whole = (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(part, list) and all(isinstance(one, str) for one in part) for part in value)
-        and len(value[0]) == len(value[1])
-        and all(offset.replace(":", "", 1).isdigit() and ":" in offset for offset in value[1])
-    )
-    return "" if whole else f"{value!r} is not [[texts], ['begin:end', ...]]"
-
-
-def _opinion(one: Any) -> str:
-    if fault := _texts(one, "Polarity"):
-        return fault
-    return next((fault for key in ("Source", "Target", "Polar_expression") if (fault := _span(one.get(key)))), "")
-
-
 def _fault(task: str, row: Any) -> str:
     """What is wrong with a record of `task`; "" if nothing."""
-    if fault := _texts(row, "sentence"):
-        return fault
-    if task in LABELS:
-        if fault := _texts(row, "label", *(["target"] if task == "pstance" else [])):
-            return fault
-        return "" if gold_label(row) in LABELS[task] else f"label {row['label']!r} is none of {', '.join(LABELS[task])}"
-    if task == "opener":
-        return _list(row, "opinions", _opinion)
-    if task == "asqp_rest16":
-        return _list(row, "quards", lambda one: _texts(one, "aspect", "category", "sentiment", "opinion"))
-    if fault := _texts(row, "ID"):
-        return fault
-    return _list(row, "aspects", lambda one: _texts(one, "target", "category", "polarity"))
+    try:
+        _FORMS[task].model_validate(row)
+    except ValidationError as error:
+        return first_problem(error)
+    if task in LABELS and gold_label(row) not in LABELS[task]:
+        return f"label {row['label']!r} is none of {', '.join(LABELS[task])}"
+    return ""
+
+
+def _as_many(span: tuple[list[str], list[str]]) -> tuple[list[str], list[str]]:
+    if len(span[0]) != len(span[1]):
+        raise ValueError("not as many texts as offsets")
+    return span
+
+
+_Offset = Annotated[str, Field(pattern=r"^\d+:\d+$")]
+_Span = Annotated[tuple[list[str], list[_Offset]], AfterValidator(_as_many)]
+_Aspect = create_model("Aspect", target=str, category=str, polarity=str)
+_Quadruple = create_model("Quadruple", aspect=str, category=str, opinion=str, sentiment=str)
+_Opinion = create_model("Opinion", Source=_Span, Target=_Span, Polar_expression=_Span, Polarity=str)
+_FORMS: dict[str, type[BaseModel]] = {
+    **dict.fromkeys(LABELS, create_model("Labelled", sentence=str, label=str)),
+    "pstance": create_model("Targeted", sentence=str, label=str, target=str),
+    **dict.fromkeys(_WITHOUT_VALIDATION, create_model("Aspects", sentence=str, ID=str, aspects=list[_Aspect])),
+    "asqp_rest16": create_model("Quadruples", sentence=str, quards=list[_Quadruple]),
+    "opener": create_model("Opinions", sentence=str, opinions=list[_Opinion]),
+}

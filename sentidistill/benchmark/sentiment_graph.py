@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sentidistill.benchmark.tuples import NULL, Counts, strings
+from sentidistill.benchmark.tuples import KEYS, NULL, POLARITIES, Counts, strings
 
-KEYS = ("holder", "target", "sentiment_expression", "sentiment_polarity")
-POLARITIES = ("positive", "negative", "neutral")
 JOIN = re.compile(r"\s+AND\s+")
 
 Tokens = frozenset[int]
@@ -95,7 +93,7 @@ def read_opinion(entry: Any, sentence: str) -> Opinion | None:
 
     Of several places, those are chosen that are nearest to each other, the first ones where that is a tie.
     """
-    values = strings(entry, KEYS)
+    values = strings(entry, KEYS["opener"])
     if values is None or values[3].lower() not in POLARITIES:
         return None
     words = [sentence[begin:end] for begin, end in borders(sentence)]
@@ -117,7 +115,7 @@ def read_opinion(entry: Any, sentence: str) -> Opinion | None:
 
 def is_absent(entry: Any) -> bool:
     """Whether an object says that there is no opinion: NULL everywhere, the polarity aside."""
-    values = strings(entry, KEYS)
+    values = strings(entry, KEYS["opener"])
     return values is not None and all(value.upper() == NULL for value in values[:3])
 
 

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sentidistill.benchmark import tuples
-from sentidistill.benchmark.metrics import Estimate, f1_by_class, score, tuple_counts
-from sentidistill.benchmark.outputs import parse_label
+from sentidistill.benchmark.metrics import Estimate, confusion, confusion_cells, f1_by_class, score, tuple_counts
 from sentidistill.benchmark.questions import Demonstrations, Question, answer_of, limited, questions, schema
 from sentidistill.benchmark.sentibench import LABELS
 from sentidistill.benchmark.tuples import Counts
@@ -175,11 +174,15 @@ def scores(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samp
         rows = [one for one in outcomes if one.seed == seed]
         by_seed.append(score(task, [records[one.record] for one in rows], [one.output for one in rows]))
 
-    def mean(*keys: str) -> float:
-        values = [one[keys[0]] if len(keys) == 1 else one[keys[0]][keys[1]] for one in by_seed]
+    def mean(values: list[float]) -> float:
         return round(float(np.mean(values)), 2)
 
     values = [one[main] for one in by_seed]
+    means = {
+        name: mean([one[name] for one in by_seed]) for name in ("accuracy", "precision", "recall") if name in by_seed[0]
+    }
+    if task in LABELS:
+        means["f1"] = {label: mean([one["f1"][label] for one in by_seed]) for label in LABELS[task]}
     calibrated = estimate(task, records, outcomes, samples, "calibrated")
     return {
         **estimate(task, records, outcomes, samples, "output").rounded(),
@@ -187,8 +190,7 @@ def scores(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samp
         "calibrated": calibrated and calibrated.rounded(),
         "records": by_seed[0]["records"],
         "seeds": len(by_seed),
-        **{name: mean(name) for name in ("accuracy", "precision", "recall") if name in by_seed[0]},
-        **({"f1": {label: mean("f1", label) for label in LABELS[task]}} if task in LABELS else {}),
+        **means,
         "failed": sum(one.error is not None for one in outcomes),
         **{
             name: sum(one[name] for one in by_seed)
@@ -216,7 +218,9 @@ def estimate(
         # First the records as they are.
         draws = [np.arange(len(rows)), *random.integers(len(rows), size=(samples, len(rows)))]
         if task in LABELS:
-            by_seed.append(_macro_f1(LABELS[task], [one.gold for one in rows], outputs, draws))
+            cells, size = confusion_cells(LABELS[task], [one.gold for one in rows], outputs), len(LABELS[task]) + 1
+            counts = np.stack([confusion(cells[draw], size) for draw in draws])
+            by_seed.append(100 * f1_by_class(counts)[:, :-1].mean(axis=1))
         else:
             found = [tuple_counts(task, records[one.record], output)[0] for one, output in zip(rows, outputs)]
             table = np.array([[c.predicted, c.gold, c.matched_predicted, c.matched_gold] for c in found])
@@ -224,20 +228,3 @@ def estimate(
             by_seed.append(np.array([tuples.precision_recall_f1(counts)[2] for counts in sums]))
     values = np.mean(by_seed, axis=0)
     return Estimate(float(values[0]), values[1:])
-
-
-def _macro_f1(
-    labels: Sequence[str], gold: Sequence[str], outputs: Sequence[str], draws: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Macro-F1 in percent for each of `draws` (places of records); an output that is no label is always wrong."""
-    # A class of its own, which no record has and the mean leaves out.
-    classes = [*labels, None]
-    size = len(classes)
-    cells = np.array(
-        [
-            classes.index(label) * size + classes.index(parse_label(output, labels))
-            for label, output in zip(gold, outputs)
-        ]
-    )
-    counts = np.stack([np.bincount(cells[draw], minlength=size**2) for draw in draws])
-    return 100 * f1_by_class(counts.reshape(-1, size, size))[:, :-1].mean(axis=1)

@@ -4,12 +4,19 @@ Every emitted object is one prediction; one that is not of the right form is a w
 predictions are a set, so that repeating an answer gains nothing. docs/benchmark.md gives the rules and why.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 POLARITIES = ("positive", "negative", "neutral")
 NULL = "NULL"
+# Of the objects that each task asks for, in order.
+KEYS = {
+    "atsa_rest16": ("aspect_term", "sentiment"),
+    "acsa_rest16": ("aspect_category", "sentiment"),
+    "asqp_rest16": ("aspect_term", "aspect_category", "opinion", "sentiment"),
+    "opener": ("holder", "target", "sentiment_expression", "sentiment_polarity"),
+}
 
 
 def tidy(text: str) -> str:
@@ -53,50 +60,46 @@ def strings(entry: Any, keys: Sequence[str]) -> list[str] | None:
     return [tidy(value) for value in values]
 
 
-def atsa_gold(record: dict) -> set[tuple[str, ...]]:
-    """(term, polarity) of every explicit target."""
-    return {(tidy(one["target"]), one["polarity"].lower()) for one in record["aspects"] if one["target"] != NULL}
-
-
-def atsa_prediction(entry: Any) -> tuple[str, ...] | None:
-    values = strings(entry, ("aspect_term", "sentiment"))
-    return values and (values[0], values[1].lower())
-
-
 def category(name: str) -> str:
     """A category as it is written in prompts: "FOOD#QUALITY" is "food quality"."""
     return tidy(name.replace("#", " ").lower())
 
 
-def acsa_gold(record: dict) -> set[tuple[str, ...]]:
-    """(category, polarity) of every aspect, each pair once."""
-    return {(category(one["category"]), one["polarity"].lower()) for one in record["aspects"]}
+def objects(task: str, record: dict) -> list[dict[str, str]]:
+    """The right answer to a record of a tuple task; of atsa without targets that are only implied.
+
+    Each object once: the data repeat some, and a model would learn to repeat itself.
+    """
+    found = []
+    if task == "opener":
+        for one in record["opinions"]:
+            parts = [" AND ".join(one[name][0]) or NULL for name in ("Source", "Target", "Polar_expression")]
+            found.append(dict(zip(KEYS[task], [*parts, one["Polarity"].lower()])))
+    else:
+        for one in record["quards" if task == "asqp_rest16" else "aspects"]:
+            parts = {
+                "aspect_term": tidy(one.get("target", one.get("aspect", ""))),
+                "aspect_category": category(one["category"]),
+                "opinion": tidy(one.get("opinion", "")),
+                "sentiment": one.get("polarity", one.get("sentiment")),
+            }
+            if task != "atsa_rest16" or parts["aspect_term"] != NULL:
+                found.append({key: parts[key] for key in KEYS[task]})
+    return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
-def acsa_prediction(entry: Any) -> tuple[str, ...] | None:
-    values = strings(entry, ("aspect_category", "sentiment"))
-    return values and (category(values[0]), values[1].lower())
+def read(task: str, entry: Any) -> tuple[str, ...] | None:
+    """The values of an object under the task's keys, as they are compared; None for an object of another form."""
+    forms = {"aspect_category": category, "sentiment": str.lower}
+    values = strings(entry, KEYS[task])
+    return values and tuple(forms.get(key, str)(value) for key, value in zip(KEYS[task], values))
 
 
-def asqp_gold(record: dict) -> set[tuple[str, ...]]:
-    """(term or NULL, category, opinion, polarity) of every quadruple."""
-    return {
-        (tidy(one["aspect"]), category(one["category"]), tidy(one["opinion"]), one["sentiment"].lower())
-        for one in record["quards"]
-    }
-
-
-def asqp_prediction(entry: Any) -> tuple[str, ...] | None:
-    values = strings(entry, ("aspect_term", "aspect_category", "opinion", "sentiment"))
-    return values and (values[0], category(values[1]), values[2], values[3].lower())
-
-
-def exact(
-    gold: set[tuple[str, ...]], entries: Sequence[Any], read: Callable[[Any], tuple[str, ...] | None]
-) -> tuple[Counts, int]:
+def exact(task: str, record: dict, entries: Sequence[Any]) -> tuple[Counts, int]:
     """(counts of a record, invalid entries): a prediction is right if the same tuple is among the gold ones."""
-    read_entries = [read(entry) for entry in entries]
-    valid = {one for one in read_entries if one and one[-1] in POLARITIES}
-    invalid = sum(not one or one[-1] not in POLARITIES for one in read_entries)
+    gold = {read(task, one) for one in objects(task, record)}
+    predicted = [read(task, entry) for entry in entries]
+    valid = {one for one in predicted if one and one[-1] in POLARITIES}
+    invalid = sum(not one or one[-1] not in POLARITIES for one in predicted)
     hits = len(gold & valid)
     return Counts(len(valid) + invalid, len(gold), hits, hits), invalid

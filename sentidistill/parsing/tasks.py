@@ -57,7 +57,11 @@ def parse_instructions(text: str) -> list[str]:
         value = next(iter(value.values()))
     found = [_text_of(one) for one in value] if isinstance(value, list) else list_items(text)
     items = (plain(item) for item in found)
-    return [item if item.endswith(("?", ".", "!")) else f"{item}." for item in items if item]
+    return [_whole(item) for item in items if item]
+
+
+def _whole(text: str) -> str:
+    return text if text.endswith(("?", ".", "!")) else f"{text}."
 
 
 def _text_of(value: Any) -> str:
@@ -183,22 +187,24 @@ def parse_definition(text: str) -> Definition | None:
     parts = _SECTION.split(text[: examples.start()] if examples else text)
     for name, content in zip(parts[1::2], parts[2::2]):
         sections.setdefault(name.lower().replace("label set", "label").rstrip("s").split()[-1], content)
-    instruction = plain(sections.get("instruction", sections.get("definition", "")))
-    if not instruction:
+    return _definition(
+        sections.get("instruction", sections.get("definition", "")),
+        sections.get("label", ""),
+        " ".join(sections.get("format", sections.get("schema", "")).replace("*", "").split()),
+        parse_pairs(text[examples.end() :]) if examples else [],
+    )
+
+
+def _definition(instruction: str, labels: str, form: str, examples: list[tuple[str, str]]) -> Definition | None:
+    if not (instruction := plain(instruction)):
         return None
     return Definition(
-        instruction=instruction if instruction.endswith(("?", ".", "!")) else f"{instruction}.",
-        labels=parse_labels(sections.get("label", "")),
-        format=" ".join(sections.get("format", sections.get("schema", "")).replace("*", "").split()).rstrip("."),
-        examples=parse_pairs(text[examples.end() :]) if examples else [],
+        instruction=_whole(instruction), labels=parse_labels(labels), format=form.rstrip("."), examples=examples
     )
 
 
 def _definition_of_json(value: dict[str, Any]) -> Definition | None:
     fields = {str(key).lower().rstrip("s").split("_")[-1].split(" ")[-1]: one for key, one in value.items()}
-    instruction = plain(scalar(fields.get("instruction", fields.get("definition", ""))))
-    if not instruction:
-        return None
     labels = fields.get("label", "")
     examples = fields.get("example", [])
     pairs = []
@@ -210,11 +216,11 @@ def _definition_of_json(value: dict[str, Any]) -> Definition | None:
             output = json.dumps(output, ensure_ascii=False) if isinstance(output, dict | list) else scalar(output)
             pairs.append((" ".join(scalar(source).split()), output.strip()))
     form = fields.get("format", fields.get("schema", ""))
-    return Definition(
-        instruction=instruction if instruction.endswith(("?", ".", "!")) else f"{instruction}.",
-        labels=parse_labels("\n".join(map(str, labels)) if isinstance(labels, list) else scalar(labels)),
-        format=(json.dumps(form, ensure_ascii=False) if isinstance(form, dict) else scalar(form)).rstrip("."),
-        examples=[pair for pair in pairs if all(pair)],
+    return _definition(
+        scalar(fields.get("instruction", fields.get("definition", ""))),
+        "\n".join(map(str, labels)) if isinstance(labels, list) else scalar(labels),
+        json.dumps(form, ensure_ascii=False) if isinstance(form, dict) else scalar(form),
+        [pair for pair in pairs if all(pair)],
     )
 
 

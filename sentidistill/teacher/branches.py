@@ -1,60 +1,29 @@
-"""Several answers to a prompt in one row: each sees the prompt and itself, and none of the others."""
+"""Attention where tokens do not simply follow each other: padding inside rows, and answers that branch off a prompt."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sentidistill.prefix_tree import PrefixTree
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig
 
 
-@dataclass(frozen=True)
-class Branches:
-    """The tokens that follow a prompt, of all answers one after the other.
-
-    `answer` and `step` say for each token to which answer it belongs and how far from the prompt's end it is.
-    `sources` and `targets` say for each token of each answer where the logits that predict it stand (0 is the
-    prompt's last token, 1 the first of `tokens`) and which token it is. `lasts` says for each answer where the
-    logits of what follows it stand.
-    """
-
-    tokens: list[int]
-    answer: list[int]
-    step: list[int]
-    sources: list[list[int]]
-    targets: list[list[int]]
-    lasts: list[int]
-
-    @classmethod
-    def of(cls, answers: Sequence[Sequence[int]]) -> "Branches":
-        tokens: list[int] = []
-        answer: list[int] = []
-        step: list[int] = []
-        sources, lasts = [], []
-        for number, ids in enumerate(answers):
-            sources.append([0, *range(len(tokens) + 1, len(tokens) + len(ids))])
-            tokens += ids
-            answer += [number] * len(ids)
-            step += range(1, len(ids) + 1)
-            lasts.append(len(tokens))
-        return cls(tokens, answer, step, sources, [list(ids) for ids in answers], lasts)
-
-
 def place(
-    branches: Branches, mask: "torch.Tensor", positions: "torch.Tensor", shared: int
+    tree: PrefixTree, mask: "torch.Tensor", positions: "torch.Tensor", shared: int
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(which tokens each token after the `shared` first sees, positions of all tokens) for rows that end in `branches`.
+    """(which tokens each token after the `shared` first sees, positions of all tokens) for rows that end in `tree`.
 
-    `mask` and `positions` are those of `own_parts`; rows x tokens. What is seen is rows x own tokens x tokens.
+    The tree holds the answers to a row's prompt: each sees the prompt and itself, and none of the others. `mask` and
+    `positions` are those of `own_parts`; rows x tokens. What is seen is rows x own tokens x tokens.
     """
     import torch
 
-    tail, answer = len(branches.tokens), torch.tensor(branches.answer, device=mask.device)
+    tail = len(tree.tokens)
     sees = seen(mask, shared)
-    sees[:, -tail:, -tail:] &= answer[:, None] == answer
+    sees[:, -tail:, -tail:] = tree.sees().to(mask.device)
     positions = positions.clone()
-    positions[:, -tail:] = positions[:, -tail - 1, None] + torch.tensor(branches.step, device=mask.device)
+    positions[:, -tail:] = positions[:, -tail - 1, None] + torch.tensor(tree.depths, device=mask.device) + 1
     return sees, positions
 
 

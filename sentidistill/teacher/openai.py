@@ -146,21 +146,15 @@ class ServerEngine:
         request = job.request
         arguments = self._shared_arguments(request)
         if request.choices:
-            schema = {
-                "type": "object",
-                "properties": {"answer": {"type": "string", "enum": list(request.choices)}},
-                "required": ["answer"],
-                "additionalProperties": False,
-            }
+            answers = {"answer": {"type": "string", "enum": list(request.choices)}}
+            schema = {"type": "object", "properties": answers, "required": ["answer"], "additionalProperties": False}
             arguments |= {"temperature": 0.0, "response_format": _response_format(schema)}
         await self._turn()
         answer = await client.chat.completions.create(
             messages=messages(request.prompt), extra_body=self._extra_body or None, **arguments
         )
-        choice, text = _first(answer), ""
-        if choice.message is not None:
-            text = choice.message.content or ""
-        usage = getattr(answer, "usage", None)
+        choice, usage = _first(answer), getattr(answer, "usage", None)
+        text = getattr(choice.message, "content", None) or ""
         counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         if choice.finish_reason not in ("stop", "length"):
             return Response.failed(f"the server ended the answer with {choice.finish_reason!r}", counts[0])
@@ -205,20 +199,11 @@ class ServerEngine:
         found: dict[int, float] = {}
         for shown in (SHOWN, ALL):
             await self._turn()
+            # vLLM shows the tokens that it is asked for, llama.cpp the likeliest `n_probs`.
+            wanted = {"logprob_token_ids": tokens, "return_tokens_as_token_ids": True, "n_probs": shown}
+            arguments = {"model": self._model, "prompt": ids, "max_tokens": 1, "temperature": 0.0}
             answer = await client.completions.create(
-                model=self._model,
-                prompt=ids,
-                max_tokens=1,
-                temperature=0.0,
-                logprobs=len(tokens),
-                # vLLM shows the tokens that it is asked for, llama.cpp the likeliest `n_probs`.
-                extra_body={
-                    "logprob_token_ids": tokens,
-                    "return_tokens_as_token_ids": True,
-                    "n_probs": shown,
-                    **NEUTRAL,
-                    **self._extra_body,
-                },
+                **arguments, logprobs=len(tokens), extra_body={**wanted, **NEUTRAL, **self._extra_body}
             )
             found = _shown_logprobs(_first(answer).logprobs)
             if not found or set(tokens) <= found.keys():

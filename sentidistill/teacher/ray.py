@@ -55,10 +55,12 @@ class RayEngine:
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         number = max(self._settings.actors, math.ceil(len(jobs) / self._rows))
-        shards = _shards([self._hash_of(job) for job in jobs], number)
+        # By a hash that does not depend on the other jobs.
+        shards: dict[int, list[int]] = {}
+        for place, job in enumerate(jobs):
+            shards.setdefault(self._hash_of(job) % number, []).append(place)
         rows = [
-            {"shard": number, "jobs": pickle.dumps([jobs[place] for place in shard])}
-            for number, shard in enumerate(shards)
+            {"shard": shard, "jobs": pickle.dumps([jobs[place] for place in shards[shard]])} for shard in sorted(shards)
         ]
         answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
@@ -73,14 +75,6 @@ class RayEngine:
                 yield [(shard[index], response) for index, response in pickle.loads(row["answers"])]
         except ray.exceptions.RayTaskError as error:
             raise _fault_of_ours(error) or error from None
-
-
-def _shards(hashes: Sequence[int], number: int) -> list[list[int]]:
-    """Places of jobs in at most `number` parts, by a hash that does not depend on the other jobs."""
-    shards: list[list[int]] = [[] for _ in range(number)]
-    for place, of_job in enumerate(hashes):
-        shards[of_job % number].append(place)
-    return [shard for shard in shards if shard]
 
 
 def _fault_of_ours(error: BaseException) -> SentiDistillError | None:

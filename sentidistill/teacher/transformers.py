@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sentidistill import shared_prefix
+from sentidistill.prefix_tree import PrefixTree
 from sentidistill.teacher.base import Job, Request, Response
-from sentidistill.teacher.branches import Branches, attention, place, seen, window_of
+from sentidistill.teacher.branches import attention, place, seen, window_of
 from sentidistill.teacher.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -116,28 +117,25 @@ class TransformersEngine:
         """Log-probability of every choice as the whole answer; the choices are the same in all rows."""
         import torch
 
-        branches = Branches.of(jobs[0].choice_ids)
-        ids = [job.prompt_ids + branches.tokens for job in jobs]
+        tree = PrefixTree.of(jobs[0].choice_ids)
+        ids = [job.prompt_ids + tree.tokens for job in jobs]
         own, mask, positions = shared_prefix.own_parts(ids, shared, self._tokenizer.pad_token_id, self._model.device)
-        sees, positions = place(branches, mask, positions, shared)
+        sees, positions = place(tree, mask, positions, shared)
         logits = self._model(
             input_ids=own,
             attention_mask=attention(self._model.config, sees, positions, self._model.dtype),
             position_ids=positions[:, shared:],
             past_key_values=shared_prefix.repeated(prefix, len(ids)),
             use_cache=prefix is not None,
-            logits_to_keep=1 + len(branches.tokens),
+            logits_to_keep=1 + len(tree.tokens),
         ).logits.float()
         total = logits.logsumexp(-1)
-        scores = torch.stack(
-            [
-                (logits[:, sources, targets] - total[:, sources]).sum(-1)
-                + logits[:, last, jobs[0].end_ids].logsumexp(-1)
-                - total[:, last]
-                for sources, targets, last in zip(branches.sources, branches.targets, branches.lasts)
-            ],
-            dim=1,
-        )
+        scores = []
+        for path, choice in zip(tree.paths, jobs[0].choice_ids):
+            # Logits of the prompt's last token come first, so those that follow a token of the tree stand one later.
+            *sources, last = [0, *(token + 1 for token in path)]
+            end = logits[:, last, jobs[0].end_ids].logsumexp(-1) - total[:, last]
+            scores.append((logits[:, sources, choice] - total[:, sources]).sum(-1) + end)
         return [
             Response(
                 text=job.request.choices[int(row.argmax())],
@@ -146,7 +144,7 @@ class TransformersEngine:
                 completion_tokens=0,
                 choice_logprobs=tuple(round(value, 5) for value in row.tolist()),
             )
-            for job, row in zip(jobs, scores.cpu())
+            for job, row in zip(jobs, torch.stack(scores, dim=1).cpu())
         ]
 
     def _sample(self, prefix: "Cache | None", shared: int, jobs: Sequence[Job]) -> list[Response]:
