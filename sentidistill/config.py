@@ -257,10 +257,12 @@ class ScoreDifficulty(Section):
 
 class SelectSamples(Section):
     rate: Annotated[float, Field(gt=0, le=1)]
+    budget: dict[Literal["samples", "tokens"], Positive]
     metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
     strategy: Literal["soft", "hard", "easy", "random"]
     peak: Annotated[float, Field(ge=0, le=1)]
     stratify: bool
+    max_share: dict[Literal["cluster", "family"], Annotated[float, Field(gt=0, le=1)]]
     seed: int
 
 
@@ -368,7 +370,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
         """Raise `ValueError` for the first of these settings that contradict each other."""
-        tasks, benchmark = self.evaluate.tasks, self.prepare_benchmark
+        tasks, benchmark, samples = self.evaluate.tasks, self.prepare_benchmark, self.select_samples
         others = set(tasks) - set(benchmark.tasks)
         unknown = sorted(others - set(SENTIBENCH))
         teacher, source = self.teacher, self.prepare_models.teacher.source
@@ -385,6 +387,8 @@ class Params(Section):
             "prepare_benchmark.negative_below lies above positive_above": (
                 benchmark.negative_below > benchmark.positive_above
             ),
+            "select_samples.budget is either in samples or in tokens": len(samples.budget) > 1,
+            "select_samples.max_share needs select_samples.stratify": samples.max_share and not samples.stratify,
             "score_difficulty.model 'proxy' needs prepare_models.proxy": (
                 self.score_difficulty.model == "proxy" and self.prepare_models.proxy is None
             ),

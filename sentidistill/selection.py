@@ -5,6 +5,7 @@ The keep-probability curve is that of CompEffDist (Xie et al., 2025): at difficu
 needs b = 1/rate - 1.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 Strategy = Literal["soft", "hard", "easy", "random"]
+ROUNDS = 100
 
 
 def select(
@@ -22,24 +24,31 @@ def select(
     strategy: Strategy = "soft",
     peak: float = 1.0,
     stratify: bool = True,
+    caps: Mapping[str, float] | None = None,
     seed: int,
 ) -> list[str]:
-    """Ids of the kept rows of `samples` (columns `id`, `stratum` and `metric`), sorted.
+    """Ids of the kept rows of `samples` (columns `id`, `stratum`, `metric` and those of `caps`), sorted.
 
     Of a stratum of n rows, n * rate are kept in expectation; where that is not a whole number, it is
     rounded up or down at random, so that small strata get their share over the seeds. The whole number
     of rows is rounded likewise. Equal difficulties are ordered at random. The result depends on the seed, and
     not on the order of the rows.
 
+    `caps` holds, by column ("cluster", "family"), the largest share that one value of it may have of the
+    kept rows; what it would have above that goes to the others. Where all are capped, fewer are kept.
+
     Raises `ValueError` for a rate outside (0, 1], a peak outside [0, 1], an unknown strategy, a missing
-    column, a repeated id, or a metric that is not a number.
+    column, a repeated id, a metric that is not a number, or caps without strata.
     """
     if not 0 < rate <= 1:
         raise ValueError(f"rate is {rate}; it must be above 0 and at most 1")
     if not 0 <= peak <= 1:
         raise ValueError(f"peak is {peak}; it must be between 0 and 1")
-    if missing := {"id", "stratum", metric} - set(samples.columns):
+    caps = {column: share for column, share in (caps or {}).items() if share < 1}
+    if missing := {"id", "stratum", metric, *caps} - set(samples.columns):
         raise ValueError(f"samples have no column {sorted(missing)}")
+    if caps and not stratify:
+        raise ValueError("caps need strata; set stratify")
     if not samples["id"].is_unique:
         raise ValueError("ids are repeated")
     if samples[metric].isna().any():
@@ -49,20 +58,71 @@ def select(
     ordered = ordered.iloc[np.lexsort((random.permutation(len(ordered)), ordered[metric]))]
     ids = ordered["id"].to_numpy()
     strata = ordered["stratum"].astype(str).to_numpy() if stratify else np.zeros(len(ordered), dtype=int)
-    code = np.unique(strata, return_inverse=True)[1]
+    _, first, code = np.unique(strata, return_index=True, return_inverse=True)
     by_stratum = np.argsort(code, kind="stable")
-    groups = np.split(by_stratum, np.cumsum(np.bincount(code))[:-1]) if len(ids) else []
-    of_size = cache(lambda n: inclusion(n, rate, strategy, peak))
+    sizes = np.bincount(code)
+    groups = np.split(by_stratum, np.cumsum(sizes)[:-1]) if len(ids) else []
+    rates = np.full(len(groups), rate)
+    if caps:
+        rates = capped(sizes, rate, [(ordered[column].to_numpy()[first], share) for column, share in caps.items()])
+    of_size = cache(lambda n, rate: inclusion(n, rate, strategy, peak))
     places, probabilities = [], []
     for number in random.permutation(len(groups)):
         group = groups[number]
         shuffled = random.permutation(len(group))
         places.append(group[shuffled])
-        probabilities.append(of_size(len(group))[shuffled])
+        probabilities.append(of_size(len(group), rates[number])[shuffled])
     if not places:
         return []
     kept = np.concatenate(places)[_systematic(np.concatenate(probabilities), random)]
     return sorted(ids[kept].tolist())
+
+
+def select_within(samples: pd.DataFrame, *, budget: Mapping[str, int], **settings) -> list[str]:
+    """`select` with the largest rate whose sample fits into `budget`: {"samples": n} or {"tokens": n}.
+
+    Tokens are those of the column `tokens`. `settings` are those of `select`, without the rate.
+    """
+    ((unit, limit),) = budget.items()
+    if unit == "samples":
+        rate = min(1.0, limit / max(len(samples), 1))
+        return select(samples, rate=rate, **settings) if len(samples) else []
+    tokens = samples.set_index("id")["tokens"]
+    if tokens.sum() <= limit:
+        return sorted(tokens.index)
+    low, high, best = 0.0, 1.0, []
+    for _ in range(24):
+        middle = (low + high) / 2
+        ids = select(samples, rate=middle, **settings)
+        if tokens.loc[ids].sum() <= limit:
+            low, best = middle, ids
+        else:
+            high = middle
+    return best
+
+
+def capped(sizes: np.ndarray, rate: float, caps: list[tuple[np.ndarray, float]]) -> np.ndarray:
+    """Rate of each stratum (n), so that no value of a cap has more than its share of the kept rows.
+
+    `sizes` are rows per stratum; a cap is the strata's values (n) and the largest share. The rates differ as
+    little as the caps allow, and keep `rate` of all rows if they can.
+    """
+    target = rate * sizes.sum()
+    rates = np.full(len(sizes), rate)
+    for _ in range(ROUNDS):
+        free = np.ones(len(sizes), dtype=bool)
+        for values, share in caps:
+            _, code = np.unique(values, return_inverse=True)
+            kept = np.bincount(code, rates * sizes)
+            factor = np.minimum(1.0, share * target / np.maximum(kept, 1e-12))
+            rates = rates * factor[code]
+            free &= (kept < share * target * (1 - 1e-9))[code]
+        room = free & (rates < 1)
+        lacking = target - (rates * sizes).sum()
+        if lacking <= 1e-9 * target or not room.any():
+            break
+        rates = np.where(room, np.minimum(1.0, rates * (1 + lacking / (rates * sizes)[room].sum())), rates)
+    return rates
 
 
 def inclusion(n: int, rate: float, strategy: Strategy, peak: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 from sentidistill import config, records, stage
 from sentidistill.errors import SentiDistillError
 from sentidistill.samples import Answered, PoolPrompt, TrainRow
-from sentidistill.selection import select
+from sentidistill.selection import select, select_within
 
 BINS = 20
 DECILES = 10
@@ -48,9 +48,15 @@ def kept_by_group(scores: pd.DataFrame, metric: str, kept: pd.Series) -> pd.Data
 def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
-    ids = set(select(scores, **section.model_dump()))
+    settings = {**section.model_dump(exclude={"rate", "budget", "max_share"}), "caps": section.max_share}
+    if section.budget:
+        ids = set(select_within(scores, budget=section.budget, **settings))
+    else:
+        ids = set(select(scores, rate=section.rate, **settings))
     if not ids:
-        raise SentiDistillError("select_samples: nothing is kept; raise select_samples.rate, or compose more prompts")
+        raise SentiDistillError(
+            "select_samples: nothing is kept; raise select_samples.rate or .budget, or compose more prompts"
+        )
     answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
     rows = [
         TrainRow(

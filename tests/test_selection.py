@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentidistill.selection import inclusion, select
+from sentidistill.selection import capped, inclusion, select, select_within
 from stages.select_samples import kept_by_group
 
 
@@ -91,10 +91,13 @@ def test_ties_are_broken_by_the_seed_and_not_by_id(strategy):
 @pytest.mark.parametrize("strategy", ["soft", "hard", "easy", "random"])
 def test_ties_are_broken_alike_in_any_order_of_the_rows(strategy):
     samples = pd.concat([tied(60), frame([30]).assign(id=[f"x{i:02d}" for i in range(30)])])
+    samples = samples.assign(tokens=10)
     for seed in range(3):
         shuffled = samples.sample(frac=1, random_state=seed)
         settings = {"strategy": strategy, "seed": seed}
         assert select(samples, rate=0.2, **settings) == select(shuffled, rate=0.2, **settings)
+        budget = {"tokens": 170}
+        assert select_within(samples, budget=budget, **settings) == select_within(shuffled, budget=budget, **settings)
 
 
 def test_a_tie_never_outranks_what_is_harder():
@@ -126,7 +129,7 @@ def test_rate_one_keeps_everything_and_nothing_stays_nothing():
 
 @pytest.mark.parametrize(
     "change",
-    [{"rate": 0}, {"rate": 1.5}, {"peak": 2}, {"metric": "missing"}, {"strategy": "middle"}],
+    [{"rate": 0}, {"rate": 1.5}, {"peak": 2}, {"metric": "missing"}, {"strategy": "middle"}, {"caps": {"family": 0.5}}],
 )
 def test_bad_arguments_are_refused(change):
     with pytest.raises(ValueError, match=r"rate|peak|column|strategy"):
@@ -145,3 +148,55 @@ def test_easy_keeps_the_easiest():
     samples = frame([20])
     ids = select(samples, rate=0.25, strategy="easy", seed=1)
     assert set(ids) == set(samples.nsmallest(5, "rank_score")["id"])
+
+
+def with_groups(sizes: dict[tuple[int, str], int]) -> pd.DataFrame:
+    """Rows of (cluster, family) groups, each a stratum."""
+    samples = frame(list(sizes.values()))
+    groups = [group for group, size in sizes.items() for _ in range(size)]
+    return samples.assign(cluster=[cluster for cluster, _ in groups], family=[family for _, family in groups])
+
+
+def shares(samples: pd.DataFrame, ids: list[str], column: str) -> dict:
+    return samples[samples["id"].isin(ids)][column].value_counts(normalize=True).to_dict()
+
+
+@pytest.mark.parametrize("strategy", ["soft", "random"])
+def test_no_cluster_or_family_has_more_than_its_share_and_the_size_stays(strategy):
+    samples = with_groups({(0, "a"): 600, (1, "a"): 150, (2, "b"): 150, (3, "b"): 100})
+    caps = {"cluster": 0.4, "family": 0.6}
+    ids = select(samples, rate=0.2, strategy=strategy, caps=caps, seed=2)
+    assert len(ids) == 200
+    assert max(shares(samples, ids, "cluster").values()) <= 0.4 + 3 / 200
+    assert max(shares(samples, ids, "family").values()) <= 0.6 + 3 / 200
+    uncapped = select(samples, rate=0.2, strategy=strategy, seed=2)
+    assert shares(samples, uncapped, "cluster")[0] == pytest.approx(0.6, abs=0.02)
+    assert select(samples, rate=0.2, strategy=strategy, caps={"cluster": 1.0}, seed=2) == uncapped
+
+
+def test_where_everything_is_capped_fewer_are_kept():
+    samples = with_groups({(0, "a"): 100, (1, "a"): 100})
+    assert len(select(samples, rate=0.5, caps={"cluster": 0.3}, seed=0)) == pytest.approx(60, abs=1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=9), st.floats(0.05, 0.9), st.floats(0.1, 1))
+def test_capped_rates_are_rates_and_respect_the_cap(sizes, rate, share):
+    sizes = np.array(sizes)
+    rates = capped(sizes, rate, [(np.arange(len(sizes)) // 2, share)])
+    assert ((rates >= 0) & (rates <= 1 + 1e-9)).all()
+    kept = np.bincount(np.arange(len(sizes)) // 2, rates * sizes)
+    assert kept.max() <= share * rate * sizes.sum() * (1 + 1e-6)
+    assert kept.sum() <= rate * sizes.sum() * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["soft", "hard", "random"])
+def test_a_budget_of_samples_or_tokens_is_used_and_not_exceeded(strategy):
+    samples = frame([200, 90, 10])
+    samples = samples.assign(tokens=np.random.default_rng(3).integers(5, 100, len(samples)))
+    assert len(select_within(samples, budget={"samples": 75}, strategy=strategy, seed=1)) == 75
+    ids = select_within(samples, budget={"tokens": 4000}, strategy=strategy, seed=1)
+    used = samples.set_index("id").loc[ids, "tokens"].sum()
+    assert 4000 - 2 * 100 <= used <= 4000
+    assert len(select_within(samples, budget={"tokens": 10**9}, strategy=strategy, seed=1)) == len(samples)
+    assert len(select_within(samples, budget={"samples": 10**9}, strategy=strategy, seed=1)) == len(samples)
