@@ -55,12 +55,15 @@ def main() -> None:
     table = table.assign(cluster=[c.id for c in of_each], exemplar=[c.exemplar for c in of_each], x=x, y=y)
     records.write_jsonl("data/clusters.jsonl", clusters)
     records.write_text("plots/clusters.csv", table.to_csv(index=False))
+    sizes = [len(cluster.attributes) for cluster in clusters]
     stage.finish(
         "cluster_attributes",
         {
             "clusters": len(clusters),
             "attributes": len(attributes),
-            "largest": max(len(cluster.attributes) for cluster in clusters),
+            "largest": max(sizes),
+            "median_size": float(np.median(sizes)),
+            "of_one_attribute": sizes.count(1),
             "stability_over_texts": stability(embeddings, labels, attributes, mentions, section),
         },
     )
