@@ -24,32 +24,32 @@ setup: .venv/.installed ## make .venv and install requirements.txt, if it change
 	touch $@
 
 profile: .venv/.installed ## lay params/NAME.yaml over params.yaml: make profile NAME=quick
-	$(RUN) python -m sentidistill.profiles $(NAME)
+	$(RUN) python -m sentidistill.commands.profiles $(NAME)
 
 plan: .venv/.installed ## what the stages would ask and cost, and how long they take; asks nothing
-	$(RUN) python -m sentidistill.plan
+	$(RUN) python -m sentidistill.commands.plan
 
 repro: .venv/.installed ## run what is not up to date of the whole pipeline
 	$(RUN) dvc repro
-	$(RUN) python -m sentidistill.runs
+	$(RUN) python -m sentidistill.commands.runs
 
 live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
 	SENTIDISTILL_RECORDINGS=off $(RUN) dvc repro --force
-	$(RUN) python -m sentidistill.runs
+	$(RUN) python -m sentidistill.commands.runs
 
 record: .venv/.installed ## put the answers that the run used into recordings/default; STAGES="..." for some of them
-	$(RUN) python -m sentidistill.record $(STAGES)
+	$(RUN) python -m sentidistill.commands.record $(STAGES)
 
 spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
-	$(RUN) python -m sentidistill.spot_check $(if $(SEED),--seed $(SEED))
+	$(RUN) python -m sentidistill.commands.spot_check $(if $(SEED),--seed $(SEED))
 
 test: .venv/.installed-dev ## all tests
 	$(RUN) python -m pytest -n 2 --maxschedchunk 1
 
 curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
-	$(RUN) python -m sentidistill.curve queue
-	$(RUN) python -m sentidistill.curve wait
-	$(RUN) python -m sentidistill.curve table
+	$(RUN) python -m sentidistill.commands.curve queue
+	$(RUN) python -m sentidistill.commands.curve wait
+	$(RUN) python -m sentidistill.commands.curve table
 
 lint: .venv/.installed-dev ## ruff
 	$(RUN) ruff check .

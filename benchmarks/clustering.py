@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from sentidistill import clustering, config
-from sentidistill.attributes import AttributeCount
-from sentidistill.perspectives import margins
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.perspectives import margins
 
 EMBEDDER = Path("models/embedder")
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import yaml
 
 from sentidistill import clustering, records
-from sentidistill.corpus import Text
-from sentidistill.teacher.base import Job, Reader, Response
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.requests import Job, Reader, Response
+from sentidistill.inference.store import Cache
+from sentidistill.sources.corpus import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (1 / 16, 1 / 4, 1)

@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sentidistill import config, difficulty, models, records, shared_prefix
+from sentidistill import config, difficulty, records
 from sentidistill.difficulty import Row
-from sentidistill.prefix_tree import PrefixTree
+from sentidistill.inference.packing import shared_prefix
+from sentidistill.inference.packing.prefix_tree import PrefixTree
 from sentidistill.prompts import render
 from sentidistill.samples import Answered, PoolPrompt
+from sentidistill.sources import models
 
 SAMPLES = 96
 ROUNDS = 3

@@ -4,7 +4,7 @@
 
 The same prompts, with shared demonstrations, in one run, in turn. "Loop" asks `generate` for two tokens of one prompt
 at a time, as the papers' evaluator does. "Bare" is one forward pass over padded batches of whole prompts. "Ours" is
-what `python -m sentidistill.benchmark` does, with an empty cache.
+what `python -m sentidistill.commands.evaluate` does, with an empty cache.
 """
 
 import statistics
@@ -13,13 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from sentidistill import config, models, shared_prefix
-from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.questions import limited, questions
-from sentidistill.teacher.base import Reader, Request
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.transformers import TransformersEngine
+from sentidistill import config
+from sentidistill.evaluation import sentibench
+from sentidistill.evaluation.questions import limited, questions
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.packing import shared_prefix
+from sentidistill.inference.requests import Reader, Request
+from sentidistill.inference.store import Cache
+from sentidistill.sources import models
 
 TASKS = ("twitter", "tweeteval", "intimacy")
 RECORDS, ROUNDS, BATCH = 96, 3, 16

@@ -21,17 +21,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sentidistill import config, models, records, shared_prefix
-from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.questions import questions as benchmark_questions
+from sentidistill import config, records
 from sentidistill.config import Params, Ray, Runtime
-from sentidistill.corpus import Text
+from sentidistill.evaluation import sentibench
+from sentidistill.evaluation.questions import questions as benchmark_questions
+from sentidistill.inference.engines import transformers as transformers_engine
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.packing import shared_prefix
+from sentidistill.inference.requests import Engine, Reader, Request
+from sentidistill.inference.store import Cache
 from sentidistill.prompts import Prompt, Template, render
 from sentidistill.samples import prompt
-from sentidistill.teacher import transformers as transformers_engine
-from sentidistill.teacher.base import Engine, Reader, Request
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.sources import models
+from sentidistill.sources.corpus import Text
 
 PROMPTS = 48
 NEW_TOKENS = 40
@@ -118,7 +120,7 @@ def with_ray(params: Params, reader: Reader, requests: list[Request]) -> None:
     import ray
     import ray.data
 
-    from sentidistill.teacher.ray import RayEngine
+    from sentidistill.inference.engines.actors import RayEngine
 
     settings, folder = Ray(actors=1, cpus_per_actor=2, gpus_per_actor=0), STUDENT.resolve()
 
@@ -143,7 +145,7 @@ def with_ray(params: Params, reader: Reader, requests: list[Request]) -> None:
 def with_vllm(params: Params, reader: Reader, requests: list[Request]) -> None:
     from vllm import SamplingParams
 
-    from sentidistill.teacher.vllm import VLLMEngine
+    from sentidistill.inference.engines.vllm import VLLMEngine
 
     engine = VLLMEngine(STUDENT, dtype=params.runtime.dtype, concurrency=PROMPTS, options=VLLM_OPTIONS)
     sampling = SamplingParams(temperature=0, max_tokens=NEW_TOKENS)
@@ -180,7 +182,7 @@ def with_server(params: Params, reader: Reader, requests: list[Request]) -> None
 
 
 def server(params: Params, url: str) -> Engine:
-    from sentidistill.teacher.openai import ServerEngine
+    from sentidistill.inference.engines.server import ServerEngine
 
     settings = params.runtime.server.model_copy(update={"base_url": url})
     return ServerEngine(settings, "student", api="completions", extra_body={}, concurrency=PROMPTS)
@@ -253,8 +255,8 @@ def prefix(params: Params) -> None:
 
 def agreement(params: Params) -> None:
     """The label of 100 benchmark prompts by every engine, and the prompts on which they differ."""
-    from sentidistill.teacher.base import answer
-    from sentidistill.teacher.vllm import VLLMEngine
+    from sentidistill.inference.engines.vllm import VLLMEngine
+    from sentidistill.inference.requests import answer
 
     requests, tokenizer = [], models.load_tokenizer(STUDENT, Path())
     for task in params.evaluate.tasks:

@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 
-from sentidistill import config, records, stage
-from sentidistill.benchmark.tasks import Example
-from sentidistill.calibration import calibrate, normalised
-from sentidistill.instructions import Instruction
-from sentidistill.labelling import corrected
+from sentidistill import config, records
+from sentidistill.construct.instructions import Instruction
+from sentidistill.construct.labelling import corrected
+from sentidistill.evaluation.default_tasks import Example
+from sentidistill.inference.calibration import calibrate, normalised
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.opening import open_model
+from sentidistill.inference.requests import Request
+from sentidistill.pipeline import stage
 from sentidistill.predict import TASKS
 from sentidistill.samples import prompt, with_labels
-from sentidistill.teacher.base import Request
-from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.opening import open_model
 
 PER_CLASS = 20  # validation texts of each class of each default task
 REFERENCE_PER_CLASS = 4  # training texts, likewise

@@ -13,8 +13,10 @@ from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
-from sentidistill import config, models, records, training
+from sentidistill import config, records
 from sentidistill.samples import TrainRow
+from sentidistill.sources import models
+from sentidistill.student import training
 
 BATCHES, ROUNDS = 12, 5
 

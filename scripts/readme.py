@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from sentidistill.pipeline import path_of, stages
+from sentidistill.pipeline.graph import path_of, stages
 
 ROOT = Path(__file__).resolve().parent.parent
 ABOUT = {

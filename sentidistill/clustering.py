@@ -7,21 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from sentidistill.attributes import AttributeCount
 from sentidistill.errors import SentiDistillError
-from sentidistill.records import Record
 
 Method = Literal["affinity_propagation", "agglomerative", "kmeans"]
-
-
-class Cluster(Record):
-    """A perspective. `attributes` are commonest first; `cohesion` is their mean cosine to the centre."""
-
-    id: int
-    exemplar: str
-    attributes: list[AttributeCount]
-    count: int
-    cohesion: float
 
 
 def embed(texts: Sequence[str], folder: Path) -> np.ndarray:
@@ -94,23 +82,6 @@ def cluster(
 
 def _without_gaps(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
-
-
-def summarise(attributes: Sequence[AttributeCount], embeddings: np.ndarray, labels: np.ndarray) -> list[Cluster]:
-    """Clusters with their attributes, most mentioned first; the id is the place in this order."""
-    groups = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        centre = embeddings[members].mean(axis=0)
-        cosines = embeddings[members] @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
-        exemplar = attributes[members[int(np.argmax(cosines))]].name
-        ordered = sorted((attributes[i] for i in members), key=lambda a: (-a.count, a.name))
-        groups.append((ordered, exemplar, round(float(cosines.mean()), 4)))
-    groups.sort(key=lambda group: (-sum(a.count for a in group[0]), group[0][0].name))
-    return [
-        Cluster(id=i, exemplar=exemplar, attributes=members, count=sum(a.count for a in members), cohesion=cohesion)
-        for i, (members, exemplar, cohesion) in enumerate(groups)
-    ]
 
 
 def project(embeddings: np.ndarray, seed: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sentidistill import prefix_tree
-from sentidistill.prefix_tree import PrefixTree
-from sentidistill.teacher.branches import attention
+from sentidistill.inference.packing import prefix_tree
+from sentidistill.inference.packing.branches import attention
+from sentidistill.inference.packing.prefix_tree import PrefixTree
 
 if TYPE_CHECKING:
     import torch

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sentidistill import stage
-from sentidistill.benchmark.questions import WORDING
-from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.default_tasks import SENTIMENTS
+from sentidistill.evaluation.questions import WORDING
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import prompt, with_labels
-from sentidistill.teacher.base import Reader, Request, answer
-from sentidistill.teacher.transformers import TransformersEngine
 
 ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
 

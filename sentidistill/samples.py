@@ -102,6 +102,12 @@ def with_labels(instruction: str, labels: Sequence[str]) -> str:
     return f"{instruction} Answer with one of: {', '.join(labels)}."
 
 
+def with_form(instruction: str, labels: Sequence[str], form: str) -> str:
+    if labels:
+        return with_labels(instruction, labels)
+    return f"{instruction} Answer with {form}." if form else instruction
+
+
 def prompt(instruction: str, cue: str, text: str, demonstrations: Sequence[tuple[str, str]]) -> Prompt:
     """The one form in which tasks and analyses are put to the teacher and the student."""
     return Prompt(

@@ -12,19 +12,18 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from sentidistill import clustering, config, diversity, models, records, stage
-from sentidistill.attributes import AttributeCount
-from sentidistill.checks import distinct
+from sentidistill import clustering, config, records
 from sentidistill.config import BuildInstructions
+from sentidistill.construct import diversity
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.checks import distinct
+from sentidistill.construct.demonstrations import Demonstration
+from sentidistill.construct.instructions import AnalysisInstruction, HandWritten, Instruction
+from sentidistill.construct.perspectives import Perspective
+from sentidistill.construct.tasks import TaskDefinition
 from sentidistill.errors import SentiDistillError
-from sentidistill.instructions import (
-    AnalysisInstruction,
-    Demonstration,
-    HandWritten,
-    Instruction,
-    TaskDefinition,
-)
-from sentidistill.perspectives import Perspective
+from sentidistill.pipeline import stage
+from sentidistill.sources import models
 
 HAND_WRITTEN = Path("prompts/hand_written.yaml")
 COVERED = 0.5  # cosine from which an instruction counts as one about an attribute

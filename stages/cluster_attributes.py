@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sentidistill import clustering, config, models, records, stage
-from sentidistill.attributes import AttributeCount, Mention, recount
+from sentidistill import clustering, config, records
 from sentidistill.config import ClusterAttributes
+from sentidistill.construct import perspectives
+from sentidistill.construct.attributes import AttributeCount, Mention, recount
+from sentidistill.pipeline import stage
+from sentidistill.sources import models
 
 LEFT_OUT = 0.1  # share of the texts that is left out to see how stable the clusters are
 
@@ -47,7 +50,7 @@ def main() -> None:
     texts = [f"{a.name}: {a.description}" if section.with_descriptions else a.name for a in attributes]
     embeddings = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
     labels = run(section, embeddings, np.array([attribute.count for attribute in attributes]))
-    clusters = clustering.summarise(attributes, embeddings, labels)
+    clusters = perspectives.summarise(attributes, embeddings, labels)
     cluster_of = {attribute.name: cluster for cluster in clusters for attribute in cluster.attributes}
     x, y = clustering.project(embeddings, section.seed).round(3).T
     table = pd.DataFrame({"attribute": [a.name for a in attributes], "count": [a.count for a in attributes]})

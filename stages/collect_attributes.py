@@ -6,9 +6,11 @@ A row: {"name": "frustration", "count": 31, "description": "How annoyed ...", "v
 import math
 from pathlib import Path
 
-from sentidistill import clustering, config, models, records, stage
-from sentidistill.attributes import Mention, counted, gather, merge_meanings, merge_spellings
+from sentidistill import clustering, config, records
+from sentidistill.construct.attributes import Mention, counted, gather, merge_meanings, merge_spellings
 from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import stage
+from sentidistill.sources import models
 
 # Names of at least this part of the texts that an attribute needs can be what others are merged into.
 HEAD = 3

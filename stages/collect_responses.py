@@ -9,15 +9,17 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from sentidistill import calls, config, records, stage
-from sentidistill.calls import Call
-from sentidistill.checks import answer_schema
+from sentidistill import config, records
 from sentidistill.config import CollectResponses
-from sentidistill.instructions import Instruction, open_answer
-from sentidistill.labelling import corrected, one_sided, scores_of
+from sentidistill.construct.checks import answer_schema, open_answer
+from sentidistill.construct.instructions import Instruction
+from sentidistill.construct.labelling import corrected, one_sided, scores_of
+from sentidistill.inference import calls
+from sentidistill.inference.calls import Call
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.pipeline import stage
 from sentidistill.samples import Answered, PoolPrompt, prompt
-from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def choose_labels(

@@ -9,13 +9,14 @@ from collections import Counter
 
 import numpy as np
 
-from sentidistill import config, records, stage
-from sentidistill.apportionment import apportion
+from sentidistill import config, records
 from sentidistill.config import ComposePrompts
-from sentidistill.corpus import Text
+from sentidistill.construct.instructions import Instruction
 from sentidistill.errors import SentiDistillError
-from sentidistill.instructions import Instruction
+from sentidistill.pipeline import stage
 from sentidistill.samples import PoolPrompt
+from sentidistill.sources.apportionment import apportion
+from sentidistill.sources.corpus import Text
 
 
 def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.Generator) -> list[tuple[str, str]]:

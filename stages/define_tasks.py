@@ -7,13 +7,15 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "urgency", "mentions": 12, "
 
 from collections import Counter
 
-from sentidistill import calls, config, records, stage
-from sentidistill.checks import CHECKS, distinct
-from sentidistill.instructions import TaskDefinition, TaskProposal, balanced, define
+from sentidistill import config, records
+from sentidistill.construct.checks import CHECKS, distinct
+from sentidistill.construct.tasks import TaskDefinition, TaskProposal, balanced, define
+from sentidistill.inference import calls
+from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import FAMILIES, parse_definition
+from sentidistill.pipeline import stage
 from sentidistill.prompts import Prompt, Template
-from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def main(open_model: OpenModel = open_model) -> None:

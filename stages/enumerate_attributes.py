@@ -3,12 +3,14 @@
 A row: {"text_id": "09ab...", "name": "frustration", "description": "How annoyed ...", "value": "high"}
 """
 
-from sentidistill import calls, config, records, stage
-from sentidistill.attributes import Mention
-from sentidistill.corpus import Text
+from sentidistill import config, records
+from sentidistill.construct.attributes import Mention
+from sentidistill.inference import calls
+from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing import Attribute, parse_attributes
+from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
-from sentidistill.teacher.opening import OpenModel, open_model
+from sentidistill.sources.corpus import Text
 
 
 def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, list[str]]:

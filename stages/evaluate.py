@@ -9,9 +9,10 @@ Run as `python -m stages.evaluate MODEL TASK`, MODEL being student_base, student
 import sys
 from pathlib import Path
 
-from sentidistill import config, records, stage
-from sentidistill.benchmark import sentibench, suite
-from sentidistill.teacher.opening import OpenModel, open_model
+from sentidistill import config, records
+from sentidistill.evaluation import sentibench, suite
+from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.pipeline import stage
 
 
 def main(role: str, task: str, open_model: OpenModel = open_model) -> None:

@@ -7,12 +7,14 @@ A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "labe
 
 from pathlib import Path
 
-from sentidistill import config, corpus, records, stage
-from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.tasks import SENTIMENTS, Example, label
+from sentidistill import config, records
 from sentidistill.config import PrepareBenchmark
-from sentidistill.corpus import Rated
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import sentibench
+from sentidistill.evaluation.default_tasks import SENTIMENTS, Example, label
+from sentidistill.pipeline import stage
+from sentidistill.sources import corpus
+from sentidistill.sources.corpus import Rated
 
 
 def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> tuple[dict[str, list[Example]], dict[str, int]]:

@@ -6,10 +6,12 @@ A row: {"id": "09ab...", "domain": "amazon", "text": "The battery lasts two days
 from collections import Counter
 from pathlib import Path
 
-from sentidistill import config, corpus, records, stage
-from sentidistill.benchmark import sentibench
+from sentidistill import config, records
 from sentidistill.config import FileTexts, Params
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import sentibench
+from sentidistill.pipeline import stage
+from sentidistill.sources import corpus
 
 
 def read_sources(params: Params) -> list[tuple[str, str]]:

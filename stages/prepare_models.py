@@ -7,7 +7,9 @@ holds only `origin.json`, e.g. {"source": "hub", "repo": "Qwen/Qwen3-4B", "revis
 import sys
 from pathlib import Path
 
-from sentidistill import config, models, stage
+from sentidistill import config
+from sentidistill.pipeline import stage
+from sentidistill.sources import models
 
 
 def main(role: str) -> None:

@@ -6,13 +6,15 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "politeness", "mentions": 12
 
 from collections import Counter
 
-from sentidistill import calls, config, records, stage
-from sentidistill.checks import usable_proposals
-from sentidistill.instructions import TaskProposal
+from sentidistill import config, records
+from sentidistill.construct.checks import usable_proposals
+from sentidistill.construct.perspectives import Perspective
+from sentidistill.construct.tasks import TaskProposal
+from sentidistill.inference import calls
+from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
-from sentidistill.perspectives import Perspective
+from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
-from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def main(open_model: OpenModel = open_model) -> None:

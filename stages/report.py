@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from sentidistill import config, records, stage
-from sentidistill.benchmark import sentibench
-from sentidistill.benchmark.suite import Outcome
-from sentidistill.benchmark.tasks import SENTIMENTS
-from sentidistill.calls import CALLING_STAGES
-from sentidistill.checks import CHECKS
-from sentidistill.instructions import Instruction
-from sentidistill.perspectives import Perspective
+from sentidistill import config, records
+from sentidistill.construct.checks import CHECKS
+from sentidistill.construct.instructions import Instruction
+from sentidistill.construct.perspectives import Perspective
+from sentidistill.evaluation import sentibench
+from sentidistill.evaluation.default_tasks import SENTIMENTS
+from sentidistill.evaluation.suite import Outcome
+from sentidistill.inference.calls import CALLING_STAGES
+from sentidistill.pipeline import stage
 from sentidistill.report import figures, scores
 from sentidistill.samples import Answered, PoolPrompt
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sentidistill import config, records, scoring, stage
+from sentidistill import config, records
 from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import stage
 from sentidistill.samples import Answered, PoolPrompt
-from sentidistill.scoring import Scored, ScoringModel
+from sentidistill.student import scoring
+from sentidistill.student.scoring import Scored, ScoringModel
 
 COLUMNS = ("rank_score", "rank_score_all", "nll", "ppl", "n_tokens", "exact")
 

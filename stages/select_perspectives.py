@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sentidistill import clustering, config, models, records, stage
-from sentidistill.clustering import Cluster
+from sentidistill import clustering, config, records
+from sentidistill.construct.perspectives import Cluster, Perspective, margins
 from sentidistill.errors import SentiDistillError
-from sentidistill.perspectives import Perspective, margins
+from sentidistill.pipeline import stage
+from sentidistill.sources import models
 
 WORDS = Path("prompts/perspectives.yaml")
 

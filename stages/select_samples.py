@@ -9,8 +9,9 @@ strata, by family and by cluster.
 import numpy as np
 import pandas as pd
 
-from sentidistill import config, records, stage
+from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import stage
 from sentidistill.samples import Answered, PoolPrompt, TrainRow
 from sentidistill.selection import select, select_within
 

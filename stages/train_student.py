@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from sentidistill import config, models, packages, records, stage
+from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import TrainRow
-from sentidistill.teacher.base import Reader, Request, answer
-from sentidistill.teacher.transformers import TransformersEngine
-from sentidistill.training import tokenise, train
+from sentidistill.sources import models, packages
+from sentidistill.student.training import tokenise, train
 
 PROBES = 16
 

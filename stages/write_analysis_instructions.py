@@ -3,13 +3,15 @@
 A row: {"cluster": 3, "text": "How does the author of the text treat other people?"}
 """
 
-from sentidistill import calls, config, records, stage
-from sentidistill.checks import usable_analysis
-from sentidistill.instructions import AnalysisInstruction
+from sentidistill import config, records
+from sentidistill.construct.checks import usable_analysis
+from sentidistill.construct.instructions import AnalysisInstruction
+from sentidistill.construct.perspectives import Perspective
+from sentidistill.inference import calls
+from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.tasks import parse_instructions
-from sentidistill.perspectives import Perspective
+from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
-from sentidistill.teacher.opening import OpenModel, open_model
 
 
 def main(open_model: OpenModel = open_model) -> None:

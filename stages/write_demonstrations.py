@@ -12,17 +12,20 @@ A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frus
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
-from sentidistill import calls, config, records, stage
-from sentidistill.checks import agreement, answer_schema, distinct
+from sentidistill import config, records
 from sentidistill.config import WriteDemonstrations
-from sentidistill.corpus import Text, word_count
-from sentidistill.instructions import Demonstration, TaskDefinition, check_pairs, open_answer
-from sentidistill.labelling import corrected_by_others, leads, scores_of, surest
+from sentidistill.construct.checks import agreement, answer_schema, distinct, open_answer
+from sentidistill.construct.demonstrations import Demonstration
+from sentidistill.construct.labelling import corrected_by_others, leads, scores_of, surest
+from sentidistill.construct.tasks import TaskDefinition, check_pairs
+from sentidistill.inference import calls
+from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import parse_pairs
+from sentidistill.pipeline import stage
 from sentidistill.prompts import Prompt, Template
 from sentidistill.samples import prompt
-from sentidistill.teacher.opening import OpenModel, open_model
+from sentidistill.sources.corpus import Text, word_count
 
 Pair = tuple[str, str]
 

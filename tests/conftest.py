@@ -75,7 +75,8 @@ def tiny_student(tiny_models):
 @pytest.fixture(scope="session")
 def embedder(tmp_path_factory):
     """Folder of the default embedder, fetched if it is not there yet."""
-    from sentidistill import config, models
+    from sentidistill import config
+    from sentidistill.sources import models
 
     root = Path(__file__).resolve().parent.parent
     folder = tmp_path_factory.mktemp("embedder") / "model"
@@ -86,7 +87,8 @@ def embedder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def default_student(once):
     """Folder of the default student, fetched and turned from GGUF into safetensors, which takes a minute."""
-    from sentidistill import config, models
+    from sentidistill import config
+    from sentidistill.sources import models
 
     root = Path(__file__).resolve().parent.parent
     source = config.load(root / "params.yaml").prepare_models.student_base
@@ -96,7 +98,8 @@ def default_student(once):
 @pytest.fixture(scope="session")
 def gguf_file(once):
     """The default student's GGUF file."""
-    from sentidistill import config, packages
+    from sentidistill import config
+    from sentidistill.sources import packages
 
     root = Path(__file__).resolve().parent.parent
     source = config.load(root / "params.yaml").prepare_models.student_base

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sentidistill.benchmark.sentibench import LABELS, path_of
+from sentidistill.evaluation.sentibench import LABELS, path_of
 
 ATSA = [
     {

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from sentidistill.profiles import laid_over
+from sentidistill.commands.profiles import laid_over
 from tests.made_up_sentibench import write_copy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,7 +123,7 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
     downloads.mkdir()
     (downloads / hashlib.sha256(archive).hexdigest()).write_bytes(archive)
     project = Project(folder)
-    project.run("python", "-m", "sentidistill.profiles", "smoke")
+    project.run("python", "-m", "sentidistill.commands.profiles", "smoke")
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(params.replace(SMOKE["runtime"]["server"]["base_url"], teacher))
     project.run("git", "init", "-q")

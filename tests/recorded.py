@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from sentidistill import records
-from sentidistill.corpus import Text
-from sentidistill.teacher import opening
-from sentidistill.teacher.base import Job, Reader, Request, Response
+from sentidistill.inference import opening
+from sentidistill.inference.requests import Job, Reader, Request, Response
+from sentidistill.sources.corpus import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ("What a day!", "The queue was long.", "Never again.", "Thanks to all of you.")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentidistill.apportionment import apportion
+from sentidistill.sources.apportionment import apportion
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sentidistill.attributes import (
+from sentidistill.construct.attributes import (
     AttributeCount,
     Mention,
     counted,

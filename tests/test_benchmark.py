@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from sentidistill.benchmark import suite
-from sentidistill.benchmark.metrics import mean, score
-from sentidistill.benchmark.suite import Outcome
-from sentidistill.benchmark.tasks import SENTIMENTS, label
-from sentidistill.calibration import calibrate
+from sentidistill.evaluation import suite
+from sentidistill.evaluation.default_tasks import SENTIMENTS, label
+from sentidistill.evaluation.metrics import mean, score
+from sentidistill.evaluation.suite import Outcome
+from sentidistill.inference.calibration import calibrate
 
 
 def outcomes(task: str, gold: list[str], outputs: list[str]) -> list[Outcome]:

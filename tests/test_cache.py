@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.requests import Reader, Request, Response
+from sentidistill.inference.store import Cache, Entry, _digest
 from sentidistill.prompts import Prompt
-from sentidistill.teacher.base import Reader, Request, Response
-from sentidistill.teacher.cache import Cache, Entry, _digest
-from sentidistill.teacher.cached import CachedTeacher
 
 ROOT = Path(__file__).resolve().parent.parent
 READER = Reader("model", "chat", max_prompt_tokens=100)
@@ -119,8 +119,8 @@ def test_an_answer_that_is_there_is_not_overwritten(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from sentidistill.teacher.base import Response
-from sentidistill.teacher.cache import Cache
+from sentidistill.inference.requests import Response
+from sentidistill.inference.store import Cache
 cache = Cache(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(int(sys.argv[3])):
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_cache_is_named(tmp_path):
 
 def command(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
     result = subprocess.run(
-        [sys.executable, "-m", "sentidistill.cache", *arguments],
+        [sys.executable, "-m", "sentidistill.commands.cache", *arguments],
         cwd=ROOT,
         env={**os.environ, "DVC_ROOT": str(folder)},
         capture_output=True,

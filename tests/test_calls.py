@@ -3,13 +3,13 @@
 import json
 from contextlib import contextmanager
 
-from sentidistill.calls import ask, summary
 from sentidistill.config import Sampling, load
+from sentidistill.inference.calls import ask, summary
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.requests import Reader, Response
+from sentidistill.inference.store import Cache
 from sentidistill.parsing.tasks import Proposal
 from sentidistill.prompts import Prompt
-from sentidistill.teacher.base import Reader, Response
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
 
 SAMPLING = Sampling(temperature=0.5, top_p=1.0, top_k=50, frequency_penalty=0.0, max_new_tokens=20)
 SCALE = "Instruction: Rate the joy, from 1 (no joy) to 5 (much joy)."

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from sentidistill.attributes import AttributeCount
-from sentidistill.clustering import agreement, cluster, embed, project, summarise
-from sentidistill.perspectives import margins
+from sentidistill.clustering import agreement, cluster, embed, project
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.perspectives import margins, summarise
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared/reference/attributes.tsv"

@@ -3,10 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentidistill.config import ComposePrompts
-from sentidistill.corpus import Text
+from sentidistill.construct.instructions import Instruction
 from sentidistill.errors import SentiDistillError
-from sentidistill.instructions import Instruction
 from sentidistill.records import content_id
+from sentidistill.sources.corpus import Text
 from stages.compose_prompts import compose, texts_for
 
 TEXTS = [Text(id=content_id(number), domain="d", text=f"Text {number}.", pool="distillation") for number in range(30)]

@@ -8,10 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentidistill import corpus, packages, records
-from sentidistill.benchmark.tasks import Example, label
+from sentidistill import records
 from sentidistill.config import Package, PrepareBenchmark, Vader
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.default_tasks import Example, label
+from sentidistill.sources import corpus, packages
 from stages import prepare_benchmark, prepare_corpus
 from tests.project import ROOT
 

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from sentidistill.benchmark.suite import Outcome
-from sentidistill.curve import Run, by_point, differences, markdown, markdown_differences, runs, summary
+from sentidistill.commands.curve import Run, by_point, differences, markdown, markdown_differences, runs, summary
+from sentidistill.evaluation.suite import Outcome
 
 
 def row(run: Run, score: float) -> dict:
@@ -94,12 +94,12 @@ def test_a_run_goes_through_the_queue_beside_the_workspace_into_the_table_and_th
     run = Run("soft", 0.25, 1)
     before = (project.folder / "metrics/report.json").read_bytes()
     project.run(*run.command())
-    project.run("python", "-m", "sentidistill.curve", "wait")
+    project.run("python", "-m", "sentidistill.commands.curve", "wait")
     status = project.run("dvc", "queue", "status").stdout
     assert "Success" in status, status + project.run("dvc", "queue", "logs", run.name).stdout
     assert (project.folder / "metrics/report.json").read_bytes() == before
     assert run.name in project.run("dvc", "exp", "show", "--csv").stdout
-    shown = project.run("python", "-m", "sentidistill.curve", "table").stdout
+    shown = project.run("python", "-m", "sentidistill.commands.curve", "table").stdout
     try:
         table = pd.read_csv(project.folder / "plots/curve.csv")
         (one,) = table.to_dict("records")
@@ -116,7 +116,7 @@ def test_a_run_goes_through_the_queue_beside_the_workspace_into_the_table_and_th
 
 def test_a_pipeline_that_is_not_up_to_date_is_refused(project):
     with project.changed_params(lambda values: values["train_student"].update(learning_rate=0.01)):
-        result = project.run("python", "-m", "sentidistill.curve", "queue", check=False)
+        result = project.run("python", "-m", "sentidistill.commands.curve", "queue", check=False)
     assert result.returncode == 1
     assert "run `make repro`" in result.stderr
     assert json.loads(project.run("dvc", "status", "--json").stdout) == {}

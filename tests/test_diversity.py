@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sentidistill.diversity import covered, distinct_n, spread
+from sentidistill.construct.diversity import covered, distinct_n, spread
 
 
 def test_repetition_lowers_distinct_n_and_size_alone_does_not_count():

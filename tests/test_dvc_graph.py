@@ -10,7 +10,7 @@ import yaml
 from scripts.closure import closure
 from scripts.readme import generated
 from sentidistill import config
-from sentidistill.pipeline import Stage, stages
+from sentidistill.pipeline.graph import Stage, stages
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -6,9 +6,10 @@ import zipfile
 
 import pytest
 
-from sentidistill import gguf, models, packages, records
+from sentidistill import records
 from sentidistill.config import GgufModel, PathModel, PypiModel
 from sentidistill.errors import SentiDistillError
+from sentidistill.sources import gguf, models, packages
 
 CONTENT = b"GGUF and then the weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -1,4 +1,4 @@
-"""`python -m sentidistill.inspect` on the pipeline's own outputs."""
+"""`python -m sentidistill.commands.inspect` on the pipeline's own outputs."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.project import ROOT, environment
 def inspect(project):
     def run(*arguments: str) -> str:
         result = subprocess.run(
-            [sys.executable, "-m", "sentidistill.inspect", *arguments],
+            [sys.executable, "-m", "sentidistill.commands.inspect", *arguments],
             cwd=project.folder,
             env=environment(),
             capture_output=True,
@@ -68,7 +68,7 @@ def test_wrong_predictions_of_the_pipeline_are_shown_with_their_texts(project, i
 
 def test_a_stage_that_has_not_run_is_named(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "sentidistill.inspect", "clusters"],
+        [sys.executable, "-m", "sentidistill.commands.inspect", "clusters"],
         cwd=tmp_path,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,

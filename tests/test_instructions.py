@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentidistill.checks import (
+from sentidistill.construct.checks import (
     CHECKS,
     answer_schema,
     check_output,
@@ -13,7 +13,8 @@ from sentidistill.checks import (
     usable_analysis,
     usable_proposals,
 )
-from sentidistill.instructions import HandWritten, TaskProposal, balanced, define
+from sentidistill.construct.instructions import HandWritten
+from sentidistill.construct.tasks import TaskProposal, balanced, define
 from sentidistill.parsing.tasks import Definition, Proposal
 
 CLOSED = TaskProposal(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentidistill.labelling import corrected, corrected_by_others, leads, lean, one_sided, scores_of, surest
+from sentidistill.construct.labelling import corrected, corrected_by_others, leads, lean, one_sided, scores_of, surest
 
 LABELS = ("negative", "neutral", "positive")
 

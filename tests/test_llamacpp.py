@@ -8,13 +8,13 @@ import urllib.request
 import numpy as np
 import pytest
 
-from sentidistill import models
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.engines.llamacpp import LlamaCppEngine
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.requests import Reader, Request, Response, answer, stream
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt
-from sentidistill.teacher.base import Reader, Request, Response, answer, stream
-from sentidistill.teacher.llamacpp import LlamaCppEngine
-from sentidistill.teacher.transformers import TransformersEngine
+from sentidistill.sources import models
 
 INSTRUCTION = "Say how the author of the text feels about it. Answer with one of: negative, neutral, positive."
 LABELS = ("negative", "neutral", "positive")

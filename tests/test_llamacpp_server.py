@@ -6,9 +6,9 @@ import urllib.request
 import pytest
 
 from sentidistill.config import Server
+from sentidistill.inference.engines.server import ServerEngine
+from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.prompts import Prompt
-from sentidistill.teacher.base import Reader, Request, answer
-from sentidistill.teacher.openai import ServerEngine
 from tests.test_llamacpp import LABELS, SCHEMA, TEXTS, free_requests, label_requests, open_engine, reader
 
 KEY = "a-key-of-the-test"
@@ -37,7 +37,7 @@ def url(gguf_file):
 
 @pytest.fixture(scope="module")
 def tokenizer(default_student, tmp_path_factory):
-    from sentidistill import models
+    from sentidistill.sources import models
 
     return models.load_tokenizer(default_student, tmp_path_factory.mktemp("root"))
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill import config, models
+from sentidistill import config
 from sentidistill.config import HubModel, PathModel
 from sentidistill.errors import SentiDistillError
+from sentidistill.sources import models
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = config.load(ROOT / "params.yaml").runtime

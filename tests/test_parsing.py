@@ -7,13 +7,7 @@ from hypothesis import strategies as st
 
 from sentidistill.parsing import parse_attributes
 from sentidistill.parsing.markup import parse_json, until_repetition
-from sentidistill.parsing.tasks import (
-    parse_definition,
-    parse_instructions,
-    parse_labels,
-    parse_pairs,
-    parse_proposals,
-)
+from sentidistill.parsing.tasks import parse_definition, parse_instructions, parse_labels, parse_pairs, parse_proposals
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"
 ANSWER = """Here is what I found:

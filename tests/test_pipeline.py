@@ -6,9 +6,9 @@ import json
 import pytest
 import yaml
 
-from sentidistill.calls import CALLING_STAGES
-from sentidistill.checks import CHECKS
-from sentidistill.pipeline import stages
+from sentidistill.construct.checks import CHECKS
+from sentidistill.inference.calls import CALLING_STAGES
+from sentidistill.pipeline.graph import stages
 from tests.local_server import running
 from tests.project import ROOT, SMOKE, finish, rated_archive, run_stages, start, stored_answers
 
@@ -59,7 +59,7 @@ def test_tasks_of_sentibench_stand_in_the_report_beside_baselines(project):
 
 
 def test_nothing_of_the_benchmark_is_in_the_corpus(project):
-    from sentidistill.corpus import fold
+    from sentidistill.sources.corpus import fold
 
     corpus = {fold(json.loads(line)["text"]) for line in (project.folder / "data/corpus.jsonl").open()}
     held_out = [

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill import config, record
-from sentidistill.calls import CALLING_STAGES
-from sentidistill.plan import counted, plan, show
+from sentidistill import config
+from sentidistill.commands import record
+from sentidistill.commands.plan import counted, plan, show
+from sentidistill.commands.rehearsal import Rehearsal
+from sentidistill.inference.calls import CALLING_STAGES
+from sentidistill.inference.opening import cache_path
+from sentidistill.inference.requests import Reader, Request
+from sentidistill.inference.store import Cache, Rate
+from sentidistill.pipeline.stage import console
 from sentidistill.prompts import Prompt
-from sentidistill.rehearsal import Rehearsal
-from sentidistill.stage import console
-from sentidistill.teacher.base import Reader, Request
-from sentidistill.teacher.cache import Cache, Rate
-from sentidistill.teacher.opening import cache_path
 from stages import enumerate_attributes
 from tests.project import environment
 from tests.recorded import TEXTS, Scripted, answering, make_folder, write_texts
@@ -35,7 +36,9 @@ def run(folder: Path, *command: str) -> str:
 
 
 def of_project(folder: Path) -> dict[str, dict]:
-    return {work["stage"]: work for work in json.loads(run(folder, "sentidistill.plan", "--json")) if work["asks"]}
+    return {
+        work["stage"]: work for work in json.loads(run(folder, "sentidistill.commands.plan", "--json")) if work["asks"]
+    }
 
 
 def calls(folder: Path, stage: str) -> list[dict]:
@@ -165,7 +168,7 @@ def test_prompts_that_only_a_server_can_count_are_not_counted_as_none(recorded):
 
 
 def test_an_exported_cache_replays_a_stage_without_the_teacher(project, tmp_path):
-    run(project.folder, "sentidistill.cache", "export", str(tmp_path / "answers.jsonl.gz"))
+    run(project.folder, "sentidistill.commands.cache", "export", str(tmp_path / "answers.jsonl.gz"))
 
     def change(values):
         values["runtime"]["cache"] = "read"
@@ -177,6 +180,6 @@ def test_an_exported_cache_replays_a_stage_without_the_teacher(project, tmp_path
     shutil.rmtree(there / ".cache/smoke/teacher")
     for name in names:
         (there / name).unlink()
-    run(there, "sentidistill.cache", "import", str(tmp_path / "answers.jsonl.gz"))
+    run(there, "sentidistill.commands.cache", "import", str(tmp_path / "answers.jsonl.gz"))
     run(there, "stages.enumerate_attributes")
     assert [(there / name).read_bytes() for name in names] == [(project.folder / n).read_bytes() for n in names]

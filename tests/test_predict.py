@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from sentidistill.benchmark import suite
-from sentidistill.benchmark.questions import questions
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import suite
+from sentidistill.evaluation.questions import questions
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.store import Cache
 from sentidistill.predict import TASKS, Predictor, Task
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
 from tests.project import ROOT
 
 MOOD = Task("Name the mood.", cue="Mood", labels=("glad", "not glad at all"), demonstrations=(("Hooray!", "glad"),))

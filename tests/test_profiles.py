@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentidistill import config, profiles
+from sentidistill import config
+from sentidistill.commands import profiles
 from sentidistill.errors import SentiDistillError
 from tests.project import ROOT
 

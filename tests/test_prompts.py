@@ -7,11 +7,11 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from sentidistill.benchmark.questions import questions
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.questions import questions
 from sentidistill.prompts import Prompt, Template, answer_ids, end_ids, messages, render, transcript
 from sentidistill.samples import TrainRow
-from sentidistill.training import tokenise
+from sentidistill.student.training import tokenise
 from tests.tiny_models import tokenizer as make_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"

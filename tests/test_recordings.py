@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill import config, record, spot_check
+from sentidistill import config
+from sentidistill.commands import record, spot_check
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.opening import cache_path
+from sentidistill.inference.recordings import Recordings, write
+from sentidistill.inference.requests import Reader, Request, Response
+from sentidistill.inference.store import Cache
 from sentidistill.prompts import Prompt
-from sentidistill.teacher.base import Reader, Request, Response
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.opening import cache_path
-from sentidistill.teacher.recordings import Recordings, write
 from stages import enumerate_attributes
 from tests.recorded import ROOT, TEXTS, Scripted, answering, make_folder, outputs, write_texts
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from jinja2 import Environment, StrictUndefined
 
-from sentidistill.benchmark import suite
-from sentidistill.benchmark.sentibench import LABELS
-from sentidistill.benchmark.suite import Outcome
-from sentidistill.benchmark.tasks import SENTIMENTS
 from sentidistill.config import load
+from sentidistill.evaluation import suite
+from sentidistill.evaluation.default_tasks import SENTIMENTS
+from sentidistill.evaluation.sentibench import LABELS
+from sentidistill.evaluation.suite import Outcome
 from sentidistill.report import scores
 from tests.made_up_sentibench import labelled
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from sentidistill import config, models, records
+from sentidistill import config, records
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.opening import make_reader
+from sentidistill.inference.requests import Reader, Request, Response
+from sentidistill.inference.store import Cache
 from sentidistill.prompts import Prompt
-from sentidistill.teacher.base import Reader, Request, Response
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.opening import make_reader
+from sentidistill.sources import models
 from tests.project import ROOT
 
 PROMPT = Prompt("Decide.", "Text: x", (("Text: a", "yes"),), cue="Answer:")

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentidistill import pipeline, record, records, runs
-from sentidistill.runs import Run
+from sentidistill import records
+from sentidistill.commands import record
+from sentidistill.pipeline import graph, runs
+from sentidistill.pipeline.runs import Run
 from tests.recorded import ROOT, Scripted, answering, make_folder
 from tests.test_recordings import stage
 
@@ -27,7 +29,7 @@ def run_of(seconds: float, asking: float = 0.0) -> Run:
 
 
 def note_all(folder: Path, seconds: float) -> list[str]:
-    names = [one.name for one in pipeline.load()]
+    names = [one.name for one in graph.load()]
     for name in names:
         records.write_json(folder / ".cache/runs" / f"{name}.json", run_of(seconds).model_dump())
     return names
@@ -56,13 +58,13 @@ def test_a_stage_says_which_one_it_is_and_how_long_the_rest_takes(folder):
 
 
 def test_stages_that_do_not_depend_on_this_one_and_are_done_are_not_to_come(folder):
-    every = pipeline.load()
+    every = graph.load()
     note_all(folder, 60)
     for one in every:
         for out in one.outs:
             if not Path(out).exists():
                 Path(out).mkdir(parents=True)
-    after = [one.name for one in pipeline.dependents(every, "train_student")]
+    after = [one.name for one in graph.dependents(every, "train_student")]
     assert after == [*(one.name for one in every if one.name.startswith("evaluate@student-")), "report"]
     assert f"about {len(after) + 1} min to the end" in runs.place("train_student", Path(".cache"))
 
@@ -92,7 +94,7 @@ def test_after_a_run_a_table_says_where_the_answers_came_from(folder):
         run = run_of(12).model_copy(update={"recorded": recorded, "cached": cached, "asked": asked})
         records.write_json(f".cache/runs/{name}.json", run.model_dump())
     result = subprocess.run(
-        [sys.executable, "-m", "sentidistill.runs"],
+        [sys.executable, "-m", "sentidistill.commands.runs"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -104,7 +106,7 @@ def test_after_a_run_a_table_says_where_the_answers_came_from(folder):
 def test_the_order_of_dvc_yaml_is_one_in_which_stages_can_run():
     """`stage N of M` counts in this order, and DVC keeps to it."""
     values = [yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml")]
-    every = pipeline.stages(*values)
+    every = graph.stages(*values)
     written: set[str] = set()
     for one in every:
         later = {path for other in every for path in (*other.outs, *other.metrics)} - written
@@ -112,7 +114,7 @@ def test_the_order_of_dvc_yaml_is_one_in_which_stages_can_run():
         written |= {*one.outs, *one.metrics}
 
 
-@pytest.mark.parametrize("program", ["/x/stages/evaluate.py", "/x/sentidistill/plan.py", "pytest"])
+@pytest.mark.parametrize("program", ["/x/stages/evaluate.py", "/x/sentidistill/commands/plan.py", "pytest"])
 def test_only_stages_are_noted(program):
     expected = "evaluate@student-tweet" if "stages" in program else None
     assert runs.name_of(program, ("student", "tweet")) == expected

@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from scripts.closure import closure
-from sentidistill import config, difficulty, records, scoring
+from sentidistill import config, difficulty, records
 from sentidistill.difficulty import Difficulty, score_ids
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import end_ids, render
 from sentidistill.samples import Answered, PoolPrompt, TrainRow
-from sentidistill.training import tokenise
+from sentidistill.student import scoring
+from sentidistill.student.training import tokenise
 from stages import score_difficulty
 from tests.project import ROOT, finish, smoke_params, start
 from tests.test_difficulty import token_by_token
@@ -121,7 +122,7 @@ def test_scores_of_other_code_are_not_taken(tiny_student, tmp_path, monkeypatch)
 
 def test_two_actors_give_the_same_digits(tiny_models, tmp_path):
     from sentidistill.config import Ray
-    from sentidistill.teacher.ray import RayEngine
+    from sentidistill.inference.engines.actors import RayEngine
 
     samples = rows(50)
     params = config.load(ROOT / "params.yaml")

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
+from sentidistill.inference.choices import branches, summed
+from sentidistill.inference.requests import Reader, Request
 from sentidistill.parsing.tasks import FAMILIES, parse_definition, parse_pairs
 from sentidistill.prompts import Prompt, messages
-from sentidistill.teacher.base import Reader, Request
-from sentidistill.teacher.choices import branches, summed
 from tests import scripted_teacher as script
 from tests.project import ROOT
 

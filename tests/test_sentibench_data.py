@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sentidistill import config
-from sentidistill.benchmark.sentibench import GROUPS, LABELS, TUPLE_TASKS, VARIANTS, group_means, load, path_of
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.sentibench import GROUPS, LABELS, TUPLE_TASKS, VARIANTS, group_means, load, path_of
 
 COPY = Path(__file__).resolve().parents[2] / "shared/sentibench"
 RECORDS = {
@@ -127,7 +127,7 @@ def test_tasks_without_a_validation_file_get_a_part_of_the_training_records(tmp_
 @pytest.mark.skipif(not COPY.exists(), reason="there is no copy of SentiBench on this machine")
 @pytest.mark.parametrize("task", config.SENTIBENCH)
 def test_the_public_files_are_read_and_gold_answers_score_as_documented(task):
-    from sentidistill.benchmark.metrics import score
+    from sentidistill.evaluation.metrics import score
     from tests.made_up_sentibench import gold
 
     records = load(COPY, task, "test")

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentidistill.benchmark import suite
-from sentidistill.benchmark.metrics import score
-from sentidistill.benchmark.questions import answer_of, limited, questions, schema
-from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS
-from sentidistill.benchmark.suite import Outcome
 from sentidistill.errors import SentiDistillError
-from sentidistill.teacher.base import Reader, Request, Response
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
+from sentidistill.evaluation import suite
+from sentidistill.evaluation.metrics import score
+from sentidistill.evaluation.questions import answer_of, limited, questions, schema
+from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
+from sentidistill.evaluation.suite import Outcome
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.requests import Reader, Request, Response
+from sentidistill.inference.store import Cache
 from tests.local_server import running
 from tests.made_up_sentibench import RECORDS, labelled, records_of, write_copy
 from tests.project import ROOT, environment
@@ -283,7 +283,7 @@ def copy(tmp_path_factory) -> Path:
 def benchmark(folder: Path, *arguments: str, check: bool = True, params: str = "") -> subprocess.CompletedProcess:
     (folder / "params.yaml").write_text(params or (ROOT / "params.yaml").read_text())
     result = subprocess.run(
-        [sys.executable, "-m", "sentidistill.benchmark", *arguments],
+        [sys.executable, "-m", "sentidistill.commands.evaluate", *arguments],
         cwd=folder,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -309,7 +309,16 @@ def test_the_command_tests_a_model_folder_and_writes_every_outcome(tiny_models, 
         assert len(rows) == 2 * metrics[task]["records"]
         assert all(len(row["shown"]) == 4 for row in rows)
     wrong = [row for row in rows if not row["right"]]
-    command = [sys.executable, "-m", "sentidistill.inspect", "predictions", "student", "--task", task, "--wrong"]
+    command = [
+        sys.executable,
+        "-m",
+        "sentidistill.commands.inspect",
+        "predictions",
+        "student",
+        "--task",
+        task,
+        "--wrong",
+    ]
     looked = subprocess.run(command, cwd=tmp_path, env={**environment(), "PYTHONPATH": str(ROOT)}, capture_output=True)
     assert f"of {len(wrong)} rows" in looked.stdout.decode()
     again = benchmark(tmp_path, *arguments)
@@ -386,7 +395,7 @@ def test_default_tasks_are_read_where_the_pipeline_puts_them(tiny_models, tmp_pa
 
 
 def test_vader_reads_the_sentiment_of_a_text():
-    from sentidistill.benchmark.baselines import vader
+    from sentidistill.evaluation.baselines import vader
 
     texts = ["I love this, it is wonderful!", "The table is made of wood.", "A horrible, disgusting waste of time."]
     assert vader("twitter", texts, []) == ["positive", "neutral", "negative"]

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from sentidistill.benchmark.metrics import score
-from sentidistill.benchmark.outputs import parse_label, parse_objects
-from sentidistill.benchmark.sentibench import LABELS, TUPLE_TASKS
+from sentidistill.evaluation.metrics import score
+from sentidistill.evaluation.outputs import parse_label, parse_objects
+from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
 from tests.made_up_sentibench import ATSA, OPENER, RECORDS, gold, opinion
 from tests.mutations import mutated
 

@@ -7,11 +7,11 @@ import pytest
 
 from sentidistill.config import Server
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.engines.server import ServerEngine
+from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.inference.store import Cache
 from sentidistill.prompts import Prompt, render
-from sentidistill.teacher.base import Reader, Request, answer
-from sentidistill.teacher.cache import Cache
-from sentidistill.teacher.cached import CachedTeacher
-from sentidistill.teacher.openai import ServerEngine
 from tests.local_server import running
 from tests.test_teacher import plain_choice_scores
 

@@ -4,14 +4,8 @@ import json
 
 import pytest
 
-from sentidistill.instructions import TaskProposal, define
-from sentidistill.parsing.tasks import (
-    FAMILIES,
-    parse_definition,
-    parse_instructions,
-    parse_pairs,
-    parse_proposals,
-)
+from sentidistill.construct.tasks import TaskProposal, define
+from sentidistill.parsing.tasks import FAMILIES, parse_definition, parse_instructions, parse_pairs, parse_proposals
 from tests.mutations import mutated
 
 # ruff: noqa: E501  (answers are easier to read on one line)

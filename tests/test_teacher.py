@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.requests import Job, Reader, Request, Response, answer
 from sentidistill.prompts import Prompt, render
-from sentidistill.teacher.base import Job, Reader, Request, Response, answer
-from sentidistill.teacher.transformers import TransformersEngine
 from tests.tiny_models import language_model, windowed
 from tests.tiny_models import tokenizer as make_tokenizer
 
@@ -286,7 +286,7 @@ def test_a_schema_that_cannot_be_followed_is_an_error_of_its_request_alone(tiny_
 
 def test_tokens_of_choices_add_up_to_whole_choices_with_their_end():
     """Engines that score single tokens ask for each beginning once."""
-    from sentidistill.teacher.choices import branches, summed
+    from sentidistill.inference.choices import branches, summed
 
     job = Job(Request(Prompt("", ""), choices=("a", "b c", "b d e")), [], [[5], [7, 1], [7, 2, 3]], [0, 9])
     assert branches(job) == {
@@ -311,7 +311,7 @@ def test_tokens_of_choices_add_up_to_whole_choices_with_their_end():
 
 
 def test_a_choice_that_begins_another_shares_its_tokens():
-    from sentidistill.teacher.choices import branches
+    from sentidistill.inference.choices import branches
 
     job = Job(Request(Prompt("", ""), choices=("1", "10")), [], [[1], [1, 0]], [9])
     assert branches(job) == {(): [1], (1,): [0, 9], (1, 0): [9]}

@@ -4,7 +4,7 @@ import pytest
 
 from sentidistill.config import TrainStudent
 from sentidistill.samples import TrainRow
-from sentidistill.training import tokenise, train
+from sentidistill.student.training import tokenise, train
 
 PARAMS = TrainStudent(
     epochs=6,

@@ -3,9 +3,11 @@
 import pytest
 
 from sentidistill import config, records
-from sentidistill.attributes import AttributeCount
-from sentidistill.instructions import AnalysisInstruction, Demonstration, TaskDefinition
-from sentidistill.perspectives import Perspective
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.demonstrations import Demonstration
+from sentidistill.construct.instructions import AnalysisInstruction
+from sentidistill.construct.perspectives import Perspective
+from sentidistill.construct.tasks import TaskDefinition
 from stages.build_instructions import from_attributes
 from stages.write_demonstrations import of_closed_task, of_open_task
 from tests.project import ROOT

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sentidistill.benchmark import baselines, sentibench, suite
-from sentidistill.benchmark.metrics import Estimate, mean
-from sentidistill.benchmark.suite import Column, Outcome
 from sentidistill.config import DEFAULT_TASKS, Evaluate
+from sentidistill.evaluation import baselines, sentibench, suite
+from sentidistill.evaluation.metrics import Estimate, mean
+from sentidistill.evaluation.suite import Column, Outcome
 
 ROLES = ("student_base", "student", "teacher")
 

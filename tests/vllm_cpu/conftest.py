@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill import config, models
-from sentidistill.benchmark.tasks import SENTIMENTS
+from sentidistill import config
+from sentidistill.evaluation.default_tasks import SENTIMENTS
+from sentidistill.inference.requests import Reader, Request
 from sentidistill.samples import prompt
-from sentidistill.teacher.base import Reader, Request
+from sentidistill.sources import models
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPTIONS = {"max_model_len": 1024, "enforce_eager": True, "kv_cache_memory_bytes": 2**29, "max_num_seqs": 16}
@@ -64,7 +65,7 @@ def tokenizer(student):
 
 @pytest.fixture(scope="session")
 def transformers_engine(student, tokenizer):
-    from sentidistill.teacher.transformers import TransformersEngine
+    from sentidistill.inference.engines.transformers import TransformersEngine
 
     runtime = config.load(ROOT / "params.yaml").runtime
     model = models.load_causal_lm(student, ROOT, runtime)

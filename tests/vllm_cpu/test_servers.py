@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from sentidistill import config
-from sentidistill.benchmark.tasks import SENTIMENTS
+from sentidistill.evaluation.default_tasks import SENTIMENTS
+from sentidistill.inference.engines.server import ServerEngine
+from sentidistill.inference.requests import NEUTRAL, Reader, Request, answer
 from sentidistill.samples import prompt
-from sentidistill.teacher.base import NEUTRAL, Reader, Request, answer
-from sentidistill.teacher.openai import ServerEngine
 from tests.vllm_cpu.conftest import INSTRUCTION, ROOT, SHOWN, TEXTS, label_requests, reader
 
 BIN = Path(sys.executable).parent

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from sentidistill import records
-from sentidistill.corpus import Text
+from sentidistill.inference.requests import Request, answer
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt
-from sentidistill.teacher.base import Request, answer
+from sentidistill.sources.corpus import Text
 from tests.project import ROOT, start, stored_answers
 from tests.vllm_cpu.conftest import INSTRUCTION, OPTIONS, SHOWN, TEXTS, label_requests, reader
 
@@ -28,7 +28,7 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def engine(student):
-    from sentidistill.teacher.vllm import VLLMEngine
+    from sentidistill.inference.engines.vllm import VLLMEngine
 
     return VLLMEngine(student, dtype="float32", concurrency=16, options=OPTIONS)
 
@@ -126,7 +126,7 @@ def test_a_shared_beginning_is_computed_once(engine, tokenizer):
 def test_prompt_logprobs_give_the_difficulty_where_they_hold_the_nucleus(student, tokenizer, transformers_engine):
     from sentidistill.difficulty import score_ids
     from sentidistill.prompts import render
-    from sentidistill.teacher.vllm_scoring import VLLMScorer
+    from sentidistill.student.vllm_scoring import VLLMScorer
 
     asked = [prompt(INSTRUCTION, "Feeling", text, SHOWN) for text in TEXTS[:12]]
     rows = [
@@ -154,7 +154,7 @@ def test_a_program_that_holds_an_engine_to_its_last_line_ends(student):
         "thing = Thing()",
         "weakref.finalize(thing, print, 'finalized')",
         "from pathlib import Path",
-        "from sentidistill.teacher.vllm import open_llm",
+        "from sentidistill.inference.engines.vllm import open_llm",
         "if __name__ == '__main__':",
         f"    llm = open_llm(Path({str(student)!r}), 'float32', {OPTIONS!r})",
     )

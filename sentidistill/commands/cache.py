@@ -1,0 +1,134 @@
+"""The generation cache from the command line: python -m sentidistill.commands.cache stats|verify|export|import
+
+An export is JSON Lines (gzipped where the name ends in .gz), one answer a line, in key order:
+{"digest": "9c1f...", "key": "03ab...", "model": "5f1c...", "response": "{\\"text\\": ...}"}
+Whoever imports it replays the run without the model: runtime.cache: read.
+"""
+
+import argparse
+import gzip
+import json
+import sys
+from collections import Counter, defaultdict
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Table
+
+from sentidistill.errors import SentiDistillError
+from sentidistill.inference.opening import cache_path
+from sentidistill.inference.store import Cache, Entry
+from sentidistill.pipeline import stage
+from sentidistill.records import write_bytes
+from sentidistill.sources import models
+
+
+def stats(cache: Cache) -> None:
+    """A table of what is stored, by model."""
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in cache.entries():
+        try:
+            one = entry.parsed()
+            found = {"errors": one.error is not None, "prompt tokens": one.prompt_tokens}
+            found["completion tokens"] = one.completion_tokens
+        except ValueError:
+            found = {"damaged": 1}
+        totals[entry.model].update(answers=1, **found)
+    roles = {models.identity(folder): folder.name for folder in sorted(Path("models").glob("*")) if folder.is_dir()}
+    columns = ("answers", "damaged", "errors", "prompt tokens", "completion tokens")
+    table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
+    for model, figures in sorted(totals.items()):
+        table.add_row(model, roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
+    stage.console().print(table)
+
+
+def verify(cache: Cache, drop: bool) -> None:
+    """Check the file and every answer in it; with `drop`, remove the damaged ones."""
+    if problems := cache.problems():
+        raise SentiDistillError(f"{cache.path}: {problems[0]}; restore the file from a copy or an export")
+    damaged, total = [], 0
+    for entry in cache.entries():
+        total += 1
+        try:
+            entry.parsed()
+        except ValueError as error:
+            damaged.append(entry.key)
+            print(f"{entry.key}: {error}")
+    if drop:
+        cache.remove(damaged)
+        print(f"{len(damaged)} damaged answers removed; they will be asked again")
+    elif damaged:
+        raise SentiDistillError(
+            f"{cache.path}: {len(damaged)} of {total} answers are damaged; `verify --drop` removes them"
+        )
+    print(f"{total - len(damaged)} answers are as they were stored")
+
+
+def export(cache: Cache, path: Path, model: str | None) -> None:
+    """Write all answers, or those of `model`, to `path`; an older file there is replaced at the end.
+
+    Raises `SentiDistillError` for a damaged answer, which nobody could import.
+    """
+    lines = []
+    for entry in cache.entries():
+        if model in (None, entry.model):
+            try:
+                entry.parsed()
+            except ValueError as error:
+                raise SentiDistillError(
+                    f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
+                ) from error
+            lines.append(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
+    content = "".join(lines).encode()
+    write_bytes(path, gzip.compress(content) if path.suffix == ".gz" else content)
+    print(f"{len(lines)} answers written to {path}")
+
+
+def import_(cache: Cache, path: Path) -> None:
+    """Add the answers of an export, all or none; answers that are there already are kept.
+
+    Raises `SentiDistillError` naming the line that is torn or damaged.
+    """
+    entries = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for line in file:
+                entry = Entry(**json.loads(line))
+                entry.parsed()
+                entries.append(entry)
+    except (OSError, EOFError, TypeError, ValueError) as error:
+        raise SentiDistillError(
+            f"{path}, line {len(entries) + 1}: {error}; nothing was imported, get a whole copy of the file"
+        ) from error
+    cache.add(entries)
+    print(f"{len(entries)} answers read from {path}")
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m sentidistill.commands.cache", description="The store of model answers."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("stats", help="what is stored, by model")
+    checking = commands.add_parser("verify", help="check every stored answer")
+    checking.add_argument("--drop", action="store_true", help="remove damaged answers")
+    writing = commands.add_parser("export", help="write answers to a file that others can import")
+    writing.add_argument("file", type=Path, help="name of the file; gzipped if it ends in .gz")
+    writing.add_argument("--model", help="only of this model, by its name in `stats`")
+    reading = commands.add_parser("import", help="add the answers of an exported file")
+    reading.add_argument("file", type=Path)
+    options = parser.parse_args(arguments)
+    with closing(Cache(cache_path(stage.cache_root()))) as cache:
+        if options.command == "stats":
+            stats(cache)
+        elif options.command == "verify":
+            verify(cache, options.drop)
+        elif options.command == "export":
+            export(cache, options.file, options.model)
+        else:
+            import_(cache, options.file)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,227 @@
+"""Does selection pay? Student quality by rate and strategy: `make curve`, or
+
+    python -m sentidistill.commands.curve queue    queue the runs that are not there yet
+    python -m sentidistill.commands.curve wait     run them one after the other, and wait
+    python -m sentidistill.commands.curve table [COMMIT]
+                                          plots/curve.csv, plots/curve.png and tables of the runs that are done,
+                                          of those that were queued at COMMIT if HEAD has moved since
+
+Each run is a DVC experiment of its own, such as
+
+    dvc exp run --queue --name curve-soft-10-1 -S select_samples.strategy=soft -S select_samples.rate=0.1
+        -S select_samples.seed=1 -S train_student.seed=1
+"""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sentidistill import config, records
+from sentidistill.config import DEFAULT_TASKS
+from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import suite
+from sentidistill.evaluation.metrics import Estimate, mean
+from sentidistill.evaluation.suite import Column, Outcome
+from sentidistill.pipeline import stage
+from sentidistill.report import figures
+
+RATES = (0.1, 0.25, 0.5)
+STRATEGIES = ("soft", "random")
+SEEDS = (1, 2)
+NOT_DONE = ("Queued", "Running", "Failed")
+POLL = 10.0  # seconds between two looks at the queue
+
+
+@dataclass(frozen=True)
+class Run:
+    strategy: str
+    rate: float
+    seed: int
+
+    @property
+    def point(self) -> tuple[str, float]:
+        """(strategy, rate); a strategy has no say where all is kept."""
+        return self.strategy if self.rate < 1 else "all", self.rate
+
+    @property
+    def name(self) -> str:
+        return f"curve-{self.strategy}-{round(100 * self.rate)}-{self.seed}"
+
+    def command(self) -> list[str]:
+        settings = {
+            "select_samples.strategy": self.strategy,
+            "select_samples.rate": self.rate,
+            "select_samples.seed": self.seed,
+            "train_student.seed": self.seed,
+        }
+        changes = [part for key, value in settings.items() for part in ("-S", f"{key}={value}")]
+        return ["dvc", "exp", "run", "--queue", "--name", self.name, *changes]
+
+
+def runs() -> list[Run]:
+    """Every rate with every strategy and seed, cheapest first; the whole pool once for each seed."""
+    part = [Run(strategy, rate, seed) for rate in RATES for seed in SEEDS for strategy in STRATEGIES]
+    return [*part, *(Run("random", 1.0, seed) for seed in SEEDS)]
+
+
+def done(found: list[dict[str, Any]]) -> list[tuple[Run, dict[str, Any]]]:
+    """Runs with their rows. `found` are those of `dvc.api.exp_show`, which have other metrics until a run is done."""
+    by_name = {row["Experiment"]: row for row in found if row.get("Experiment") and row.get("State") not in NOT_DONE}
+    return [(run, by_name[run.name]) for run in runs() if run.name in by_name]
+
+
+def summary(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row for each run that is done: strategy, rate, seed, kept samples, macro-F1 and its interval."""
+    metrics = {"macro_f1": "macro_f1.student", "low": "student.low", "high": "student.high"}
+    return pd.DataFrame(
+        {"strategy": run.point[0], "rate": run.rate, "seed": run.seed}
+        | {name: int(row[name]) for name in ("kept", "kept_tokens")}
+        | {name: row[key] for name, key in metrics.items()}
+        for run, row in done(found)
+    )
+
+
+def by_point(table: pd.DataFrame) -> pd.DataFrame:
+    """The seeds of each point together: their number, mean and range, and the mean ends of the intervals."""
+    grouped = table.groupby(["rate", "strategy"], sort=True)
+    points = grouped.agg(
+        seeds=("seed", "size"),
+        kept=("kept", "mean"),
+        mean=("macro_f1", "mean"),
+        least=("macro_f1", "min"),
+        most=("macro_f1", "max"),
+        low=("low", "mean"),
+        high=("high", "mean"),
+    )
+    return points.round(2).reset_index()
+
+
+def markdown(points: pd.DataFrame) -> str:
+    lines = [
+        "| rate | strategy | samples | seeds | macro-F1 | range over seeds | 95 % over records |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {100 * one.rate:.0f} % | {one.strategy} | {one.kept:.0f} | {one.seeds} | {one.mean:.1f} | "
+        f"{one.least:.1f} to {one.most:.1f} | {one.low:.1f} to {one.high:.1f} |"
+        for one in points.itertuples()
+    ]
+    return "\n".join(lines)
+
+
+def differences(predictions: dict[Run, list[Outcome]], column: Column, samples: int) -> pd.DataFrame:
+    """Points of mean macro-F1 between strategies, seeds taken together; paired bootstrap over the test records.
+
+    `predictions` are of label tasks, every run's for the same records. The interval does not hold what another seed
+    would change. Empty where the models gave no scores and `column` is "calibrated".
+    """
+    of_point: dict[tuple[str, float], list[Estimate]] = {}
+    for run, rows in predictions.items():
+        by_task = [
+            suite.estimate(task, (), [row for row in rows if row.task == task], samples, column)
+            for task in sorted({row.task for row in rows})
+        ]
+        if None in by_task:
+            return pd.DataFrame()
+        of_point.setdefault(run.point, []).append(mean(by_task))
+    pairs = [(("soft", rate), other) for rate in RATES for other in (("random", rate), ("all", 1.0))]
+    return pd.DataFrame(
+        {"rate": one[1], "one": one[0], "other": other[0]}
+        | (mean(of_point[one]) - mean(of_point[other])).rounded("mean")
+        for one, other in pairs
+        if {one, other} <= of_point.keys()
+    )
+
+
+def markdown_differences(plain: pd.DataFrame, calibrated: pd.DataFrame) -> str:
+    def cells(table: pd.DataFrame) -> list[str]:
+        return [f"{one.mean:+.1f} ({one.low:+.1f} to {one.high:+.1f})" for one in table.itertuples()]
+
+    lines = ["| rate | difference | macro-F1 | calibrated |", "|---|---|---|---|"]
+    lines += [
+        f"| {100 * one.rate:.0f} % | {one.one} - {one.other} | {cell} | {other} |"
+        for one, cell, other in zip(plain.itertuples(), cells(plain), cells(calibrated) or [""] * len(plain))
+    ]
+    return "\n".join(lines)
+
+
+def experiments(commit: str | None = None) -> list[dict[str, Any]]:
+    import dvc.api
+
+    shown = dvc.api.exp_show(revs=commit)
+    return [row for row in shown if str(row.get("Experiment") or "").startswith("curve-")]
+
+
+def predictions_of(revision: str) -> list[Outcome]:
+    import dvc.api
+
+    tasks = [task for task in config.load().evaluate.tasks if task in DEFAULT_TASKS]
+    texts = [dvc.api.read(f"data/predictions/student/{task}.jsonl", rev=revision) for task in tasks]
+    return [Outcome.model_validate_json(line) for text in texts for line in text.splitlines()]
+
+
+def output(*command: str) -> str:
+    return subprocess.run(["dvc", *command], capture_output=True, text=True, check=True).stdout
+
+
+def queue() -> None:
+    """Queue what is neither done nor queued. Raises where the pipeline itself is not up to date."""
+    if output("status", "--json").strip() != "{}":
+        raise SentiDistillError("curve: the pipeline is not up to date; run `make repro` and commit first")
+    known = {row["Experiment"] for row in experiments()}
+    waiting = output("queue", "status")
+    for run in runs():
+        if run.name not in known and run.name not in waiting:
+            subprocess.run(run.command(), check=True)
+
+
+def wait() -> None:
+    """Start the queue and wait for its end; a failed run is named."""
+    subprocess.run(["dvc", "queue", "start"], check=True)
+    last, running = "", True
+    while running:
+        states = Counter(line.split()[-1] for line in output("queue", "status").splitlines() if "curve-" in line)
+        line = ", ".join(f"{number} {state.lower()}" for state, number in sorted(states.items()))
+        if line != last:
+            print(line, flush=True)
+            last = line
+        running = bool({"Queued", "Running"} & set(states))
+        time.sleep(POLL if running else 0)
+    if "Failed" in states:
+        raise SentiDistillError("curve: a run failed; `dvc queue status` names it, `dvc queue logs NAME` says why")
+
+
+def table(commit: str | None = None) -> None:
+    found = experiments(commit)
+    rows = summary(found)
+    if rows.empty:
+        raise SentiDistillError(
+            "curve: no run is done yet at this commit; start with `make curve`, or name the commit it was started at: "
+            "`python -m sentidistill.commands.curve table COMMIT`"
+        )
+    points = by_point(rows)
+    records.write_text("plots/curve.csv", rows.to_csv(index=False))
+    figures.rate_curve(points, Path("plots/curve.png"))
+    print(markdown(points))
+    predictions = {run: predictions_of(row["rev"]) for run, row in done(found)}
+    samples = config.load().evaluate.bootstrap_samples
+    plain, calibrated = (differences(predictions, column, samples) for column in ("output", "calibrated"))
+    if len(plain):
+        print(f"\n{markdown_differences(plain, calibrated)}")
+
+
+def main(step: str = "", *commit: str) -> None:
+    steps = {"queue": queue, "wait": wait, "table": table}
+    if step not in steps:
+        raise SentiDistillError(f"curve: {step!r} is none of {', '.join(steps)}")
+    steps[step](*commit)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,152 @@
+"""What a run would ask and cost, and how long it takes: `make plan`, or python -m sentidistill.commands.plan [--json]
+
+Every stage that asks a model is run on its real inputs up to its last question: the requests are looked up among what
+is recorded and cached, and the rest is counted with the model's own tokenizer. Nothing is asked, fetched or written.
+Where inputs of a stage do not exist yet, what it will ask is not known.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from sentidistill import config
+from sentidistill.commands.rehearsal import Rehearsal, asking, has_inputs, rehearse
+from sentidistill.config import Params
+from sentidistill.inference.opening import Role, cache_path, make_reader, recordings
+from sentidistill.inference.requests import Reader
+from sentidistill.inference.store import Cache, Rate
+from sentidistill.pipeline import graph, runs, stage
+from sentidistill.pipeline.graph import Stage
+from sentidistill.sources import models
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage; None: not known. `asks` is whether it asks a model at all.
+
+    `asked`, `too_long`, the tokens, hours and money are of requests that are neither recorded nor cached, and there
+    may be more of these than can be told now: what is asked next depends on the answers. `max_new_tokens` bounds the
+    tokens of the answers. `hours` are those of asking, at the pace of this model's last run, each kind of request at
+    its own. `basis` says what the figures rest on: "inputs" as they are, "old inputs", which will change before the
+    stage runs, or "no inputs yet". `seconds` is what the stage last took without asking, on a `processor`.
+    """
+
+    stage: str
+    asks: bool = False
+    requests: int | None = None
+    recorded: int | None = None
+    cached: int | None = None
+    asked: int | None = None
+    too_long: int | None = None
+    prompt_tokens: int | None = None
+    max_new_tokens: int | None = None
+    hours: float | None = None
+    money: float | None = None
+    basis: str = ""
+    seconds: float | None = None
+    processor: str = ""
+
+
+def counted(model: Rehearsal, reader: Reader, counts_tokens: bool, rates: Mapping[str, Rate], params: Params) -> dict:
+    """Fields of `Work` by what a rehearsal has asked; tokens are counted with the tokenizer, if `counts_tokens`."""
+    found = dict.fromkeys(("requests", "recorded", "cached", "asked", "too_long", "prompt_tokens", "max_new_tokens"), 0)
+    hours: float | None = 0.0
+    for question in model.questions:
+        known, missing = question.known, list(question.known.missing.values())
+        found["requests"] += len(question.requests)
+        found["recorded"] += sum(key in known.recorded for key in known.keys)
+        found["cached"] += sum(key in known.cached for key in known.keys)
+        if counts_tokens:
+            lengths = [len(reader.job(request).prompt_ids) for request in missing]
+            sent = [(request, length) for request, length in zip(missing, lengths) if reader.refusal(length) is None]
+            found["too_long"] += len(missing) - len(sent)
+            found["prompt_tokens"] += sum(length for _, length in sent)
+            missing = [request for request, _ in sent]
+        found["asked"] += len(missing)
+        found["max_new_tokens"] += sum(0 if request.choices else request.max_new_tokens for request in missing)
+        if missing and hours is not None:
+            rate = rates.get(question.label)
+            hours = hours + len(missing) * rate.seconds / rate.requests / 3600 if rate and rate.requests else None
+    prices = params.runtime.prices
+    money = (found["prompt_tokens"] * prices.prompt + found["max_new_tokens"] * prices.completion) / 1e6
+    if found["asked"] and not counts_tokens:
+        return found | {"hours": hours, "too_long": None, "prompt_tokens": None, "money": None}
+    return found | {"hours": hours, "money": money}
+
+
+def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -> dict:
+    """Fields of `Work` for a stage that asks a model and whose inputs are there."""
+    folder = Path("models", role)
+    reader, identity = make_reader(role, params, root), models.identity(folder)
+    model = Rehearsal(reader, cache, recordings(role), params.runtime.cache)
+    rehearse(one, model)
+    rates = {work: Rate(**values) for work, values in runs.recorded_pace(identity).items()} | cache.rates(identity)
+    return counted(model, reader, models.tokenizer_is_here(folder, root), rates, params)
+
+
+def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
+    """Every stage, in the order of the pipeline."""
+    roles = {one.name: role for one, role in asking()}
+    last = runs.last(cache_root)
+    works = []
+    pending: set[str] = set()
+    for one in graph.load():
+        fields: dict = {}
+        changing = one.reads(pending)
+        if one.name in roles:
+            fields = {"asks": True, "basis": "no inputs yet"}
+            if has_inputs(one):
+                fields |= of_stage(one, roles[one.name], params, cache, cache_root.parent)
+                fields["basis"] = "old inputs" if changing else "inputs"
+        if run := last.get(one.name):
+            fields |= {"seconds": run.own_seconds, "processor": run.processor}
+        works.append(Work(one.name, **fields))
+        if changing or fields.get("asked") or not all(Path(out).exists() for out in one.outs):
+            pending |= set(one.outs)
+    return works
+
+
+def show(works: list[Work], console: Console) -> None:
+    counts = ("requests", "recorded", "cached", "asked", "too_long", "prompt_tokens", "max_new_tokens")
+    headings = ("requests", "recorded", "cached", "to ask", "too long", "prompt tokens", "new tokens, at most")
+    table = Table(Column("stage", no_wrap=True), *headings, "hours", "money", "from", "else")
+
+    def cells(of: dict) -> list[str]:
+        shown = {name: "?" if of[name] is None else f"{of[name]:,}" for name in counts}
+        shown |= {name: "?" if of[name] is None else f"{of[name]:,.2f}" for name in ("hours", "money")}
+        return list((shown | {"asked": shown["asked"] + ("+" if of["asked"] and of["basis"] else "")}).values())
+
+    for work in works:
+        took = "?" if work.seconds is None else runs.minutes(work.seconds)
+        table.add_row(work.stage, *(cells(asdict(work)) if work.asks else [""] * (len(counts) + 2)), work.basis, took)
+    sums = {name: sum(getattr(work, name) or 0 for work in works) for name in (*counts, "hours", "money", "seconds")}
+    table.add_section()
+    table.add_row("sum of what is known", *cells(sums | {"basis": ""}), "", runs.minutes(sums["seconds"]))
+    console.print(table)
+    processors = sorted({work.processor for work in works if work.processor})
+    console.print(
+        "Recorded and cached answers cost nothing. +: at least; what is asked next, retries too, depends on the "
+        "answers. ?: not known before the stages above have run, or never measured. Hours of asking are at the pace "
+        "of this model's last run, money is by runtime.prices; else is what a stage last took without asking"
+        f"{', on ' + ' and '.join(processors) if processors else ''}. 'old inputs' will change before the stage runs."
+    )
+
+
+def main(*arguments: str) -> None:
+    params, cache_root = config.load(), stage.cache_root()
+    with closing(Cache(cache_path(cache_root))) as cache:
+        works = plan(params, cache, cache_root)
+    if "--json" in arguments:
+        print(json.dumps([asdict(work) for work in works], indent=2))
+    else:
+        show(works, stage.console())
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

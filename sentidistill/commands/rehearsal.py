@@ -1,0 +1,104 @@
+"""A stage's own code, run up to its last question: nothing is asked, and nothing written.
+
+So `make plan` counts, `make record` collects and `make spot-check` repeats exactly what the stages ask.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentidistill.errors import SentiDistillError
+from sentidistill.inference.calls import CALLING_STAGES
+from sentidistill.inference.model import Answers, CachedTeacher, LookUp, Mode
+from sentidistill.inference.opening import Role
+from sentidistill.inference.requests import Reader, Request, Response
+from sentidistill.inference.store import Cache
+from sentidistill.pipeline import graph
+from sentidistill.pipeline.graph import Stage
+
+NOT_ASKED = Response.failed("not asked, only rehearsed")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a stage asked at once, under one label, and what is known of it."""
+
+    label: str
+    requests: Sequence[Request]
+    known: LookUp
+
+
+class Rehearsal(CachedTeacher):
+    """Answers from what is stored and recorded, and notes what it was asked.
+
+    `changed` are answers by key that take the place of those. `verdicts` say by key whether `calls.ask` could use an
+    answer.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        cache: Cache,
+        recordings: Answers | None,
+        mode: Mode = "read",
+        changed: Mapping[str, Response] | None = None,
+    ):
+        super().__init__(reader, _no_engine, cache, mode, recordings)
+        self.changed = changed or {}
+        self.questions: list[Question] = []
+        self.verdicts: dict[str, bool] = {}
+
+    def generate(self, requests: Sequence[Request], label: str = "teacher") -> list[Response]:
+        known = self.look_up(requests)
+        self.questions.append(Question(label, requests, known))
+        found = {**known.found, **self.changed}
+        return [self._within_limit(found.get(key, NOT_ASKED)) for key in known.keys]
+
+    def judged(self, request: Request, usable: bool) -> None:
+        self.verdicts[self.key(request)] = usable
+
+    @property
+    def missing(self) -> int:
+        """How many answers are not there."""
+        return sum(len(question.known.missing) for question in self.questions)
+
+
+class _Stop(Exception):
+    """The stage has asked for all that it can ask for before there are answers."""
+
+
+def _no_engine():
+    raise AssertionError("a rehearsal asks nothing")
+
+
+def asking() -> list[tuple[Stage, Role]]:
+    """The stages that ask a model, in the order of the pipeline, with the model that they ask."""
+    return [
+        (one, one.arguments[0] if one.template == "evaluate" else "teacher")
+        for one in graph.load()
+        if one.template == "evaluate" or one.name in CALLING_STAGES
+    ]
+
+
+def has_inputs(one: Stage) -> bool:
+    return all(Path(path).exists() for path in one.inputs)
+
+
+def rehearse(one: Stage, model: Rehearsal) -> None:
+    """Run a stage that asks a model, on its inputs as they are, until it has asked `model`."""
+
+    @contextmanager
+    def opened(*_) -> Iterator[Rehearsal]:
+        yield model
+        raise _Stop
+
+    try:
+        importlib.import_module(f"stages.{one.template}").main(*one.arguments, open_model=opened)
+    except _Stop:
+        pass
+    except SentiDistillError:
+        # Where answers are missing or changed, a stage may say that too many failed: what is next is not known.
+        if not model.missing and not model.changed:
+            raise

@@ -1,0 +1,65 @@
+"""Instructions: what the student learns to do, an open analysis or a task."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sentidistill.construct.checks import check_output
+from sentidistill.records import Record, content_id
+from sentidistill.samples import with_form
+
+
+class AnalysisInstruction(Record):
+    cluster: int
+    text: str
+
+
+class Instruction(Record):
+    """What the student learns to do: an open analysis (family "analysis") or a task.
+
+    `mentions` is the number of texts that have the attribute, or an attribute of the cluster, behind it. `reference`
+    are texts with the label that they were written for: what labels of other texts are compared with.
+    """
+
+    id: str
+    cluster: int
+    mentions: int
+    family: str
+    name: str
+    text: str
+    cue: str
+    labels: list[str]
+    demonstrations: list[tuple[str, str]]
+    reference: list[tuple[str, str]]
+
+    def faults(self) -> list[str]:
+        """What is wrong with the demonstrations, by the instruction's own rules: one reason for each bad one."""
+        checked = (check_output(self.family, self.labels, self.text, *pair) for pair in self.demonstrations)
+        return [reason for answer, reason in checked if answer is None]
+
+
+class HandWritten(Record):
+    """A row of prompts/hand_written.yaml: a task with `labels` or `format`, or an analysis with neither."""
+
+    name: str
+    family: Literal["classification", "scoring", "extraction", "structured", "analysis"]
+    cue: str
+    instruction: str
+    labels: list[str] = Field(default_factory=list)
+    format: str = ""
+    demonstrations: list[tuple[str, str]] = Field(default_factory=list)
+
+    def as_instruction(self, number: int) -> Instruction:
+        """The instruction, with the `number` of its row for a cluster; all weigh the same."""
+        return Instruction(
+            id=content_id("hand-written", self.name, self.instruction),
+            cluster=number,
+            mentions=1,
+            family=self.family,
+            name=self.name,
+            text=with_form(self.instruction, self.labels, self.format),
+            cue=self.cue,
+            labels=self.labels,
+            demonstrations=self.demonstrations,
+            reference=self.demonstrations if self.labels else [],
+        )

@@ -1,0 +1,55 @@
+"""Which clusters of attributes are perspectives: ways to read a text, not parts of the things it is about."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.records import Record
+
+NEAREST = 3
+
+
+class Cluster(Record):
+    """A perspective. `attributes` are commonest first; `cohesion` is their mean cosine to the centre."""
+
+    id: int
+    exemplar: str
+    attributes: list[AttributeCount]
+    count: int
+    cohesion: float
+
+
+class Perspective(Cluster):
+    """A cluster and whether instructions are made of it. `margin` is None where it was not measured."""
+
+    kept: bool
+    margin: float | None
+
+
+def margins(clusters: Sequence[np.ndarray], sentiment: np.ndarray, things: np.ndarray) -> np.ndarray:
+    """How much nearer each cluster is to words for attitudes than to words for things (cosine, n).
+
+    `clusters` hold the unit-length embeddings of each cluster's attributes (n_i x d), `sentiment` and `things`
+    those of the words. Nearness is the mean cosine of the cluster's centre to the three nearest words.
+    """
+    centres = np.array([rows.mean(axis=0) / max(float(np.linalg.norm(rows.mean(axis=0))), 1e-12) for rows in clusters])
+    near = [np.sort(centres @ words.T, axis=1)[:, -NEAREST:].mean(axis=1) for words in (sentiment, things)]
+    return near[0] - near[1]
+
+
+def summarise(attributes: Sequence[AttributeCount], embeddings: np.ndarray, labels: np.ndarray) -> list[Cluster]:
+    """Clusters with their attributes, most mentioned first; the id is the place in this order."""
+    groups = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        centre = embeddings[members].mean(axis=0)
+        cosines = embeddings[members] @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
+        exemplar = attributes[members[int(np.argmax(cosines))]].name
+        ordered = sorted((attributes[i] for i in members), key=lambda a: (-a.count, a.name))
+        groups.append((ordered, exemplar, round(float(cosines.mean()), 4)))
+    groups.sort(key=lambda group: (-sum(a.count for a in group[0]), group[0][0].name))
+    return [
+        Cluster(id=i, exemplar=exemplar, attributes=members, count=sum(a.count for a in members), cohesion=cohesion)
+        for i, (members, exemplar, cohesion) in enumerate(groups)
+    ]

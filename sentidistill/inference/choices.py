@@ -1,0 +1,36 @@
+"""Log-probabilities of whole choices out of those of single tokens, for engines that score token by token.
+
+A choice counts with its end, which is any one of a few tokens.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sentidistill.inference.requests import Job
+
+# Likeliest tokens that llama.cpp is asked to show. Where one that matters is not among them, it has to show all.
+SHOWN = 64
+ALL = 10**7
+
+
+def branches(job: Job) -> dict[tuple[int, ...], list[int]]:
+    """For each beginning of a choice, the empty one first and the whole one last, the tokens that may come next."""
+    found: dict[tuple[int, ...], set[int]] = {}
+    for choice in job.choice_ids:
+        for place, token in enumerate(choice):
+            found.setdefault(tuple(choice[:place]), set()).add(token)
+        found.setdefault(tuple(choice), set()).update(job.end_ids)
+    return {beginning: sorted(tokens) for beginning, tokens in found.items()}
+
+
+def summed(job: Job, logprobs: Mapping[tuple[int, ...], Mapping[int, float]]) -> tuple[float, ...]:
+    """Log-probability of each choice, from those of the tokens after each beginning in `branches(job)`."""
+    return tuple(
+        round(
+            sum(logprobs[tuple(choice[:place])][token] for place, token in enumerate(choice))
+            + float(np.logaddexp.reduce([logprobs[tuple(choice)][token] for token in job.end_ids])),
+            5,
+        )
+        for choice in job.choice_ids
+    )

@@ -1,0 +1,125 @@
+"""How long each stage last took, and where its answers came from.
+
+No output of a stage holds this: outputs are the same bytes wherever answers come from, and however long they take.
+A run is noted in .cache/runs; `make record` puts the notes into git, so that a fresh clone knows what is ahead.
+"""
+
+import os
+import platform
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from sentidistill import records
+from sentidistill.pipeline import graph
+from sentidistill.records import Record
+
+RECORDED = Path("recordings/default/runs.json")
+
+
+class Run(Record):
+    """One run of one stage. `asking` are those of its `seconds` in which a model answered, or was loaded for it."""
+
+    processor: str
+    seconds: float
+    asking: float
+    recorded: int
+    cached: int
+    asked: int
+
+    @property
+    def own_seconds(self) -> float:
+        """What the stage takes where nothing has to be asked."""
+        return max(0.0, self.seconds - self.asking)
+
+
+_noted: Counter[str] = Counter()
+
+
+def note(recorded: int, cached: int, asked: int, asking: float) -> None:
+    """Add to what the stage that runs in this process has been answered."""
+    _noted.update(recorded=recorded, cached=cached, asked=asked, asking=asking)
+
+
+def name_of(program: str, arguments: tuple[str, ...]) -> str | None:
+    """The stage's name in dvc.yaml where `program` (argv[0]) is one: evaluate@student-tweet."""
+    path = Path(program)
+    if path.parent.name != "stages":
+        return None
+    return "@".join([path.stem, "-".join(arguments)]) if arguments else path.stem
+
+
+def write(cache_root: Path, name: str, seconds: float) -> None:
+    asking = round(_noted["asking"], 1)
+    counts = {key: _noted[key] for key in ("recorded", "cached", "asked")}
+    run = Run(processor=processor(), seconds=seconds, asking=asking, **counts)
+    records.write_json(cache_root / "runs" / f"{name}.json", run.model_dump())
+
+
+def last(cache_root: Path) -> dict[str, Run]:
+    """The last run of each stage here or else, where it is known, in the recorded run."""
+    found = recorded()
+    for path in sorted((cache_root / "runs").glob("*.json")):
+        try:
+            found[path.stem] = Run.model_validate(records.read_json(path))
+        except ValidationError:
+            continue  # a note of another version of this file
+    return found
+
+
+def recorded() -> dict[str, Run]:
+    if not RECORDED.exists():
+        return {}
+    return {name: Run.model_validate(run) for name, run in records.read_json(RECORDED)["stages"].items()}
+
+
+def recorded_pace(model: str) -> dict[str, dict[str, float]]:
+    """The fields of the recorded run's `Rate` by kind of work, where the model of that identity answered in it."""
+    found = records.read_json(RECORDED) if RECORDED.exists() else {"model": ""}
+    return found["pace"] if found["model"] == model else {}
+
+
+def place(name: str, cache_root: Path) -> str:
+    """ "stage 12 of 33, about 9 min to the end"; "" for what is no stage of the pipeline.
+
+    To come are the stages that depend on this one, and those whose outputs are not there. Time in which a model
+    answers is left out: `make plan` tells how much has to be asked.
+    """
+    try:
+        every = graph.load()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return ""  # what is wrong with these files, the stage itself says
+    names = [one.name for one in every]
+    if name not in names:
+        return ""
+    depending = {one.name for one in graph.dependents(every, name)}
+    to_come = [
+        one.name
+        for one in every[names.index(name) + 1 :]
+        if one.name in depending or not all(Path(out).exists() for out in one.outs)
+    ]
+    known = last(cache_root)
+    text = f"stage {names.index(name) + 1} of {len(names)}: {name}"
+    if not all(one in known for one in [name, *to_come]):
+        return text
+    seconds = sum(known[one].own_seconds for one in [name, *to_come])
+    processors = sorted({known[one].processor for one in [name, *to_come]})
+    return f"{text}; about {minutes(seconds)} to the end, as last on {' and '.join(processors)}"
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def processor() -> str:
+    """What kind of processor this is, as far as it changes how long a stage takes: "AVX2, 2 cores"."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        flags = []
+    kinds = {"avx512f": "AVX-512", "avx2": "AVX2"}
+    kind = next((name for flag, name in kinds.items() if flag in flags), platform.machine())
+    return f"{kind}, {cores} core{'' if cores == 1 else 's'}"

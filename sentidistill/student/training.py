@@ -1,0 +1,142 @@
+"""Supervised fine-tuning of the student on the teacher's answers, by TRL."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentidistill.config import PromptFormat, TrainStudent
+from sentidistill.pipeline.progress import track
+from sentidistill.prompts import Prompt
+from sentidistill.samples import TrainRow, fit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """Rows as token ids. `completion_mask` is 1 on the answer and its end, 0 on the prompt.
+
+    `prompts`: with the demonstrations that are shown. `truncated`: rows that lost some; `dropped`: rows left out.
+    """
+
+    prompts: list[Prompt]
+    input_ids: list[list[int]]
+    completion_mask: list[list[int]]
+    truncated: int
+    dropped: int
+
+
+def tokenise(
+    rows: Sequence[TrainRow], tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, max_length: int
+) -> Tokenised:
+    """Ids of every row that fits into `max_length` tokens, as `samples.fit` makes it fit."""
+    fitted = (fit(row.prompt(), row.answer, tokenizer, prompt_format, max_length) for row in rows)
+    kept = [one for one in fitted if one is not None]
+    return Tokenised(
+        prompts=[one.prompt for one in kept],
+        input_ids=[one.prompt_ids + one.completion_ids for one in kept],
+        completion_mask=[[0] * len(one.prompt_ids) + [1] * len(one.completion_ids) for one in kept],
+        truncated=sum(one.truncated for one in kept),
+        dropped=len(rows) - len(kept),
+    )
+
+
+def train(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    data: Tokenised,
+    params: TrainStudent,
+    *,
+    max_length: int,
+    rows_per_step: int,
+    save_steps: int,
+    checkpoints: Path,
+) -> list[dict[str, float]]:
+    """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
+
+    With `save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last
+    one found there, and the folder is removed at the end.
+    """
+    import torch
+    from datasets import Dataset, disable_progress_bars
+    from transformers import PrinterCallback, TrainerCallback
+    from transformers.trainer_utils import get_last_checkpoint
+    from trl import SFTConfig, SFTTrainer
+
+    class AnswersOnly(SFTTrainer):
+        """The same loss, with the vocabulary's logits of those positions alone that predict an answer's token.
+
+        Without Triton, TRL computes the logits of every position, which takes a third of a step.
+        """
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            labels = inputs.pop("labels")
+            scored = (labels != -100).any(0).nonzero()[:, 0]
+            logits = model(**inputs, logits_to_keep=scored - 1, use_cache=False).logits
+            loss = torch.nn.functional.cross_entropy(
+                logits.float().flatten(0, 1), labels[:, scored].flatten(), reduction="sum"
+            )
+            return loss / num_items_in_batch
+
+    class Progress(TrainerCallback):
+        """Our progress display in place of the library's."""
+
+        def on_train_begin(self, args, state, control, **_):
+            self.shown = track("train_student, steps", state.max_steps)
+            self.tracker = self.shown.__enter__()
+            self.tracker.advance(state.global_step, hits=state.global_step)
+
+        def on_step_end(self, args, state, control, **_):
+            self.tracker.advance()
+
+        def on_train_end(self, args, state, control, **_):
+            self.shown.__exit__(None, None, None)
+
+    disable_progress_bars()
+
+    on_cpu = model.device.type == "cpu"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    config = SFTConfig(
+        output_dir=str(checkpoints),
+        num_train_epochs=params.epochs,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=params.warmup_ratio,  # transformers 5 takes a share below 1 here
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        per_device_train_batch_size=rows_per_step,
+        gradient_accumulation_steps=params.batch_size // rows_per_step,
+        train_sampling_strategy="group_by_length",
+        max_length=max_length,
+        completion_only_loss=True,
+        packing=False,
+        use_cpu=on_cpu,
+        bf16=not on_cpu,
+        gradient_checkpointing=False,
+        logging_steps=5,
+        logging_first_step=True,
+        save_strategy="steps" if save_steps else "no",
+        save_steps=save_steps or 500,
+        save_total_limit=1,
+        seed=params.seed,
+        data_seed=params.seed,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    dataset = Dataset.from_dict({"input_ids": data.input_ids, "completion_mask": data.completion_mask})
+    model.train()
+    trainer = (AnswersOnly if on_cpu else SFTTrainer)(
+        model=model, args=config, train_dataset=dataset, processing_class=tokenizer, callbacks=[Progress()]
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+    model.eval()
+    shutil.rmtree(checkpoints)
+    return [
+        {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
