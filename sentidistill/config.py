@@ -218,6 +218,7 @@ class WriteDemonstrations(Section):
     max_similarity: Share
     shrinkage: Annotated[float, Field(ge=0)]
     min_kappa: Annotated[float, Field(ge=-1, le=1)]
+    min_lead: Annotated[float, Field(ge=0)]
     min_agreement: Share
     max_per_label: Positive
     seed: int

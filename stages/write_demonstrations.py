@@ -55,15 +55,17 @@ def of_closed_task(
     """(demonstrations, Cohen's kappa of the labels that the texts were written for and those that they have).
 
     `pairs` are the labels that the texts were written for, `scores` those that the teacher gives the labels when asked.
-    On a scale, kappa is weighted by the square of the distance, and a neighbouring level confirms a text.
+    On a scale, kappa is weighted by the square of the distance, and of four levels or more a neighbouring one confirms
+    a text. An example of the task has to lead by `min_lead`.
     """
     texts = list(scores)
     written_for = np.array([task.labels.index(pairs[text]) for text in texts])
     rows = corrected_by_others(np.array(list(scores.values())), written_for, section.shrinkage)
-    chosen, lead = rows.argmax(axis=1), leads(rows)
     scale = task.family == "scoring"
-    agreed = np.abs(chosen - written_for) <= int(scale)
-    shown = set(surest(rows, agreed, section.max_per_label))
+    near = int(scale and len(task.labels) > 3)
+    chosen, lead = rows.argmax(axis=1), leads(rows, near)
+    agreed = (np.abs(chosen - written_for) <= near) & (lead >= section.min_lead)
+    shown = set(surest(rows, lead, agreed, section.max_per_label))
     kappa = 0.0
     if len({*chosen.tolist(), *written_for.tolist()}) > 1:
         kappa = float(cohen_kappa_score(written_for, chosen, weights="quadratic" if scale else None))

@@ -57,8 +57,13 @@ def test_a_text_of_the_reference_is_corrected_by_the_others():
 def test_the_surest_texts_of_each_label_come_first_and_unconfirmed_ones_are_left_out():
     rows = np.stack([np.array([0.9, -0.4, 0.05, -1.2, 0.5, -0.4]), np.zeros(6)], axis=1)
     assert leads(rows) == pytest.approx([0.9, 0.4, 0.05, 1.2, 0.5, 0.4])
-    assert surest(rows, np.ones(6, bool), 2) == [0, 4, 3, 1]
-    assert surest(rows, np.array([False, False, True, True, True, True]), 2) == [4, 2, 3, 5]
+    assert surest(rows, leads(rows), np.ones(6, bool), 2) == [0, 4, 3, 1]
+    assert surest(rows, leads(rows), np.array([False, False, True, True, True, True]), 2) == [4, 2, 3, 5]
+
+
+def test_on_a_scale_a_level_leads_those_that_are_not_its_neighbours():
+    rows = np.array([[-1.0, -1.1, -4.0, -5.0, -6.0], [-4.0, -1.0, -0.9, -1.2, -0.95]])
+    assert leads(rows, near=1) == pytest.approx([3.0, 0.05])
 
 
 def test_a_task_that_gives_nearly_all_texts_one_label_is_recognised():

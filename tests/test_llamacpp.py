@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 
@@ -212,6 +213,9 @@ def test_more_room_is_made_by_a_server_in_place_of_the_old_one(gguf_file, tokeni
     (one,) = answer(engine, read, [Request(Prompt("word " * room, "x"), max_new_tokens=1)])
     assert one.error is None
     assert engine._room > room
+    ended = time.monotonic() + 30  # threads of the old server may still be ending
+    while psutil.Process().num_threads() > threads and time.monotonic() < ended:
+        time.sleep(0.1)
     assert psutil.Process().num_threads() <= threads
     with pytest.raises(urllib.error.URLError, match="refused"):
         urllib.request.urlopen(f"{old}/health", timeout=5)

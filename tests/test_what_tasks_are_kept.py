@@ -69,7 +69,8 @@ def test_a_scale_shows_examples_of_all_its_levels_and_a_neighbouring_level_confi
 def test_an_open_task_shows_different_answers_and_not_mostly_none():
     one = task(1, "Quote what is kind.")
     pairs = {"a": "none", "b": "so kind", "c": "none", "d": "so kind", "e": "thanks", "f": "none"}
-    assert [(row.input, row.output) for row in of_open_task(one, pairs, pairs, SECTION)] == [
+    section = SECTION.model_copy(update={"max_per_label": 2})
+    assert [(row.input, row.output) for row in of_open_task(one, pairs, pairs, section)] == [
         ("b", "so kind"),
         ("e", "thanks"),
         ("a", "none"),

@@ -46,15 +46,20 @@ def corrected_by_others(scores: np.ndarray, written_for: np.ndarray, shrinkage: 
     ).reshape(scores.shape)
 
 
-def leads(scores: np.ndarray) -> np.ndarray:
-    """How far each text's likeliest label leads the next one, in nats (n)."""
-    ranked = np.sort(scores, axis=1)
-    return ranked[:, -1] - ranked[:, -2]
+def leads(scores: np.ndarray, near: int = 0) -> np.ndarray:
+    """How far each text's likeliest label leads the next one, in nats (n).
+
+    On a scale the levels up to `near` from the likeliest one do not count: they say much the same.
+    """
+    labels = np.arange(scores.shape[1])
+    chosen = scores.argmax(axis=1)
+    others = np.where(np.abs(labels - chosen[:, None]) > near, scores, -np.inf)
+    return scores.max(axis=1) - others.max(axis=1)
 
 
-def surest(scores: np.ndarray, agreed: np.ndarray, per_label: int) -> list[int]:
-    """Places of up to `per_label` of the `agreed` (n booleans) texts of each label, those whose label leads most."""
-    lead, chosen = leads(scores), scores.argmax(axis=1)
+def surest(scores: np.ndarray, lead: np.ndarray, agreed: np.ndarray, per_label: int) -> list[int]:
+    """Places of up to `per_label` of the `agreed` (n booleans) texts of each label, those of most `lead` (n)."""
+    chosen = scores.argmax(axis=1)
     order = [int(text) for text in np.argsort(-lead, kind="stable") if agreed[text]]
     return [
         text for label in range(scores.shape[1]) for text in [one for one in order if chosen[one] == label][:per_label]

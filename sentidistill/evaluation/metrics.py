@@ -17,6 +17,8 @@ def confusion_cells(labels: Sequence[str], gold: Sequence[str], outputs: Sequenc
     An output that names no label is of a class of its own, the last, which no record has. Raises `ValueError` for a
     gold label that is not among `labels`.
     """
+    if unknown := set(gold) - set(labels):
+        raise ValueError(f"gold labels {sorted(unknown)} are not among {list(labels)}")
     named = [parse_label(output, labels) for output in outputs]
     predicted = [len(labels) if label is None else labels.index(label) for label in named]
     return np.array([labels.index(one) * (len(labels) + 1) + other for one, other in zip(gold, predicted)], dtype=int)
