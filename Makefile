@@ -4,7 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check curve test lint smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check curve test test-slow lint smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -43,8 +43,11 @@ record: .venv/.installed ## put the answers that the run used into recordings/de
 spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
 	$(RUN) python -m sentidistill.commands.spot_check $(if $(SEED),--seed $(SEED))
 
-test: .venv/.installed-dev ## all tests
-	$(RUN) python -m pytest -n 2 --maxschedchunk 1
+test: .venv/.installed-dev ## the tests, without the slow ones
+	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m "not slow"
+
+test-slow: .venv/.installed-dev ## runs that are killed, queued or repeated
+	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m slow
 
 curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
 	$(RUN) python -m sentidistill.commands.curve queue

@@ -90,6 +90,7 @@ def test_differences_are_of_strategies_at_the_same_rate_with_their_seeds_togethe
     assert lines[-2] == f"| 10 % | soft - random | +20.0 ({first.low:+.1f} to {first.high:+.1f}) |  |"
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_the_queue_beside_the_workspace_into_the_table_and_the_figure(project):
     run = Run("soft", 0.25, 1)
     before = (project.folder / "metrics/report.json").read_bytes()

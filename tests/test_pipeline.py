@@ -140,6 +140,7 @@ def test_the_teacher_is_asked_the_same_on_every_processor(project, tmp_path, tor
     assert asked.items() <= stored_answers(project.folder).items()
 
 
+@pytest.mark.slow
 def test_an_experiment_with_another_rate_reruns_selection_and_what_follows(project):
     result = project.run("dvc", "exp", "run", "-S", "select_samples.rate=0.3")
     ran = [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]

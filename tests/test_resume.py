@@ -34,6 +34,7 @@ def served(project, folder: Path, url: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_ten_kills_change_no_byte_and_cost_at_most_what_was_under_way(project, tmp_path):
     names = ("data/responses.jsonl", "data/calls/collect_responses.jsonl", "metrics/collect_responses.json")
     with running(answer=TEACHER) as server:
@@ -64,6 +65,7 @@ def test_ten_kills_change_no_byte_and_cost_at_most_what_was_under_way(project, t
     assert paid.total() - needed.total() <= KILLS * CONCURRENCY * CHOICE_CALLS
 
 
+@pytest.mark.slow
 def test_an_actor_killed_in_the_middle_changes_no_byte(project, tmp_path):
     """Two Ray actors that each ask a slow server; the stage's own run, without Ray, is the reference."""
     names = ("data/mentions.jsonl", "data/calls/enumerate_attributes.jsonl")
