@@ -1,5 +1,6 @@
 # Targets: see `make help`. Each sets up what it needs; only Python 3.11+, make and git are presumed.
 PYTHON ?= python3
+TESTS ?= not slow
 BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
@@ -43,11 +44,11 @@ record: .venv/.installed ## put the answers that the run used into recordings/de
 spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
 	$(RUN) python -m sentidistill.commands.spot_check $(if $(SEED),--seed $(SEED))
 
-test: .venv/.installed-dev ## the tests, without the slow ones
-	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m "not slow"
+test: .venv/.installed-dev ## the tests, without the slow ones; all of them with TESTS=""
+	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m "$(TESTS)"
 
-test-slow: .venv/.installed-dev ## runs that are killed, queued or repeated
-	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m slow
+test-slow: ## runs that are killed, queued or repeated
+	$(MAKE) test TESTS=slow
 
 curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
 	$(RUN) python -m sentidistill.commands.curve queue
