@@ -6,20 +6,23 @@ task, and all of them the reference that labels of other texts are compared with
 answer comes out much the same.
 
 A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "written_for": "frustrated",
-"margin": 1.2, "shown": true}
+"lead": 1.2, "shown": true}
 """
 
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from sentidistill import config, records
-from sentidistill.config import WriteDemonstrations
+from sentidistill.config import Params, WriteDemonstrations
 from sentidistill.construct.checks import agreement, answer_schema, distinct, open_answer
 from sentidistill.construct.demonstrations import Demonstration
 from sentidistill.construct.labelling import corrected_by_others, leads, scores_of, surest
 from sentidistill.construct.tasks import TaskDefinition, check_pairs
 from sentidistill.inference import calls
+from sentidistill.inference.calls import Call
+from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.inference.requests import Response
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import parse_pairs
 from sentidistill.pipeline import stage
@@ -49,6 +52,47 @@ def build_prompts(
     return prompts
 
 
+def read_pairs(
+    task: TaskDefinition, raw: str, style: str, worked_examples: list[str], min_words: int
+) -> tuple[list[Pair] | None, list[str]]:
+    """(texts with their answers in an answer of the teacher's, or None; what is wrong with others).
+
+    A text that was to be written for a label has to be the teacher's own, and none of `style`. Elsewhere a real one,
+    which the teacher answers, will do as well.
+    """
+    found = parse_pairs(strip_thinking(raw))
+    if not found:
+        return None, ["unreadable"]
+    pairs, faults = check_pairs(task, found, [style, *worked_examples] if task.labels else worked_examples)
+    kept = [pair for pair in pairs if word_count(pair[0]) >= min_words]
+    return kept or None, faults + ["length"] * (len(pairs) - len(kept))
+
+
+def answers_alone(
+    model: CachedTeacher, texts: dict[str, tuple[TaskDefinition, str]], params: Params
+) -> tuple[dict[str, Response], dict[str, str], list[Call]]:
+    """(labels, other answers, calls): what the teacher says of each text, asked as `collect_responses` does."""
+    questions = {key: prompt(task.text(), task.cue(), text, []) for key, (task, text) in texts.items()}
+    labels = {key: task.labels for key, (task, _) in texts.items() if task.labels}
+    schemas = {key: answer_schema(task.text()) for key, (task, _) in texts.items() if task.family == "structured"}
+
+    def read_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
+        task, text = texts[key]
+        return open_answer(task.family, task.text(), text, raw)
+
+    chosen, asked = calls.choose(model, {key: questions[key] for key in labels}, labels, "write_demonstrations, labels")
+    answered, asked_too = calls.ask(
+        model,
+        {key: question for key, question in questions.items() if key not in labels},
+        params.collect_responses.sampling,
+        params.teacher,
+        read_answer,
+        "write_demonstrations, answers",
+        schemas=schemas,
+    )
+    return chosen, answered, asked + asked_too
+
+
 def of_closed_task(
     task: TaskDefinition, pairs: dict[str, str], scores: dict[str, list[float]], section: WriteDemonstrations
 ) -> tuple[list[Demonstration], float]:
@@ -75,7 +119,7 @@ def of_closed_task(
             input=text,
             output=task.labels[chosen[place]],
             written_for=pairs[text],
-            margin=round(float(lead[place]), 4),
+            lead=round(float(lead[place]), 4),
             shown=place in shown,
         )
         for place, text in enumerate(texts)
@@ -95,7 +139,7 @@ def of_open_task(
     shown = [(text, output) for text, output in pairs.items() if told.get(output) == text]
     nothing = [(text, output) for text, output in pairs.items() if output in ("none", "[]")]
     return [
-        Demonstration(task=task.id, input=text, output=output, written_for=output, margin=None, shown=True)
+        Demonstration(task=task.id, input=text, output=output, written_for=output, lead=None, shown=True)
         for text, output in [*shown, *nothing[: len(shown)]][: 3 * section.max_per_label]
     ]
 
@@ -112,18 +156,7 @@ def main(open_model: OpenModel = open_model) -> None:
     given = [part for pair in template.demonstrations for part in pair]
 
     def read_answer(key: str, raw: str) -> tuple[list[Pair] | None, list[str]]:
-        found = parse_pairs(strip_thinking(raw))
-        if not found:
-            return None, ["unreadable"]
-        # A text that was to be written for a label has to be the teacher's own; elsewhere a real one will do as well.
-        shown = [prompts[key].input, *given] if task_of[key].labels else given
-        pairs, faults = check_pairs(task_of[key], found, shown)
-        kept = [pair for pair in pairs if word_count(pair[0]) >= section.min_words]
-        return kept or None, faults + ["length"] * (len(pairs) - len(kept))
-
-    def read_open_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
-        task, text = texts[key]
-        return open_answer(tasks[task].family, tasks[task].text(), text, raw)
+        return read_pairs(task_of[key], raw, prompts[key].input, given, section.min_words)
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "write_demonstrations")
@@ -135,35 +168,19 @@ def main(open_model: OpenModel = open_model) -> None:
         for (task, text, output), keep in zip(written, new):
             if keep:
                 pairs[task][text] = output
-        texts = {records.content_id(task, text): (task, text) for task, of_task in pairs.items() for text in of_task}
-        closed, open_ = {}, {}
-        for key, (task, text) in texts.items():
-            of_kind = closed if tasks[task].labels else open_
-            of_kind[key] = prompt(tasks[task].text(), tasks[task].cue(), text, [])
-        labels = {key: tasks[texts[key][0]].labels for key in closed}
-        chosen, asked_labels = calls.choose(model, closed, labels, "write_demonstrations, labels")
-        answered, asked_again = calls.ask(
-            model,
-            open_,
-            params.collect_responses.sampling,
-            teacher,
-            read_open_answer,
-            "write_demonstrations, answers",
-            schemas={
-                key: answer_schema(tasks[task].text())
-                for key, (task, _) in texts.items()
-                if tasks[task].family == "structured"
-            },
-        )
-    all_calls = [*asked, *asked_labels, *asked_again]
+        texts = {
+            records.content_id(task, text): (tasks[task], text) for task, of_task in pairs.items() for text in of_task
+        }
+        chosen, answered, asked_alone = answers_alone(model, texts, params)
+    all_calls = [*asked, *asked_alone]
     calls.check_failures(all_calls, teacher.max_failure_rate, "write_demonstrations")
     scores: dict[str, dict[str, list[float]]] = {task: {} for task in tasks}
     again: dict[str, dict[str, str]] = {task: {} for task in tasks}
     for key, (task, text) in texts.items():
         if key in chosen:
-            scores[task][text] = scores_of(tasks[task].labels, chosen[key].text, chosen[key].choice_logprobs)
+            scores[task.id][text] = scores_of(task.labels, chosen[key].text, chosen[key].choice_logprobs)
         elif key in answered:
-            again[task][text] = answered[key]
+            again[task.id][text] = answered[key]
     kept: list[Demonstration] = []
     kappa: dict[str, float] = {}
     for key, task in tasks.items():

@@ -9,7 +9,7 @@ from sentidistill.construct.instructions import AnalysisInstruction
 from sentidistill.construct.perspectives import Perspective
 from sentidistill.construct.tasks import TaskDefinition
 from stages.build_instructions import from_attributes
-from stages.write_demonstrations import of_closed_task, of_open_task
+from stages.write_demonstrations import of_closed_task, of_open_task, read_pairs
 from tests.project import ROOT
 
 
@@ -36,7 +36,7 @@ def perspective(number: int, *names: str) -> Perspective:
 
 
 def shown(of: TaskDefinition, text: str, output: str) -> Demonstration:
-    return Demonstration(task=of.id, input=text, output=output, written_for=output, margin=1.0, shown=True)
+    return Demonstration(task=of.id, input=text, output=output, written_for=output, lead=1.0, shown=True)
 
 
 SECTION = config.load(ROOT / "params.yaml").write_demonstrations.model_copy(update={"shrinkage": 0, "max_per_label": 1})
@@ -88,12 +88,27 @@ def test_an_open_task_shows_different_answers_and_not_mostly_none():
         ('{"tone": "kind", "words": "so kind"}', '{"tone": "kind", "words": "so kind!"}', True),
         ('{"tone": "kind", "words": "so kind"}', '{"tone": "rude", "words": "late"}', False),
         ('[{"thing": "bus"}]', "[]", False),
+        ("so late [again] and rude", "[again]", False),
     ],
 )
 def test_an_open_demonstration_is_kept_if_the_teacher_answers_much_the_same_when_asked_again(answer, again, kept):
     one = task(1, "Quote what is kind.")
     found = of_open_task(one, {"how is it": answer, "not answered": "x"}, {"how is it": again}, SECTION)
     assert [row.output for row in found] == [answer] * kept
+
+
+def test_a_text_for_a_label_is_the_teachers_own_and_other_tasks_may_have_real_ones():
+    style = "the bus came late and nobody said a word about it"
+    closed = task(1, "Decide.")
+    extraction = closed.model_copy(update={"family": "extraction", "labels": [], "format": "the exact words"})
+    raw = f"Input: {style}\nOutput: {{}}\nInput: what a kind thing to do\nOutput: {{}}"
+    found, faults = read_pairs(closed, raw.format("yes", "no"), style, [], 4)
+    assert (found, faults) == ([("what a kind thing to do", "no")], ["copied"])
+    found, faults = read_pairs(extraction, raw.format("late", "kind"), style, [], 4)
+    assert (found, faults) == ([(style, "late"), ("what a kind thing to do", "kind")], [])
+    found, faults = read_pairs(extraction, raw.format("late", "kind"), style, [style], 4)
+    assert (found, faults) == ([("what a kind thing to do", "kind")], ["copied"])
+    assert read_pairs(closed, "I cannot do that.", style, [], 4) == (None, ["unreadable"])
 
 
 def test_a_task_needs_enough_demonstrations_and_more_than_one_answer(tmp_path, monkeypatch):

@@ -8,11 +8,13 @@ Whoever imports it replays the run without the model: runtime.cache: read.
 import argparse
 import gzip
 import json
+import os
 import sys
 from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO, Literal
 
 from rich.table import Table
 
@@ -20,8 +22,11 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.inference.opening import cache_path
 from sentidistill.inference.store import Cache, Entry
 from sentidistill.pipeline import stage
-from sentidistill.records import write_bytes
 from sentidistill.sources import models
+
+
+def _opened(path: Path, mode: Literal["rt", "wt"], gzipped: bool) -> IO[str]:
+    return gzip.open(path, mode, encoding="utf-8") if gzipped else path.open(mode, encoding="utf-8")
 
 
 def stats(cache: Cache) -> None:
@@ -70,19 +75,23 @@ def export(cache: Cache, path: Path, model: str | None) -> None:
 
     Raises `SentiDistillError` for a damaged answer, which nobody could import.
     """
-    lines = []
-    for entry in cache.entries():
-        if model in (None, entry.model):
-            try:
-                entry.parsed()
-            except ValueError as error:
-                raise SentiDistillError(
-                    f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
-                ) from error
-            lines.append(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
-    content = "".join(lines).encode()
-    write_bytes(path, gzip.compress(content) if path.suffix == ".gz" else content)
-    print(f"{len(lines)} answers written to {path}")
+    temporary = path.with_name(f".{path.name}.tmp")
+    number = 0
+    try:
+        with _opened(temporary, "wt", path.suffix == ".gz") as file:
+            for entry in cache.entries():
+                if model in (None, entry.model):
+                    entry.parsed()
+                    file.write(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
+                    number += 1
+        os.replace(temporary, path)
+    except ValueError as error:
+        raise SentiDistillError(
+            f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    print(f"{number} answers written to {path}")
 
 
 def import_(cache: Cache, path: Path) -> None:
@@ -92,7 +101,7 @@ def import_(cache: Cache, path: Path) -> None:
     """
     entries = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with _opened(path, "rt", path.suffix == ".gz") as file:
             for line in file:
                 entry = Entry(**json.loads(line))
                 entry.parsed()

@@ -64,7 +64,7 @@ def demonstrations(chosen: argparse.Namespace) -> Rows:
     tasks = {row.id: row for row in records.read_jsonl(DATA / "task_definitions.jsonl", TaskDefinition)}
     return [
         tasks[row.task].model_dump(include={"cluster", "family", "instruction"})
-        | row.model_dump(include={"input", "written_for", "output", "margin"})
+        | row.model_dump(include={"input", "written_for", "output", "lead"})
         | {"status": "shown" if row.shown else "not-shown"}
         for row in records.read_jsonl(DATA / "demonstrations.jsonl", Demonstration)
     ]
@@ -106,7 +106,7 @@ def show(rows: Rows, limit: int, console: Console) -> None:
 OPTIONS: dict[str, dict[str, Any]] = {
     "--cluster": {"type": int, "help": "number of a cluster"},
     "--family": {"choices": FAMILIES},
-    "--status": {"choices": ("kept", "left-out", "shown", "not-shown", "parsed", "repaired", "failed")},
+    "--status": {},
     "stage": {"choices": CALLING_STAGES},
     "--fault": {"help": "a reason, as under 'lost' in the stage's metrics"},
     "model": {"help": "such as student, or the name of a model's folder"},
@@ -123,6 +123,13 @@ TABLES = {
 }
 
 
+STATUSES = {
+    clusters: ("kept", "left-out"),
+    demonstrations: ("shown", "not-shown"),
+    calls: ("parsed", "repaired", "failed"),
+}
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m sentidistill.commands.inspect", description="Look at what the stages made."
@@ -132,7 +139,8 @@ def parser() -> argparse.ArgumentParser:
         kind = kinds.add_parser(table.__name__)
         kind.set_defaults(table=table)
         for name in (*names, "--limit"):
-            kind.add_argument(name, **OPTIONS[name])
+            statuses = {"choices": STATUSES[table]} if name == "--status" else {}
+            kind.add_argument(name, **OPTIONS[name], **statuses)
     return made
 
 

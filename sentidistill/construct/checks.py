@@ -182,12 +182,20 @@ def answer_schema(form: str) -> dict[str, Any]:
 
 
 def agreement(answer: str, other: str) -> float:
-    """How alike two answers to a task without labels are, 0 to 1: their words in any order, keys of objects aside.
+    """How alike two checked answers to a task without labels are, 0 to 1: their words in any order, keys aside.
 
     The token-sort ratio of rapidfuzz.
     """
-    first, second = (" ".join(_values(parse_json(one)[0] or one)).casefold() for one in (answer, other))
-    return fuzz.token_sort_ratio(first, second) / 100
+    return fuzz.token_sort_ratio(_content(answer), _content(other)) / 100
+
+
+def _content(answer: str) -> str:
+    """What stands in an answer: the values of its JSON, or all of a quote."""
+    try:
+        value = json.loads(answer)
+    except ValueError:
+        return answer.casefold()
+    return " ".join(_values(value)).casefold()
 
 
 def _values(value: Any) -> list[str]:

@@ -9,8 +9,8 @@ from sentidistill.records import Record
 from sentidistill.samples import with_form
 
 
-class TaskProposal(Record):
-    """An idea for a task about `attribute`, which `mentions` texts have."""
+class Task(Record):
+    """A task about `attribute`, which `mentions` texts have."""
 
     id: str
     cluster: int
@@ -18,18 +18,17 @@ class TaskProposal(Record):
     mentions: int
     name: str
     family: str
+
+
+class TaskProposal(Task):
+    """The idea of a task."""
+
     description: str
 
 
-class TaskDefinition(Record):
+class TaskDefinition(Task):
     """A task made precise. `labels` is empty unless the answers are a closed set."""
 
-    id: str
-    cluster: int
-    attribute: str
-    mentions: int
-    name: str
-    family: str
     instruction: str
     labels: list[str]
     format: str
@@ -55,8 +54,8 @@ def define(
     """(the task, faults of the examples left out) if `definition` is usable, else (None, what is wrong with it).
 
     Examples are left out whose output breaks the task's own format, and those that copy one of `worked_examples`, the
-    definitions that the teacher was shown, of tasks about other attributes. None has to be left: more
-    are written later.
+    definitions that the teacher was shown, of tasks about other attributes. None has to be left: more are written
+    later.
     """
     closed = proposal.family in CLOSED_FAMILIES
     if faults := definition_faults(proposal.family, definition, worked_examples, max_labels, max_label_words):

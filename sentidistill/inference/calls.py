@@ -58,8 +58,7 @@ def ask(
     """Ask every prompt; ask again, up to `params.retries` times, where the answer cannot be parsed.
 
     `parse` takes the key and the raw answer and returns (value or None, faults). `again` makes the prompt of a
-    further attempt from the key and the failed call; by default it is the same prompt, which is not asked again at
-    temperature 0, as the answer would be the same. `schemas` holds the JSON
+    further attempt from the key and the failed call; by default it is the same prompt. `schemas` holds the JSON
     schema that the answer to a key has to obey, if any. Equal prompts under different keys get different random
     numbers, and so different answers.
     Returns the values by key, failures left out, and one `Call` for each prompt, in key order.
@@ -72,7 +71,7 @@ def ask(
     for key in sorted(prompts):
         first_attempt[key] = repeats[prompts[key]] * (params.retries + 1)
         repeats[prompts[key]] += 1
-    for attempt in range(params.retries + 1 if again or sampling.temperature else 1):
+    for attempt in range(params.retries + 1):
         # An error will not go away by asking again: the engine has done so where that makes sense.
         keys = [key for key in sorted(prompts) if key not in values and (attempt == 0 or calls[key].error is None)]
         if not keys:
