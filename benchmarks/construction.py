@@ -166,7 +166,7 @@ def prepare(folder: Path, size: float) -> None:
     values["teacher"] |= {"worked_examples": False, "retries": 1}
     values["collect_attributes"] |= {"min_texts": 2, "min_share": 11 / TEXTS}
     values["select_perspectives"]["method"] = "embedding"
-    values["write_analysis_instructions"]["max_per_cluster"] = 15
+    values["write_analysis_instructions"]["attributes_per_call"] = 15
     values["propose_tasks"]["attributes_per_cluster"] = 9
     values["define_tasks"] |= {
         "max_tasks": dict.fromkeys(values["define_tasks"]["max_tasks"], 10**6),

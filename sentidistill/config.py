@@ -190,8 +190,7 @@ class SelectPerspectives(Section):
 
 
 class WriteAnalysisInstructions(Section):
-    explained_attributes: Positive
-    max_per_cluster: Positive
+    attributes_per_call: Positive
     max_similarity: Share
     sampling: Sampling
 

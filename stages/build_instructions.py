@@ -89,16 +89,27 @@ def hand_written() -> list[Instruction]:
 
 
 def breadth(
-    rows: list[Instruction], embeddings: np.ndarray, attributes: np.ndarray, counts: np.ndarray, size: int
+    rows: list[Instruction],
+    embeddings: np.ndarray,
+    attributes: list[AttributeCount],
+    of_attributes: np.ndarray,
+    size: int,
 ) -> dict[str, float]:
-    """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`."""
+    """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`.
+
+    An instruction covers an attribute that it names, or that it is near to by its embedding: of "expectation" and
+    "What does the author expect?" the first fails, of "hope" and "How much hope is in it?" the second.
+    """
     texts = [row.text for row in rows]
-    covered = diversity.covered(attributes, embeddings, COVERED)
+    counts = np.array([attribute.count for attribute in attributes])
+    near = diversity.covered(of_attributes, embeddings, COVERED)
+    covered = near | diversity.named([attribute.name for attribute in attributes], texts)
     families = Counter(row.family for row in rows)
     return {
         "instructions": len(rows),
         "attributes_covered": round(float(covered.mean()), 4),
         "mentions_covered": round(float(counts[covered].sum() / counts.sum()), 4),
+        "mentions_near": round(float(counts[near].sum() / counts.sum()), 4),
         "distinct_1": round(diversity.distinct_n(texts, 1, size, seed=0), 4),
         "distinct_2": round(diversity.distinct_n(texts, 2, size, seed=0), 4),
         "embedding_spread": round(diversity.spread(embeddings), 4),
@@ -123,7 +134,7 @@ def main() -> None:
     embeddings = np.split(
         clustering.embed([text for group in texts for text in group], folder), np.cumsum([len(made), len(by_hand)])
     )
-    counts, size = np.array([attribute.count for attribute in attributes]), min(len(made), len(by_hand))
+    size = min(len(made), len(by_hand))
     families = Counter(row.family for row in rows)
     stage.finish(
         "build_instructions",
@@ -133,8 +144,8 @@ def main() -> None:
             "clusters_covered": len({row.cluster for row in rows}),
             "lost": lost,
             "breadth": {
-                "attributes": breadth(made, embeddings[0], embeddings[2], counts, size),
-                "hand_written": breadth(by_hand, embeddings[1], embeddings[2], counts, size),
+                "attributes": breadth(made, embeddings[0], attributes, embeddings[2], size),
+                "hand_written": breadth(by_hand, embeddings[1], attributes, embeddings[2], size),
             },
         },
     )

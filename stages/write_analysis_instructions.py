@@ -1,5 +1,7 @@
 """perspectives -> data/analysis_instructions.jsonl: open instructions for the analysis of a text.
 
+The attributes of a perspective are asked about a few at a time, with an instruction for each.
+
 A row: {"cluster": 3, "text": "How does the author of the text treat other people?"}
 """
 
@@ -18,20 +20,22 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_analysis_instructions, params.teacher
     template = Template("write_analysis_instructions", worked_examples=teacher.worked_examples)
-    perspectives = [row for row in records.read_jsonl("data/perspectives.jsonl", Perspective) if row.kept]
+    groups = {
+        (perspective.id, start): perspective.attributes[start : start + section.attributes_per_call]
+        for perspective in records.read_jsonl("data/perspectives.jsonl", Perspective)
+        if perspective.kept
+        for start in range(0, len(perspective.attributes), section.attributes_per_call)
+    }
     prompts = {
-        f"{perspective.id:04d}": template.prompt(
-            names=[attribute.name for attribute in perspective.attributes],
-            explained=perspective.attributes[: section.explained_attributes],
-        )
-        for perspective in perspectives
+        f"{cluster:04d} {start:03d}": template.prompt(attributes=attributes)
+        for (cluster, start), attributes in groups.items()
     }
 
     def read_answer(_: str, raw: str) -> tuple[list[str] | None, list[str]]:
         items = parse_instructions(raw)
         if not items:
             return None, ["unreadable"]
-        kept, faults = usable_analysis(items, section.max_per_cluster, section.max_similarity)
+        kept, faults = usable_analysis(items, section.attributes_per_call, section.max_similarity)
         return kept or None, faults
 
     with open_model("teacher", params, stage.cache_root()) as model:
@@ -39,7 +43,9 @@ def main(open_model: OpenModel = open_model) -> None:
             model, prompts, section.sampling, teacher, read_answer, "write_analysis_instructions"
         )
     calls.check_failures(asked, teacher.max_failure_rate, "write_analysis_instructions")
-    rows = [AnalysisInstruction(cluster=int(key), text=text) for key in sorted(answers) for text in answers[key]]
+    rows = [
+        AnalysisInstruction(cluster=int(key.split()[0]), text=text) for key in sorted(answers) for text in answers[key]
+    ]
     records.write_jsonl("data/calls/write_analysis_instructions.jsonl", asked)
     records.write_jsonl("data/analysis_instructions.jsonl", rows)
     stage.finish("write_analysis_instructions", {**calls.summary(asked), "instructions": len(rows)})

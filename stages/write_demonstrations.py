@@ -129,12 +129,13 @@ def of_closed_task(
 def of_open_task(
     task: TaskDefinition, pairs: dict[str, str], again: dict[str, str], section: WriteDemonstrations
 ) -> list[Demonstration]:
-    """Demonstrations with different answers that the teacher gives `again`, and no more "none" than others."""
-    pairs = {
-        text: output
-        for text, output in pairs.items()
-        if text in again and agreement(output, again[text]) >= section.min_agreement
-    }
+    """Demonstrations with different answers that the teacher gives `again`, and no more "none" than others.
+
+    Those whose answers agree most come first.
+    """
+    alike = {text: agreement(pairs[text], again[text]) for text in pairs if text in again}
+    agreed = sorted((text for text in alike if alike[text] >= section.min_agreement), key=lambda text: -alike[text])
+    pairs = {text: pairs[text] for text in agreed}
     told = {output: text for text, output in reversed(pairs.items()) if output not in ("none", "[]")}
     shown = [(text, output) for text, output in pairs.items() if told.get(output) == text]
     nothing = [(text, output) for text, output in pairs.items() if output in ("none", "[]")]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sentidistill.construct.diversity import covered, distinct_n, spread
+from sentidistill.construct.diversity import covered, distinct_n, named, spread
 
 
 def test_repetition_lowers_distinct_n_and_size_alone_does_not_count():
@@ -23,3 +23,13 @@ def test_an_attribute_is_covered_by_its_nearest_instruction():
     attributes, instructions = np.eye(3), np.array([[0.8, 0.6, 0.0]])
     assert covered(attributes, instructions, 0.7).tolist() == [True, False, False]
     assert covered(attributes, instructions, 0.5).tolist() == [True, True, False]
+
+
+def test_an_attribute_is_named_by_its_whole_name_in_any_case():
+    names = ["hope", "call to action", "art", "c++"]
+    assert named(names, ["Hope or fear?", "Which call to action is it?", "the start"]).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]

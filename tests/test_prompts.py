@@ -18,8 +18,10 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = {
     "enumerate_attributes": {"text": "I love it."},
     "write_analysis_instructions": {
-        "names": ["joy", "delight"],
-        "explained": [{"name": "joy", "description": "How happy the author is."}],
+        "attributes": [
+            {"name": "joy", "description": "How happy the author is."},
+            {"name": "delight", "description": "How pleased the author is."},
+        ],
     },
     "propose_tasks": {"name": "joy", "description": "How happy the author is.", "related": ["delight"]},
     "define_tasks": {"name": "Joy Rating", "family": "scoring", "description": "Rate the joy from 1 to 5."},

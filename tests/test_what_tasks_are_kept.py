@@ -77,6 +77,8 @@ def test_an_open_task_shows_different_answers_and_not_mostly_none():
         ("c", "none"),
     ]
     assert of_open_task(one, {"a": "none"}, {"a": "none"}, SECTION) == []
+    again = {"a": "none", "b": "so kind of you", "e": "thanks"}
+    assert [row.input for row in of_open_task(one, pairs, again, section)] == ["e", "b", "a"]
 
 
 @pytest.mark.parametrize(

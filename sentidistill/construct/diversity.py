@@ -1,5 +1,6 @@
 """How broad a set of instructions is: figures to compare one set with another by."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,3 +36,9 @@ def spread(embeddings: np.ndarray) -> float:
 def covered(attributes: np.ndarray, instructions: np.ndarray, min_cosine: float) -> np.ndarray:
     """Which attributes (n x d) have an instruction (m x d) at a cosine of `min_cosine` or more (n)."""
     return (attributes @ instructions.T).max(axis=1) >= min_cosine
+
+
+def named(names: Sequence[str], instructions: Sequence[str]) -> np.ndarray:
+    """Which of the names stand in one of the instructions, as words (n)."""
+    text = "\n".join(instructions)
+    return np.array([re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) is not None for name in names])
