@@ -16,6 +16,7 @@ from pathlib import Path
 from sentidistill import config
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.questions import limited, questions
+from sentidistill.evaluation.tasks import KNOWN
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.packing import shared_prefix
@@ -27,12 +28,13 @@ TASKS = ("twitter", "tweeteval", "intimacy")
 RECORDS, ROUNDS, BATCH = 96, 3, 16
 
 
-def measure(task: str, data: Path, folder: Path) -> None:
+def measure(name: str, data: Path, folder: Path) -> None:
     import torch
 
     runtime = config.load().runtime
     model, tokenizer = models.load_causal_lm(folder, Path(), runtime), models.load_tokenizer(folder, Path())
-    records, train = (sentibench.load(data, task, split) for split in ("test", "train"))
+    task = KNOWN[name]
+    records, train = (sentibench.load(data, name, split) for split in ("test", "train"))
     chosen = [records[place] for place in limited(task, records, RECORDS, seed=0)]
     asked = questions(task, chosen, train, shots=4, demonstrations="shared", max_chars=600, seed=42)
     requests = [Request(one.prompt, choices=one.choices) for one in asked]
@@ -66,7 +68,7 @@ def measure(task: str, data: Path, folder: Path) -> None:
             rates[name].append(len(ids) / (time.perf_counter() - started))
     shown = ", ".join(f"{name} {statistics.median(values):.1f}" for name, values in rates.items())
     tokens = sum(map(len, ids)) / len(ids)
-    print(f"{task}, {folder}, {len(ids)} prompts of {tokens:.0f} tokens: {shown} records/s")
+    print(f"{name}, {folder}, {len(ids)} prompts of {tokens:.0f} tokens: {shown} records/s")
     for other in ("bare", "loop"):
         ratios = sorted(one / two for one, two in zip(rates["ours"], rates[other]))
         print(f"  ours to {other}: {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")

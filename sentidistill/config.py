@@ -103,6 +103,26 @@ class Splits(Section):
     test: Positive
 
 
+class OwnTask(Section):
+    """A labelled file of the user's own as a task of the evaluation."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of files and of a stage
+    path: str
+    text_field: str
+    label_field: str
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    instruction: str
+    cue: str = "Answer"
+
+    @model_validator(mode="after")
+    def _a_task_of_its_own(self) -> "OwnTask":
+        if self.name in (*DEFAULT_TASKS, *SENTIBENCH):
+            raise ValueError(f"name {self.name!r} is that of another task")
+        if len({" ".join(label.casefold().split()) for label in self.labels}) < len(self.labels):
+            raise ValueError("two labels are the same but for their case or blanks")
+        return self
+
+
 class PrepareBenchmark(Section):
     tasks: dict[DefaultTask, str]
     negative_below: float
@@ -111,6 +131,8 @@ class PrepareBenchmark(Section):
     min_chars: Positive
     max_chars: Positive
     sentibench: str | None
+    own: list[OwnTask]
+    own_records: Splits
 
 
 class VaderTexts(Section):
@@ -371,17 +393,19 @@ class Params(Section):
     def _consistent(self) -> "Params":
         """Raise `ValueError` for the first of these settings that contradict each other."""
         tasks, benchmark, samples = self.evaluate.tasks, self.prepare_benchmark, self.select_samples
-        others = set(tasks) - set(benchmark.tasks)
+        own = [task.name for task in benchmark.own]
+        others = set(tasks) - {*benchmark.tasks, *own}
         unknown = sorted(others - set(SENTIBENCH))
         teacher, source = self.teacher, self.prepare_models.teacher.source
         engine, server = self.runtime.engine.teacher, self.runtime.server
         by_chat = engine == "openai" and teacher.api == "chat"
         faults = {
-            f"evaluate.tasks names {unknown}, which are neither in prepare_benchmark.tasks nor SentiBench's": unknown,
+            f"evaluate.tasks names {unknown}: no such task in prepare_benchmark.tasks, own or SentiBench": unknown,
             f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data": (
                 others and not benchmark.sentibench
             ),
-            "add at least one of prepare_benchmark.tasks to evaluate.tasks: the headline is computed from them": (
+            "prepare_benchmark.own: two tasks have one name": len(set(own)) < len(own),
+            "add one of prepare_benchmark.tasks or own to evaluate.tasks: the headline is computed from them": (
                 len(others) == len(tasks)
             ),
             "prepare_benchmark.negative_below lies above positive_above": (

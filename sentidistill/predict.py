@@ -21,7 +21,7 @@ import numpy as np
 from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
-from sentidistill.evaluation.questions import WORDING
+from sentidistill.evaluation.tasks import WORDING
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage

@@ -11,20 +11,21 @@ from pathlib import Path
 
 from sentidistill import config, records
 from sentidistill.evaluation import sentibench, suite
+from sentidistill.evaluation.tasks import tasks_of
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.pipeline import stage
 
 
-def main(role: str, task: str, open_model: OpenModel = open_model) -> None:
+def main(role: str, name: str, open_model: OpenModel = open_model) -> None:
     params = config.load()
-    section = params.evaluate
-    test, train = (sentibench.read(Path("data/benchmark", task, f"{name}.jsonl")) for name in (section.split, "train"))
+    section, task = params.evaluate, tasks_of(params.prepare_benchmark)[name]
+    test, train = (sentibench.read(Path("data/benchmark", name, f"{part}.jsonl")) for part in (section.split, "train"))
     settings = suite.Settings.of(task, section)
     with open_model(role, params, stage.cache_root()) as model:
         rows = suite.evaluate(model, f"evaluate {role}", task, test, train, settings)
-    records.write_jsonl(f"data/predictions/{role}/{task}.jsonl", rows)
+    records.write_jsonl(f"data/predictions/{role}/{name}.jsonl", rows)
     metrics = suite.scores(task, test, rows, settings.bootstrap_samples)
-    stage.finish(f"evaluate/{role}/{task}", {"split": section.split, **metrics})
+    stage.finish(f"evaluate/{role}/{name}", {"split": section.split, **metrics})
 
 
 if __name__ == "__main__":

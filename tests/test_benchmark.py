@@ -8,6 +8,7 @@ from sentidistill.evaluation import suite
 from sentidistill.evaluation.default_tasks import SENTIMENTS, label
 from sentidistill.evaluation.metrics import mean, score
 from sentidistill.evaluation.suite import Outcome
+from sentidistill.evaluation.tasks import KNOWN
 from sentidistill.inference.calibration import calibrate
 
 
@@ -32,7 +33,7 @@ def outcomes(task: str, gold: list[str], outputs: list[str]) -> list[Outcome]:
 
 
 def estimate(gold: list[str], outputs: list[str], samples: int, task: str = "tweet"):
-    return suite.estimate(task, (), outcomes(task, gold, outputs), samples, "output")
+    return suite.estimate(KNOWN[task], (), outcomes(task, gold, outputs), samples, "output")
 
 
 def scored(gold: list[str], outputs: list[str]) -> dict:

@@ -403,6 +403,8 @@ def test_the_benchmarks_splits_share_no_text_under_other_handles_and_count_repet
         min_chars=15,
         max_chars=99,
         sentibench=None,
+        own=[],
+        own_records={"train": 1, "validation": 1, "test": 1},
     )
     again = [corpus.Rated(text=row.text.replace("@user", "@anna"), rating=row.rating) for row in RATED]
     splits, left_out = prepare_benchmark.split([*RATED, *again], params, "tweet")

@@ -7,6 +7,7 @@ import pytest
 
 from sentidistill.commands.curve import Run, by_point, differences, markdown, markdown_differences, runs, summary
 from sentidistill.evaluation.suite import Outcome
+from sentidistill.evaluation.tasks import KNOWN, EvaluationTask
 
 
 def row(run: Run, score: float) -> dict:
@@ -46,27 +47,29 @@ def test_the_seeds_of_a_point_are_put_together_and_what_is_not_done_is_left_out(
     assert lines[-1].startswith("| 100 % | all | 1000 | 2 | 61.5 | 61.0 to 62.0 |")
 
 
-def predictions(right: int) -> list[Outcome]:
+def predictions(right: int) -> dict[EvaluationTask, list[Outcome]]:
     """60 records of two tasks, the first `right` of each answered rightly, the others with the next label."""
     labels = ("positive", "neutral", "negative")
-    return [
-        Outcome(
-            task=task,
-            record=number,
-            seed=42,
-            text="",
-            gold=labels[number % 3],
-            output=labels[(number + (number >= right)) % 3],
-            calibrated=None,
-            right=number < right,
-            finish_reason="choice",
-            error=None,
-            shown=[],
-            scores=[],
-        )
+    return {
+        KNOWN[task]: [
+            Outcome(
+                task=task,
+                record=number,
+                seed=42,
+                text="",
+                gold=labels[number % 3],
+                output=labels[(number + (number >= right)) % 3],
+                calibrated=None,
+                right=number < right,
+                finish_reason="choice",
+                error=None,
+                shown=[],
+                scores=[],
+            )
+            for number in range(60)
+        ]
         for task in ("tweet", "movie")
-        for number in range(60)
-    ]
+    }
 
 
 def test_differences_are_of_strategies_at_the_same_rate_with_their_seeds_together():

@@ -11,6 +11,7 @@ from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.questions import questions
+from sentidistill.evaluation.tasks import known
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.store import Cache
 from sentidistill.predict import TASKS, Predictor, Task
@@ -53,7 +54,7 @@ def test_the_default_tasks_are_scored_by_what_the_predictor_answers(predictor, t
     """The same prompt, so the reported score is that of the tool; here with the settings of the default run."""
     params = load(ROOT / "params.yaml")
     test, train = ([{"sentence": text, "label": "neutral"} for text in ("Fine.", "We lost.", f"{n}")] for n in (1, 2))
-    for task in params.prepare_benchmark.tasks:
+    for task in map(known, params.prepare_benchmark.tasks):
         model = CachedTeacher(predictor._reader, lambda: predictor._engine, Cache(tmp_path / "cache"))
         rows = suite.evaluate(model, "student", task, test, train, suite.Settings.of(task, params.evaluate))
         (question, *_) = questions(task, test, train, shots=0, demonstrations="shared", max_chars=99, seed=1)

@@ -8,9 +8,9 @@ from jinja2 import Environment, StrictUndefined
 
 from sentidistill.config import load
 from sentidistill.evaluation import suite
-from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.evaluation.sentibench import LABELS
 from sentidistill.evaluation.suite import Outcome
+from sentidistill.evaluation.tasks import KNOWN
 from sentidistill.report import scores
 from tests.made_up_sentibench import labelled
 
@@ -47,15 +47,15 @@ def made(task: str, seed: int, *, with_scores: bool = True, failed: int = 0) -> 
                 )
             )
         found[role] = rows
-    metrics = {role: suite.scores(task, records, rows, 300) for role, rows in found.items()}
-    return scores.Tested(records, labelled(task, 30, "train"), metrics, found)
+    metrics = {role: suite.scores(KNOWN[task], records, rows, 300) for role, rows in found.items()}
+    return scores.Tested(KNOWN[task], records, labelled(task, 30, "train"), metrics, found)
 
 
 def rendered(models: dict) -> str:
     """The part of the report that is about scores."""
     template = files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8").partition("## Attributes")[0]
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**models, labels=SENTIMENTS)
+    return environment.from_string(template).render(**models)
 
 
 def test_the_headline_is_of_the_means_over_the_default_tasks():
@@ -85,7 +85,7 @@ def test_a_model_without_scores_leaves_the_calibrated_figures_out():
 def test_there_is_no_ratio_to_a_teacher_that_gets_nothing_right():
     one = made("tweet", 1)
     wrong = [row.model_copy(update={"output": "nonsense"}) for row in one.outcomes["teacher"]]
-    of_all = scores.Tested(one.test, one.train, one.metrics, {**one.outcomes, "teacher": wrong})
+    of_all = scores.Tested(one.task, one.test, one.train, one.metrics, {**one.outcomes, "teacher": wrong})
     models = scores.of_models({"tweet": of_all}, SECTION)
     assert scores.headline(models["plain"], models["calibrated"])["student_to_teacher"] is None
     assert "| **mean** |" in rendered(models)

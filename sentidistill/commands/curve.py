@@ -23,11 +23,12 @@ from typing import Any
 import pandas as pd
 
 from sentidistill import config, records
-from sentidistill.config import DEFAULT_TASKS
+from sentidistill.config import SENTIBENCH
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.metrics import Estimate, mean
 from sentidistill.evaluation.suite import Column, Outcome
+from sentidistill.evaluation.tasks import EvaluationTask, tasks_of
 from sentidistill.pipeline import stage
 from sentidistill.report import figures
 
@@ -36,6 +37,8 @@ STRATEGIES = ("soft", "random")
 SEEDS = (1, 2)
 NOT_DONE = ("Queued", "Running", "Failed")
 POLL = 10.0  # seconds between two looks at the queue
+
+Tested = dict[EvaluationTask, list[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def markdown(points: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def differences(predictions: dict[Run, list[Outcome]], column: Column, samples: int) -> pd.DataFrame:
+def differences(predictions: dict[Run, Tested], column: Column, samples: int) -> pd.DataFrame:
     """Points of mean macro-F1 between strategies, seeds taken together; paired bootstrap over the test records.
 
     `predictions` are of label tasks, every run's for the same records. The interval does not hold what another seed
@@ -123,10 +126,7 @@ def differences(predictions: dict[Run, list[Outcome]], column: Column, samples: 
     """
     of_point: dict[tuple[str, float], list[Estimate]] = {}
     for run, rows in predictions.items():
-        by_task = [
-            suite.estimate(task, (), [row for row in rows if row.task == task], samples, column)
-            for task in sorted({row.task for row in rows})
-        ]
+        by_task = [suite.estimate(task, (), outcomes, samples, column) for task, outcomes in rows.items()]
         if None in by_task:
             return pd.DataFrame()
         of_point.setdefault(run.point, []).append(mean(by_task))
@@ -158,12 +158,17 @@ def experiments(commit: str | None = None) -> list[dict[str, Any]]:
     return [row for row in shown if str(row.get("Experiment") or "").startswith("curve-")]
 
 
-def predictions_of(revision: str) -> list[Outcome]:
+def predictions_of(revision: str) -> Tested:
     import dvc.api
 
-    tasks = [task for task in config.load().evaluate.tasks if task in DEFAULT_TASKS]
-    texts = [dvc.api.read(f"data/predictions/student/{task}.jsonl", rev=revision) for task in tasks]
-    return [Outcome.model_validate_json(line) for text in texts for line in text.splitlines()]
+    params = config.load()
+    tasks = tasks_of(params.prepare_benchmark)
+    found = {}
+    for name in params.evaluate.tasks:
+        if name not in SENTIBENCH:
+            text = dvc.api.read(f"data/predictions/student/{name}.jsonl", rev=revision)
+            found[tasks[name]] = [Outcome.model_validate_json(line) for line in text.splitlines()]
+    return found
 
 
 def output(*command: str) -> str:

@@ -7,7 +7,8 @@
     python -m sentidistill.commands.evaluate my/model baselines --tasks tweet amazon movie editorial --shots 0
 
 --data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation; the default tasks (tweet, amazon,
-movie, editorial) are read from data/benchmark, where `dvc repro prepare_benchmark` puts them. MODEL is a folder of
+movie, editorial) and your own (prepare_benchmark.own) are read from data/benchmark, where `dvc repro prepare_benchmark`
+puts them. MODEL is a folder of
 transformers' layout, the name of a model at a server, or `baselines`: majority, TF-IDF with logistic regression, and
 VADER where it applies. Of several, the first is what the others are compared with, record by record. Results go to
 --out/MODEL: predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was
@@ -24,10 +25,11 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from sentidistill import config, records
-from sentidistill.config import DEFAULT_TASKS, Params, PathModel
+from sentidistill.config import SENTIBENCH, Params, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, sentibench, suite
-from sentidistill.evaluation.sentibench import GROUPS, LABELS, TUPLE_TASKS
+from sentidistill.evaluation.sentibench import GROUPS
+from sentidistill.evaluation.tasks import EvaluationTask, tasks_of
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.opening import cache_path, local_engine, over_actors
 from sentidistill.inference.requests import Reader
@@ -37,6 +39,7 @@ from sentidistill.sources import models
 
 BASELINES = "baselines"
 COUNTS = ("failed", "empty", "invalid", "salvaged", "cut")
+Tested = dict[EvaluationTask, list[suite.Outcome]]
 TASKS = [task for tasks in GROUPS.values() for task in tasks]
 
 
@@ -55,7 +58,7 @@ def options() -> argparse.ArgumentParser:
         },
         "--data": {"type": Path, "help": "a copy of SentiBench's data sets"},
         "--out": {"type": Path, "default": Path("sentibench"), "help": "folder for the results"},
-        "--tasks": {"nargs": "+", "choices": [*LABELS, *TUPLE_TASKS], "default": TASKS, "metavar": "TASK"},
+        "--tasks": {"nargs": "+", "default": TASKS, "metavar": "TASK"},
         "--split": {"choices": ("validation", "test"), "default": "test"},
         "--shots": {"type": int, "default": 4, "help": "demonstrations"},
         "--seeds": {"type": int, "nargs": "+", "default": [42], "help": "draws of demonstrations"},
@@ -147,11 +150,12 @@ def run(chosen: argparse.Namespace) -> None:
         with_schema=chosen.schema,
         max_new_tokens=chosen.max_new_tokens,
     )
-    data = {task: {split: read(chosen.data, task, split) for split in ("train", chosen.split)} for task in chosen.tasks}
+    tasks = [tasks_of(params.prepare_benchmark)[name] for name in chosen.tasks]
+    data = {task: {split: read(chosen.data, task.name, split) for split in ("train", chosen.split)} for task in tasks}
     cache_root = stage.cache_root()
-    found: dict[str, dict[str, list[suite.Outcome]]] = {}
+    found: dict[str, Tested] = {}
     for model in chosen.models:
-        tested: dict[str, dict[str, list[suite.Outcome]]] = {}
+        tested: dict[str, Tested] = {}
         if model == BASELINES:
             for task, rows in data.items():
                 for kind in baselines.kinds(task):
@@ -172,26 +176,25 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def read(root: Path, task: str, split: str) -> list[dict]:
-    if task in DEFAULT_TASKS:
-        return sentibench.read(Path("data/benchmark", task, f"{split}.jsonl"))
-    return sentibench.load(root, task, split)
+    if task in SENTIBENCH:
+        return sentibench.load(root, task, split)
+    return sentibench.read(Path("data/benchmark", task, f"{split}.jsonl"))
 
 
-def report(
-    name: str, out: Path, found: dict[str, list[suite.Outcome]], data: dict, split: str, settings: suite.Settings
-) -> None:
+def report(name: str, out: Path, found: Tested, data: dict, split: str, settings: suite.Settings) -> None:
     """Write predictions and metrics, and show the scores."""
     metrics = {
-        task: suite.scores(task, data[task][split], rows, settings.bootstrap_samples) for task, rows in found.items()
+        task.name: suite.scores(task, data[task][split], rows, settings.bootstrap_samples)
+        for task, rows in found.items()
     }
     for task, rows in found.items():
-        records.write_jsonl(out / "predictions" / f"{task}.jsonl", rows)
+        records.write_jsonl(out / "predictions" / f"{task.name}.jsonl", rows)
     group_means = sentibench.group_means({task: row["main"] for task, row in metrics.items()})
     records.write_json(out / "metrics.json", {"split": split, "mean": group_means, **metrics})
     stage.console().print(table(name, metrics, group_means))
 
 
-def comparison(found: dict[str, dict[str, list[suite.Outcome]]], data: dict, split: str, samples: int) -> Table:
+def comparison(found: dict[str, Tested], data: dict, split: str, samples: int) -> Table:
     """What each model has more than the first, with the central 95 % over records drawn anew for both at once."""
     first, *others = found
     shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}")
@@ -204,13 +207,16 @@ def comparison(found: dict[str, dict[str, list[suite.Outcome]]], data: dict, spl
             if rows := found[name].get(task):
                 gain = (suite.estimate(task, test, rows, samples, "output") - first_estimate).rounded()
                 cells[-1] = f"{gain['main']:+.1f} ({gain['low']:+.1f} to {gain['high']:+.1f})"
-        shown.add_row(task, *cells)
+        shown.add_row(task.name, *cells)
     return shown
 
 
 def main(*arguments: str) -> None:
     chosen = options().parse_args(arguments)
-    if missing := next((task for task in chosen.tasks if task not in DEFAULT_TASKS and not chosen.data), None):
+    known = tasks_of(config.load().prepare_benchmark)
+    if unknown := next((task for task in chosen.tasks if task not in known), None):
+        raise SentiDistillError(f"unknown task {unknown}; known are {', '.join(known)}")
+    if missing := next((task for task in chosen.tasks if task in SENTIBENCH and not chosen.data), None):
         raise SentiDistillError(f"{missing} is a task of SentiBench: name a copy of its data sets by --data")
     for model in chosen.models:
         if model != BASELINES and not chosen.server and not Path(model).is_dir():

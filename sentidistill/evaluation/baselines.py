@@ -3,38 +3,40 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from sentidistill.config import DEFAULT_TASKS
+from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.evaluation.questions import limited, text_of
-from sentidistill.evaluation.sentibench import GROUPS, LABELS, gold_label
 from sentidistill.evaluation.suite import Outcome, Settings
+from sentidistill.evaluation.tasks import EvaluationTask
 
 KINDS = ("majority", "tfidf", "vader")
 # VADER's authors: a compound score within these limits is neutral.
 NEUTRAL = 0.05
 
 
-def kinds(task: str) -> tuple[str, ...]:
-    """The baselines that apply to `task`: none to tuples, VADER only where sentiment itself is asked for."""
-    if task not in LABELS:
+def kinds(task: EvaluationTask) -> tuple[str, ...]:
+    """The baselines that apply to `task`: none to tuples, VADER only where the labels are sentiments."""
+    if not task.labels:
         return ()
-    return KINDS if task in (*DEFAULT_TASKS, *GROUPS["basic"]) else ("majority", "tfidf")
+    return KINDS if set(task.labels) <= set(SENTIMENTS) else ("majority", "tfidf")
 
 
-def outcomes(kind: str, task: str, records: Sequence[dict], train: Sequence[dict], settings: Settings) -> list[Outcome]:
+def outcomes(
+    kind: str, task: EvaluationTask, records: Sequence[dict], train: Sequence[dict], settings: Settings
+) -> list[Outcome]:
     """What the baseline predicts for the records that a model is tested on."""
     predict = {"majority": majority, "tfidf": tfidf, "vader": vader}[kind]
     places = limited(task, records, settings.label_limit, seed=0)
     texts = [text_of(task, records[place]) for place in places]
     return [
         Outcome(
-            task=task,
+            task=task.name,
             record=place,
             seed=0,
             text=text,
-            gold=gold_label(records[place]),
+            gold=task.gold_label(records[place]),
             output=label,
             calibrated=None,
-            right=label == gold_label(records[place]),
+            right=label == task.gold_label(records[place]),
             finish_reason="choice",
             error=None,
             shown=[],
@@ -44,12 +46,12 @@ def outcomes(kind: str, task: str, records: Sequence[dict], train: Sequence[dict
     ]
 
 
-def majority(task: str, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
-    (commonest, _), *_ = Counter(gold_label(record) for record in train).most_common(1)
+def majority(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
+    (commonest, _), *_ = Counter(task.gold_label(record) for record in train).most_common(1)
     return [commonest] * len(texts)
 
 
-def tfidf(task: str, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
+def tfidf(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
     """TF-IDF of words and pairs, and logistic regression with classes weighed alike; it sees all training records."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -59,16 +61,16 @@ def tfidf(task: str, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
         LogisticRegression(class_weight="balanced", max_iter=2000),
     )
-    model.fit([text_of(task, record) for record in train], [gold_label(record) for record in train])
+    model.fit([text_of(task, record) for record in train], [task.gold_label(record) for record in train])
     return model.predict(list(texts)).tolist()
 
 
-def vader(task: str, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
+def vader(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
     """The lexicon and rules of Hutto and Gilbert (2014), which learn nothing from the training texts."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     analyzer = SentimentIntensityAnalyzer()
     scores = [analyzer.polarity_scores(text)["compound"] for text in texts]
-    if "neutral" not in LABELS[task]:
+    if "neutral" not in task.labels:
         return ["positive" if score > 0 else "negative" for score in scores]
     return ["neutral" if abs(score) < NEUTRAL else "positive" if score > 0 else "negative" for score in scores]

@@ -7,7 +7,7 @@ import numpy as np
 
 from sentidistill.evaluation import sentiment_graph, tuples
 from sentidistill.evaluation.outputs import parse_label, parse_objects
-from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, gold_label
+from sentidistill.evaluation.tasks import EvaluationTask, known
 from sentidistill.evaluation.tuples import Counts
 
 
@@ -65,8 +65,8 @@ def mean(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
-def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
-    """Scores of a model's `outputs` (texts) for `records` of a task, in percent.
+def score(task: EvaluationTask | str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
+    """Scores of a model's `outputs` (texts) for `records` of a task, or of a known one by its name, in percent.
 
     For a label task: macro_f1 over its fixed label set, accuracy, f1 by label; an output that names no label is
     wrong. For a tuple task: precision, recall and f1 over all records. Both count outputs that are empty and
@@ -76,12 +76,12 @@ def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
     """
     if len(records) != len(outputs):
         raise ValueError(f"{len(records)} records, but {len(outputs)} outputs")
-    if task in TUPLE_TASKS:
+    if isinstance(task, str):
+        task = known(task)
+    labels = task.labels
+    if not labels:
         return _tuple_scores(task, records, outputs)
-    if task not in LABELS:
-        raise ValueError(f"unknown task {task!r}; known are {', '.join([*LABELS, *TUPLE_TASKS])}")
-    labels = LABELS[task]
-    cells = confusion_cells(labels, [gold_label(record) for record in records], outputs)
+    cells = confusion_cells(labels, [task.gold_label(record) for record in records], outputs)
     counts = confusion(cells, len(labels) + 1)
     f1 = f1_by_class(counts)[:-1]
     empty = sum(not str(output or "").strip() for output in outputs)
@@ -95,18 +95,18 @@ def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
     }
 
 
-def tuple_counts(task: str, record: dict, output: str) -> tuple[Counts, dict[str, int]]:
+def tuple_counts(task: EvaluationTask, record: dict, output: str) -> tuple[Counts, dict[str, int]]:
     """(counts of one record of a tuple task, what was wrong with its output)."""
     parsed = parse_objects(output)
-    if task == "opener":
+    if task.name == "opener":
         counts, invalid = sentiment_graph.count(record, parsed.objects)
     else:
-        counts, invalid = tuples.exact(task, record, parsed.objects)
+        counts, invalid = tuples.exact(task.name, record, parsed.objects)
     flags = {name: int(getattr(parsed, name)) for name in ("empty", "invalid", "salvaged", "cut")}
     return counts, {**flags, "invalid_tuples": invalid}
 
 
-def _tuple_scores(task: str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
+def _tuple_scores(task: EvaluationTask, records: Sequence[dict], outputs: Sequence[str]) -> dict:
     total, flags = Counts(), dict.fromkeys(("empty", "invalid", "salvaged", "cut", "invalid_tuples"), 0)
     for record, output in zip(records, outputs):
         counts, found = tuple_counts(task, record, output)

@@ -4,22 +4,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
-from sentidistill.evaluation.sentibench import LABELS, gold_label
+from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.evaluation.tuples import KEYS, POLARITIES, objects
 from sentidistill.prompts import Prompt
 from sentidistill.samples import prompt, with_labels
 
 Demonstrations = Literal["shared", "per_record"]
-
-WORDING: dict[str, dict[str, str]] = yaml.safe_load(
-    files("sentidistill.evaluation").joinpath("wording.yaml").read_text(encoding="utf-8")
-)
 
 
 @dataclass(frozen=True)
@@ -35,44 +29,44 @@ class Question:
     shown: tuple[int, ...]
 
 
-def text_of(task: str, record: dict) -> str:
-    return f"{record['sentence']}\nTarget: {record['target']}" if task == "pstance" else record["sentence"]
+def text_of(task: EvaluationTask, record: dict) -> str:
+    return f"{record['sentence']}\nTarget: {record['target']}" if task.name == "pstance" else record["sentence"]
 
 
-def answer_of(task: str, record: dict) -> str:
+def answer_of(task: EvaluationTask, record: dict) -> str:
     """The right answer, as demonstrations show it."""
-    if task in LABELS:
-        return gold_label(record)
-    return json.dumps(objects(task, record), ensure_ascii=False)
+    if task.labels:
+        return task.gold_label(record)
+    return json.dumps(objects(task.name, record), ensure_ascii=False)
 
 
-def categories(task: str, train: Sequence[dict]) -> list[str]:
+def categories(task: EvaluationTask, train: Sequence[dict]) -> list[str]:
     """The categories that the training records use."""
-    return sorted({one["aspect_category"] for record in train for one in objects(task, record)})
+    return sorted({one["aspect_category"] for record in train for one in objects(task.name, record)})
 
 
-def instruction(task: str, train: Sequence[dict]) -> str:
-    text = WORDING[task]["instruction"]
+def instruction(task: EvaluationTask, train: Sequence[dict]) -> str:
+    text = task.instruction
     if "{categories}" in text:
         text = text.replace("{categories}", ", ".join(categories(task, train)))
-    return with_labels(text, LABELS[task]) if task in LABELS else text
+    return with_labels(text, task.labels) if task.labels else text
 
 
-def schema(task: str, train: Sequence[dict]) -> dict[str, Any]:
+def schema(task: EvaluationTask, train: Sequence[dict]) -> dict[str, Any]:
     """JSON schema of the answers to a tuple task."""
     kinds: dict[str, Any] = {
         "sentiment": {"type": "string", "enum": list(POLARITIES)},
         "sentiment_polarity": {"type": "string", "enum": ["positive", "negative"]},
     }
-    if "aspect_category" in KEYS[task]:
+    if "aspect_category" in KEYS[task.name]:
         kinds["aspect_category"] = {"type": "string", "enum": categories(task, train)}
-    keys = {key: kinds.get(key, {"type": "string", "maxLength": 80}) for key in KEYS[task]}
+    keys = {key: kinds.get(key, {"type": "string", "maxLength": 80}) for key in KEYS[task.name]}
     entry = {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
     return {"type": "array", "items": entry, "maxItems": 12}
 
 
 def questions(
-    task: str,
+    task: EvaluationTask,
     records: Sequence[dict],
     train: Sequence[dict],
     *,
@@ -92,20 +86,20 @@ def questions(
     by_label: dict[str, list[int]] = {}
     for place, record in enumerate(train):
         if len(record["sentence"]) <= max_chars:
-            by_label.setdefault(gold_label(record) if task in LABELS else "", []).append(place)
+            by_label.setdefault(task.gold_label(record) if task.labels else "", []).append(place)
     shared: tuple[int, ...] | None = None
     if demonstrations == "shared":
-        shared = _drawn(by_label, train, shots, {record["sentence"] for record in records}, (seed, task, "shared"))
+        shared = _drawn(by_label, train, shots, {record["sentence"] for record in records}, (seed, task.name, "shared"))
     unseen = [record for place, record in enumerate(train) if place not in (shared or ())]
     places = limited(task, unseen, calibration_texts, seed, by_label=False) if calibration_texts else []
-    text, cue = instruction(task, train), WORDING[task]["cue"]
+    text, cue = instruction(task, train), task.cue
     found = []
     for number, record in [*enumerate(records), *((None, unseen[place]) for place in places)]:
         shown = shared
         if shown is None:
-            shown = _drawn(by_label, train, shots, {record["sentence"]}, (seed, task, text_of(task, record)))
+            shown = _drawn(by_label, train, shots, {record["sentence"]}, (seed, task.name, text_of(task, record)))
         pairs = [(text_of(task, train[place]), answer_of(task, train[place])) for place in shown]
-        found.append(Question(number, prompt(text, cue, text_of(task, record), pairs), LABELS.get(task, ()), shown))
+        found.append(Question(number, prompt(text, cue, text_of(task, record), pairs), task.labels, shown))
     return found
 
 
@@ -121,7 +115,7 @@ def _drawn(
     return tuple(int(place) for place in random.permutation(chosen))
 
 
-def limited(task: str, records: Sequence[dict], limit: int, seed: int, by_label: bool = True) -> list[int]:
+def limited(task: EvaluationTask, records: Sequence[dict], limit: int, seed: int, by_label: bool = True) -> list[int]:
     """Places of at most `limit` records (0: all), drawn by the hash of their content.
 
     With `by_label`, classes keep their shares; without, labels are not looked at.
@@ -131,7 +125,7 @@ def limited(task: str, records: Sequence[dict], limit: int, seed: int, by_label:
     groups: dict[str, list[tuple[bytes, int]]] = {}
     for place, record in enumerate(records):
         key = hashlib.sha256(f"{seed} {text_of(task, record)} {place}".encode()).digest()
-        groups.setdefault(gold_label(record) if by_label and task in LABELS else "", []).append((key, place))
+        groups.setdefault(task.gold_label(record) if by_label and task.labels else "", []).append((key, place))
     # The n-th of m records of a class comes at (n + 1/2) / m, so that any beginning has the shares of the whole.
     order = [
         ((rank + 0.5) / len(group), label, place)

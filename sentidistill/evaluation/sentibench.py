@@ -52,8 +52,9 @@ def group_means(scores: dict[str, float]) -> dict[str, float]:
     }
 
 
-def gold_label(record: dict) -> str:
-    return " ".join(record["label"].lower().split())
+def normal(label: str) -> str:
+    """The form in which two labels are the same."""
+    return " ".join(label.lower().split())
 
 
 def path_of(root: Path, task: str, split: str) -> Path:
@@ -118,7 +119,7 @@ def _fault(task: str, row: Any) -> str:
         _FORMS[task].model_validate(row)
     except ValidationError as error:
         return first_problem(error)
-    if task in LABELS and gold_label(row) not in LABELS[task]:
+    if task in LABELS and normal(row["label"]) not in LABELS[task]:
         return f"label {row['label']!r} is none of {', '.join(LABELS[task])}"
     return ""
 

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sentidistill.config import DEFAULT_TASKS, Evaluate, PromptFormat
+from sentidistill.config import SENTIBENCH, Evaluate, PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import tuples
 from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, score, tuple_counts
 from sentidistill.evaluation.questions import Demonstrations, Question, answer_of, limited, questions, schema
-from sentidistill.evaluation.sentibench import LABELS
+from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.evaluation.tuples import Counts
 from sentidistill.inference.calibration import calibrate
 from sentidistill.inference.model import CachedTeacher
@@ -39,13 +39,13 @@ class Settings:
     bootstrap_samples: int = 1000
 
     @classmethod
-    def of(cls, task: str, section: Evaluate) -> "Settings":
+    def of(cls, task: EvaluationTask, section: Evaluate) -> "Settings":
         """Those of the pipeline for `task`: SentiBench has its own protocol."""
-        if task in DEFAULT_TASKS:
-            shots = len(LABELS[task]) * section.shots_per_label
-            own: dict[str, Any] = {"shots": shots, "seeds": (section.seed,), "label_limit": section.limit}
+        if task.name in SENTIBENCH:
+            own: dict[str, Any] = section.sentibench.model_dump()
         else:
-            own = section.sentibench.model_dump()
+            shots = len(task.labels) * section.shots_per_label
+            own = {"shots": shots, "seeds": (section.seed,), "label_limit": section.limit}
         return cls(**own, calibration_texts=section.calibration_texts, bootstrap_samples=section.bootstrap_samples)
 
 
@@ -72,13 +72,18 @@ class Outcome(Record):
 
 
 def evaluate(
-    model: CachedTeacher, name: str, task: str, records: Sequence[dict], train: Sequence[dict], settings: Settings
+    model: CachedTeacher,
+    name: str,
+    task: EvaluationTask,
+    records: Sequence[dict],
+    train: Sequence[dict],
+    settings: Settings,
 ) -> list[Outcome]:
     """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, is an empty output.
 
     Raises `SentiDistillError` where all fail: that says nothing about the model.
     """
-    labels = LABELS.get(task, ())
+    labels = task.labels
     places = limited(task, records, settings.label_limit if labels else settings.tuple_limit, seed=0)
     chosen = [records[place] for place in places]
     asked = [
@@ -97,9 +102,11 @@ def evaluate(
     ]
     form = schema(task, train) if settings.with_schema and not labels else None
     requests = [_request(question, form, model.prompt_format, settings) for _, question in asked]
-    answers = model.generate(requests, f"{name}, {task}")
+    answers = model.generate(requests, f"{name}, {task.name}")
     if all(answer.error for answer in answers):
-        raise SentiDistillError(f"{name}, {task}: all {len(answers)} requests failed; the first: {answers[0].error}")
+        raise SentiDistillError(
+            f"{name}, {task.name}: all {len(answers)} requests failed; the first: {answers[0].error}"
+        )
     outcomes = []
     for seed in settings.seeds:
         of_seed = [(question, answer) for (of, question), answer in zip(asked, answers) if of == seed]
@@ -108,7 +115,7 @@ def evaluate(
         calibrated = _calibrated([answer for _, answer in tested], references, labels)
         outcomes += [
             Outcome(
-                task=task,
+                task=task.name,
                 record=places[question.record],
                 seed=seed,
                 text=question.prompt.input,
@@ -155,20 +162,20 @@ def _calibrated(answers: Sequence[Response], references: Sequence[Response], lab
     return [labels[int(next(best))] if answer.choice_logprobs else "" if answer.error else None for answer in answers]
 
 
-def _right(task: str, record: dict, output: str) -> bool:
-    if task in LABELS:
+def _right(task: EvaluationTask, record: dict, output: str) -> bool:
+    if task.labels:
         return score(task, [record], [output])["accuracy"] == 100
     counts, _ = tuple_counts(task, record, output)
     return counts.predicted == counts.gold == counts.matched_predicted == counts.matched_gold
 
 
-def scores(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int) -> dict[str, Any]:
+def scores(task: EvaluationTask, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int) -> dict[str, Any]:
     """Scores of a task: the mean over seeds and their deviation, and the central 95 % over resampled records.
 
     `records` are all of the split, which the outcomes point into. `main` is macro-F1 or F1, in percent; `calibrated`
     holds the same of the calibrated labels, None without. Failed requests count as wrong, and as `empty`, too.
     """
-    main = "macro_f1" if task in LABELS else "f1"
+    main = "macro_f1" if task.labels else "f1"
     by_seed = []
     for seed in sorted({one.seed for one in outcomes}):
         rows = [one for one in outcomes if one.seed == seed]
@@ -181,8 +188,8 @@ def scores(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samp
     means = {
         name: mean([one[name] for one in by_seed]) for name in ("accuracy", "precision", "recall") if name in by_seed[0]
     }
-    if task in LABELS:
-        means["f1"] = {label: mean([one["f1"][label] for one in by_seed]) for label in LABELS[task]}
+    if task.labels:
+        means["f1"] = {label: mean([one["f1"][label] for one in by_seed]) for label in task.labels}
     calibrated = estimate(task, records, outcomes, samples, "calibrated")
     return {
         **estimate(task, records, outcomes, samples, "output").rounded(),
@@ -201,7 +208,7 @@ def scores(task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samp
 
 
 def estimate(
-    task: str, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int, column: Column
+    task: EvaluationTask, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int, column: Column
 ) -> Estimate | None:
     """The main score in percent, the mean over seeds, also for `samples` draws of records with replacement.
 
@@ -214,11 +221,11 @@ def estimate(
     for seed in sorted({one.seed for one in outcomes}):
         rows = sorted((one for one in outcomes if one.seed == seed), key=lambda one: one.record)
         outputs = [getattr(one, column) for one in rows]
-        random = np.random.default_rng([len(rows), *task.encode()])
+        random = np.random.default_rng([len(rows), *task.name.encode()])
         # First the records as they are.
         draws = [np.arange(len(rows)), *random.integers(len(rows), size=(samples, len(rows)))]
-        if task in LABELS:
-            cells, size = confusion_cells(LABELS[task], [one.gold for one in rows], outputs), len(LABELS[task]) + 1
+        if task.labels:
+            cells, size = confusion_cells(task.labels, [one.gold for one in rows], outputs), len(task.labels) + 1
             counts = np.stack([confusion(cells[draw], size) for draw in draws])
             by_seed.append(100 * f1_by_class(counts)[:, :-1].mean(axis=1))
         else:

@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sentidistill.config import DEFAULT_TASKS, Evaluate
+from sentidistill.config import SENTIBENCH, Evaluate
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.metrics import Estimate, mean
 from sentidistill.evaluation.suite import Column, Outcome
+from sentidistill.evaluation.tasks import EvaluationTask
 
 ROLES = ("student_base", "student", "teacher")
 
 
 @dataclass(frozen=True)
 class Tested:
-    """A task: its records, and the metrics and outcomes of each model."""
+    """A task, its records, and the metrics and outcomes of each model."""
 
+    task: EvaluationTask
     test: Sequence[dict]
     train: Sequence[dict]
     metrics: Mapping[str, dict[str, Any]]
@@ -25,9 +27,10 @@ class Tested:
 def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]:
     """What the report's template is told: rows as of `compared`, by task and group, plain and calibrated.
 
-    The means are over the default tasks ("mean") and over each group of SentiBench whose tasks are all there.
+    The means are over the tasks that are not SentiBench's ("mean"), and over each group of SentiBench's whose tasks are
+    all there.
     """
-    tasks = [task for task in tested if task in DEFAULT_TASKS]
+    tasks = [task for task in tested if task not in SENTIBENCH]
     groups = {"mean": tasks, **sentibench.MEANS}
     return {
         "evaluate": section,
@@ -37,7 +40,7 @@ def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]
         "plain": table(tested, groups, section.bootstrap_samples, "output"),
         "calibrated": table(tested, groups, section.bootstrap_samples, "calibrated"),
         "metrics": {task: one.metrics for task, one in tested.items()},
-        "baselines": {task: baseline_scores(task, one, section) for task, one in tested.items()},
+        "baselines": {task: baseline_scores(one, section) for task, one in tested.items()},
     }
 
 
@@ -47,7 +50,7 @@ def table(
     """Rows by task and group; without the tasks in which a model has no calibrated labels, and without their groups."""
     found: dict[str, dict[str, Estimate]] = {}
     for task, one in tested.items():
-        models = {role: suite.estimate(task, one.test, one.outcomes[role], samples, column) for role in ROLES}
+        models = {role: suite.estimate(one.task, one.test, one.outcomes[role], samples, column) for role in ROLES}
         if None not in models.values():
             found[task] = models
     means = {
@@ -72,9 +75,9 @@ def compared(models: Mapping[str, Estimate]) -> dict[str, Any]:
     }
 
 
-def baseline_scores(task: str, tested: Tested, section: Evaluate) -> dict[str, float]:
-    """The main score of each baseline that applies to `task`."""
-    settings = suite.Settings.of(task, section)
+def baseline_scores(tested: Tested, section: Evaluate) -> dict[str, float]:
+    """The main score of each baseline that applies to the task."""
+    task, settings = tested.task, suite.Settings.of(tested.task, section)
     found = {
         kind: baselines.outcomes(kind, task, tested.test, tested.train, settings) for kind in baselines.kinds(task)
     }
@@ -82,7 +85,7 @@ def baseline_scores(task: str, tested: Tested, section: Evaluate) -> dict[str, f
 
 
 def headline(plain: Mapping[str, Any], calibrated: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of metrics/report.json: means over the default tasks, and over those of SentiBench's groups."""
+    """The figures of metrics/report.json: means over the tasks that are not SentiBench's, and over its groups."""
     found = {**_of_means(plain["mean"]), "calibrated": _of_means(calibrated["mean"]) if "mean" in calibrated else None}
     groups = {name: plain[name] for name in sentibench.MEANS if name in plain}
     if groups:

@@ -168,7 +168,12 @@ def rated_sentences(vader: Vader, downloads: Path, name: str) -> list[Rated]:
 
 
 def read_file(path: Path, field: str) -> list[str]:
-    """Texts of a JSONL, CSV or Parquet file: the column or key `field`.
+    """Texts of a JSONL, CSV or Parquet file: the column or key `field`. Raises as `read_rows` does."""
+    return [text for (text,) in read_rows(path, field)]
+
+
+def read_rows(path: Path, text_field: str, *fields: str) -> list[tuple[str, ...]]:
+    """The text and other columns or keys of a JSONL, CSV or Parquet file, row by row; whole numbers as text.
 
     Raises `SentiDistillError` naming the file and, where there is one, the line.
     """
@@ -176,39 +181,41 @@ def read_file(path: Path, field: str) -> list[str]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise SentiDistillError(f"{path}: unknown kind of file; use one of {', '.join(readers)}")
-    texts, number, unit = [], 0, "row" if reader is _parquet else "line"
+    rows, number, unit = [], 0, "row" if reader is _parquet else "line"
     try:
-        for number, value in reader(path, field):
-            if not isinstance(value, str):
-                raise SentiDistillError(
-                    f"{path}, {unit} {number}: no text under '{field}'; set text_field in params.yaml"
-                )
-            texts.append(value)
+        for number, row in reader(path, (text_field, *fields)):
+            where = f"{path}, {unit} {number}"
+            if not isinstance(row.get(text_field), str):
+                raise SentiDistillError(f"{where}: no text under '{text_field}'; set text_field in params.yaml")
+            for field in fields:
+                if not isinstance(row.get(field), str | int):
+                    raise SentiDistillError(f"{where}: nothing under '{field}'; set it in params.yaml")
+            rows.append((row[text_field], *(str(row[field]) for field in fields)))
     except OSError as error:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
     except (ValueError, csv.Error) as error:
         raise SentiDistillError(
             f"{path}, {unit} {number + 1}: not {path.suffix[1:].upper()} in UTF-8 ({error})"
         ) from error
-    if not texts:
+    if not rows:
         raise SentiDistillError(f"{path}: no texts in it")
-    return texts
+    return rows
 
 
-def _jsonl(path: Path, field: str) -> Iterator[tuple[int, object]]:
+def _jsonl(path: Path, _: Sequence[str]) -> Iterator[tuple[int, dict]]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         row = json.loads(line.decode("utf-8-sig"))
-        yield number, row.get(field) if isinstance(row, dict) else None
+        yield number, row if isinstance(row, dict) else {}
 
 
-def _csv(path: Path, field: str) -> Iterator[tuple[int, object]]:
+def _csv(path: Path, _: Sequence[str]) -> Iterator[tuple[int, dict]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         for row in reader:
-            yield reader.line_num, row.get(field)
+            yield reader.line_num, row
 
 
-def _parquet(path: Path, field: str) -> Iterator[tuple[int, object]]:
+def _parquet(path: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -216,8 +223,7 @@ def _parquet(path: Path, field: str) -> Iterator[tuple[int, object]]:
         table = pyarrow.parquet.read_table(path)
     except pyarrow.ArrowInvalid as error:
         raise SentiDistillError(f"{path}: not a Parquet file ({error})") from error
-    column = table.column(field).to_pylist() if field in table.column_names else [None] * min(1, len(table))
-    yield from enumerate(column, 1)
+    yield from enumerate(table.select([name for name in fields if name in table.column_names]).to_pylist(), 1)
 
 
 def near_duplicates(texts: Sequence[str], references: Sequence[str], similarity: float) -> list[bool]:

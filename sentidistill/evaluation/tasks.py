@@ -1,0 +1,63 @@
+"""What can be asked of a model in the evaluation: the default tasks, those of SentiBench, and a user's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+import yaml
+
+from sentidistill.config import PrepareBenchmark
+from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
+from sentidistill.records import Record
+
+WORDING: dict[str, dict[str, str]] = yaml.safe_load(
+    files("sentidistill.evaluation").joinpath("wording.yaml").read_text(encoding="utf-8")
+)
+
+
+class LabelledText(Record):
+    """One text of a user's own task, in the form of SentiBench's records."""
+
+    id: str
+    sentence: str
+    label: str
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """A task by its name. `labels` are empty for a tuple task; their order decides ties."""
+
+    name: str
+    instruction: str
+    cue: str
+    labels: tuple[str, ...] = ()
+
+    def find(self, label: str) -> str | None:
+        """`label` as it stands in `labels`, whatever its case and blanks; None where it is none of them."""
+        return {normal(one): one for one in self.labels}.get(normal(label))
+
+    def gold_label(self, record: Mapping) -> str:
+        """The label of a record. Raises `ValueError` where it is none of `labels`."""
+        found = self.find(record["label"])
+        if found is None:
+            raise ValueError(f"{self.name}: label {record['label']!r} is none of {', '.join(self.labels)}")
+        return found
+
+
+KNOWN = {
+    name: EvaluationTask(name, WORDING[name]["instruction"], WORDING[name]["cue"], LABELS.get(name, ()))
+    for name in (*LABELS, *TUPLE_TASKS)
+}
+
+
+def tasks_of(section: PrepareBenchmark) -> dict[str, EvaluationTask]:
+    """All tasks by name: the known ones and the user's own."""
+    own = {task.name: EvaluationTask(task.name, task.instruction, task.cue, tuple(task.labels)) for task in section.own}
+    return {**KNOWN, **own}
+
+
+def known(name: str) -> EvaluationTask:
+    """Raises `ValueError` for an unknown name."""
+    if name not in KNOWN:
+        raise ValueError(f"unknown task {name!r}; known are {', '.join(KNOWN)}")
+    return KNOWN[name]

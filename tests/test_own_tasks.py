@@ -1,0 +1,126 @@
+"""A user's own labelled file as a task of the evaluation."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from sentidistill import config
+from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import baselines, suite
+from sentidistill.evaluation.tasks import tasks_of
+from sentidistill.sources import corpus
+from stages import prepare_benchmark
+from tests.project import ROOT
+
+OWN = {
+    "name": "support",
+    "path": "tickets.csv",
+    "text_field": "Ticket",
+    "label_field": "Mood",
+    "labels": ["angry", "Very calm"],
+    "instruction": "Decide in what mood the customer is.",
+}
+SIZES = {"train": 200, "validation": 200, "test": 1000}
+
+
+def params_with(tmp_path: Path, **changes) -> config.Params:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["prepare_benchmark"]["own"] = [{**OWN, **changes}]
+    values["evaluate"]["tasks"] = ["tweet", "support"]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return config.load(path)
+
+
+def rows(number: int) -> list[tuple[str, str]]:
+    return [(f"Ticket {n}, where is my parcel?", "ANGRY" if n % 4 else "very  calm") for n in range(number)]
+
+
+def split(number: int, tmp_path: Path, given: list[tuple[str, str]] | None = None):
+    task = tasks_of(params_with(tmp_path).prepare_benchmark)["support"]
+    return prepare_benchmark.split_own(given or rows(number), task, Path("tickets.csv"), SIZES)
+
+
+@pytest.mark.parametrize("number", [70, 1400, 5000])
+def test_splits_are_disjoint_and_share_a_small_file_as_they_would_a_large_one(number, tmp_path):
+    splits, left_out = split(number, tmp_path)
+    sizes = {name: len(found) for name, found in splits.items()}
+    whole = min(number, 1400)
+    assert sizes == {"train": whole / 7, "validation": whole / 7, "test": whole * 5 / 7}
+    assert len({row.id for found in splits.values() for row in found}) == whole
+    assert {row.label for row in splits["test"]} == {"angry", "Very calm"}
+    assert not any(left_out.values())
+
+
+def test_more_texts_leave_those_of_a_full_split_where_they_are_unless_their_hash_comes_first(tmp_path):
+    (few, _), (more, _) = split(1400, tmp_path), split(1410, tmp_path)
+    kept = {row.id for row in few["train"]} & {row.id for row in more["train"]}
+    assert len(kept) >= 190
+
+
+def test_a_text_that_stands_twice_is_in_one_split(tmp_path):
+    splits, left_out = split(0, tmp_path, rows(100) + [(text.upper(), label) for text, label in rows(100)])
+    assert sum(map(len, splits.values())) == 100
+    assert left_out["same_as_another"] == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([*rows(9), ("What?", "bored")], "tickets.csv, text 10: label 'bored' is none of angry, Very calm"),
+        ([("What?", "angry")] * 9, "no text has the label 'Very calm'"),
+        ([("What?", "angry"), ("Fine.", "very calm")], "2 different texts are too few"),
+    ],
+)
+def test_a_file_that_makes_no_task_is_refused(given, said, tmp_path):
+    with pytest.raises(SentiDistillError, match=said):
+        split(0, tmp_path, given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "tweet"}, "'tweet' is that of another task"),
+        ({"name": "../x"}, "name"),
+        ({"labels": ["a"]}, "labels"),
+        ({"labels": ["good", "Good "]}, "two labels are the same"),
+        ({"name": "other"}, "evaluate.tasks names ..support.."),
+    ],
+)
+def test_a_task_that_cannot_be_is_refused_in_params(changes, said, tmp_path):
+    with pytest.raises(SentiDistillError, match=said):
+        params_with(tmp_path, **changes)
+
+
+def test_numbers_are_labels_in_every_kind_of_file(tmp_path):
+    table = pd.DataFrame({"text": ["so good", "so bad"], "stars": [5, 1], "other": [None, "x"]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_dict("records")))
+    for kind in ("csv", "parquet", "jsonl"):
+        path = tmp_path / f"a.{kind}"
+        assert corpus.read_rows(path, "text", "stars") == [("so good", "5"), ("so bad", "1")]
+        with pytest.raises(SentiDistillError, match="nothing under 'star'"):
+            corpus.read_rows(path, "text", "star")
+
+
+def test_baselines_and_scores_take_it_as_any_other_task(tmp_path):
+    params = params_with(tmp_path)
+    task = tasks_of(params.prepare_benchmark)["support"]
+    settings = suite.Settings.of(task, params.evaluate)
+    splits, _ = split(700, tmp_path)
+    test, train = ([row.model_dump() for row in splits[name]] for name in ("test", "train"))
+    assert baselines.kinds(task) == ("majority", "tfidf")
+    for kind in baselines.kinds(task):
+        found = baselines.outcomes(kind, task, test, train, settings)
+        scores = suite.scores(task, test, found, 100)
+        assert scores["records"] == len(test) == 500
+        share = Counter(row["label"] for row in test)["angry"] / 500
+        if kind == "majority":
+            assert scores["accuracy"] == pytest.approx(100 * share)
+            assert set(scores["f1"]) == set(OWN["labels"])
+            assert scores["f1"]["Very calm"] == 0
