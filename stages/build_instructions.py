@@ -1,7 +1,7 @@
 """analysis instructions + definitions + demonstrations -> data/instructions.jsonl, what the student is to learn.
 
-A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "family": "scoring", "name": "Urgency Rating", "text": "Rate ...
-Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],
+A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "attributes": [], "family": "scoring",
+"name": "Urgency Rating", "text": "Rate ... Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],
 "demonstrations": [["Send someone NOW!", "3"]], "reference": [["Send someone NOW!", "3"]]}
 """
 
@@ -19,7 +19,6 @@ from sentidistill.construct.attributes import AttributeCount
 from sentidistill.construct.checks import distinct
 from sentidistill.construct.demonstrations import Demonstration
 from sentidistill.construct.instructions import AnalysisInstruction, HandWritten, Instruction
-from sentidistill.construct.perspectives import Perspective
 from sentidistill.construct.tasks import TaskDefinition
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
@@ -31,7 +30,7 @@ COVERED = 0.5  # cosine from which an instruction counts as one about an attribu
 
 def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict[str, int]]:
     """(instructions made of the perspectives, how many tasks and analyses were left out, by reason)."""
-    mentions = {row.id: row.count for row in records.read_jsonl("data/perspectives.jsonl", Perspective)}
+    counts = {row.name: row.count for row in records.read_jsonl("data/attributes.jsonl", AttributeCount)}
     analyses = records.read_jsonl("data/analysis_instructions.jsonl", AnalysisInstruction)
     tasks = records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -45,6 +44,7 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
     rows = [
         Instruction(
             **task.model_dump(include={"id", "cluster", "mentions", "family", "name", "labels"}),
+            attributes=[],
             text=task.text(),
             cue=task.cue(),
             demonstrations=shown[task.id],
@@ -63,7 +63,8 @@ def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict
         Instruction(
             id=records.content_id(row.cluster, row.text),
             cluster=row.cluster,
-            mentions=mentions[row.cluster],
+            mentions=max(counts[name] for name in row.attributes),
+            attributes=row.attributes,
             family="analysis",
             name="analysis",
             text=row.text,

@@ -1,5 +1,8 @@
 """instructions + user texts -> data/prompts.jsonl: the pool of questions for the teacher.
 
+Tasks are applied to any texts of the pool for distillation, analyses to texts in which the teacher found their
+attribute: asked about what a text does not have, it answers as if the text had it.
+
 A row: {"id": "c3d1...", "stratum": "77c0...", "cluster": 3, "family": "scoring", "instruction": "Rate ...",
 "cue": "Urgency", "labels": ["1", "2", "3"], "text_id": "09ab...", "text": "...",
 "demonstrations": [["...", "3"]], "student_demonstrations": []}
@@ -11,6 +14,7 @@ import numpy as np
 
 from sentidistill import config, records
 from sentidistill.config import ComposePrompts
+from sentidistill.construct.attributes import AttributeCount, Mention, texts_having
 from sentidistill.construct.instructions import Instruction
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
@@ -32,7 +36,7 @@ def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.
     return [chosen[place][1:] for place in random.permutation(len(chosen))]
 
 
-def texts_for(instructions: list[Instruction], total: int, power: float, most: int) -> dict[str, int]:
+def texts_for(instructions: list[Instruction], total: int, power: float, most: dict[str, int]) -> dict[str, int]:
     """How many texts each instruction is applied to: `total` in proportion to mentions ** `power`, none above `most`.
 
     The sum is `total` where the texts allow. Equal remainders go by id, which favours no part of the instructions.
@@ -40,11 +44,21 @@ def texts_for(instructions: list[Instruction], total: int, power: float, most: i
     ordered = sorted(instructions, key=lambda one: one.id)
     highest = max((one.mentions for one in ordered), default=0) or 1
     weights = [(one.mentions / highest) ** power for one in ordered]
-    return dict(zip((one.id for one in ordered), apportion(total, weights, [most] * len(ordered))))
+    return dict(zip((one.id for one in ordered), apportion(total, weights, [most[one.id] for one in ordered])))
 
 
-def compose(instructions: list[Instruction], texts: list[Text], params: ComposePrompts) -> list[PoolPrompt]:
+def texts_with(attributes: list[str], having: dict[str, list[Text]]) -> list[Text]:
+    """The texts that have one of the attributes, each once, by id."""
+    found = {text.id: text for name in attributes for text in having.get(name, [])}
+    return [found[key] for key in sorted(found)]
+
+
+def compose(
+    instructions: list[Instruction], texts: list[Text], having: dict[str, list[Text]], params: ComposePrompts
+) -> list[PoolPrompt]:
     """Every instruction with its own draw of texts, no text twice for one instruction.
+
+    An instruction about attributes draws from the texts `having` them, by the attribute's name, others from `texts`.
 
     A draw is the beginning of a permutation that follows from the seed and the instruction's id, so an instruction
     that gets more or fewer texts changes nothing for the others, and keeps the prompts that it has.
@@ -53,10 +67,13 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
     """
     if not texts:
         raise SentiDistillError("data/corpus.jsonl: no texts in the pool 'distillation'; rerun prepare_corpus")
+    sources = {one.id: texts_with(one.attributes, having) if one.attributes else texts for one in instructions}
     numbers: dict[str, int] = {}
     for family, total in params.prompts.items():
         of_family = [one for one in instructions if one.family == family]
-        numbers |= texts_for(of_family, total, params.mentions_power, len(texts))
+        numbers |= texts_for(
+            of_family, total, params.mentions_power, {one.id: len(sources[one.id]) for one in of_family}
+        )
     if not any(numbers.values()):
         raise SentiDistillError(
             f"no prompts: compose_prompts.prompts asks for {params.prompts}, and data/instructions.jsonl has "
@@ -67,16 +84,17 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
         random = np.random.default_rng([params.seed, int(instruction.id, 16)])
         number = numbers.get(instruction.id, 0)
         demonstrations = draw_demonstrations(instruction, params.teacher_shots, random)
-        for place, index in enumerate(random.permutation(len(texts))[:number]):
+        for place, index in enumerate(random.permutation(len(sources[instruction.id]))[:number]):
+            text = sources[instruction.id][index]
             shots = params.student_shots[place % len(params.student_shots)]
             rows.append(
                 PoolPrompt(
-                    id=records.content_id(instruction.id, texts[index].id),
+                    id=records.content_id(instruction.id, text.id),
                     stratum=instruction.id,
                     instruction=instruction.text,
                     **instruction.model_dump(include={"cluster", "family", "cue", "labels"}),
-                    text_id=texts[index].id,
-                    text=texts[index].text,
+                    text_id=text.id,
+                    text=text.text,
                     demonstrations=demonstrations,
                     student_demonstrations=draw_demonstrations(instruction, shots, random),
                 )
@@ -87,8 +105,12 @@ def compose(instructions: list[Instruction], texts: list[Text], params: ComposeP
 def main() -> None:
     section = config.load().compose_prompts
     instructions = records.read_jsonl("data/instructions.jsonl", Instruction)
-    texts = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "distillation"]
-    rows = compose(instructions, texts, section)
+    corpus = {text.id: text for text in records.read_jsonl("data/corpus.jsonl", Text)}
+    attributes = records.read_jsonl("data/attributes.jsonl", AttributeCount)
+    ids = texts_having(attributes, records.read_jsonl("data/mentions.jsonl", Mention))
+    having = {name: [corpus[key] for key in keys] for name, keys in ids.items()}
+    texts = [text for text in corpus.values() if text.pool == "distillation"]
+    rows = compose(instructions, texts, having, section)
     records.write_jsonl("data/prompts.jsonl", rows)
     families = Counter(row.family for row in rows)
     stage.finish(

@@ -1,8 +1,9 @@
 """perspectives -> data/analysis_instructions.jsonl: open instructions for the analysis of a text.
 
-The attributes of a perspective are asked about a few at a time, with an instruction for each.
+The attributes of a perspective are asked about a few at a time, with an instruction for each. Where the teacher writes
+more or fewer, each of these may be about any of them.
 
-A row: {"cluster": 3, "text": "How does the author of the text treat other people?"}
+A row: {"cluster": 3, "attributes": ["politeness"], "text": "How polite is the author of the text?"}
 """
 
 from sentidistill import config, records
@@ -31,12 +32,15 @@ def main(open_model: OpenModel = open_model) -> None:
         for (cluster, start), attributes in groups.items()
     }
 
-    def read_answer(_: str, raw: str) -> tuple[list[str] | None, list[str]]:
+    names = {key: [attribute.name for attribute in group] for key, group in zip(prompts, groups.values())}
+
+    def read_answer(key: str, raw: str) -> tuple[dict[str, list[str]] | None, list[str]]:
         items = parse_instructions(raw)
         if not items:
             return None, ["unreadable"]
         kept, faults = usable_analysis(items, section.attributes_per_call, section.max_similarity)
-        return kept or None, faults
+        each = len(items) == len(names[key])
+        return {item: [names[key][items.index(item)]] if each else names[key] for item in kept} or None, faults
 
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(
@@ -44,7 +48,9 @@ def main(open_model: OpenModel = open_model) -> None:
         )
     calls.check_failures(asked, teacher.max_failure_rate, "write_analysis_instructions")
     rows = [
-        AnalysisInstruction(cluster=int(key.split()[0]), text=text) for key in sorted(answers) for text in answers[key]
+        AnalysisInstruction(cluster=int(key.split()[0]), attributes=attributes, text=text)
+        for key in sorted(answers)
+        for text, attributes in answers[key].items()
     ]
     records.write_jsonl("data/calls/write_analysis_instructions.jsonl", asked)
     records.write_jsonl("data/analysis_instructions.jsonl", rows)

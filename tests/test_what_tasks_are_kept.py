@@ -119,11 +119,15 @@ def test_a_task_needs_enough_demonstrations_and_more_than_one_answer(tmp_path, m
     rows = [shown(tasks[0], "a b", "yes"), shown(tasks[0], "c d", "no")]
     rows += [shown(tasks[1], "a b", "yes"), shown(tasks[1], "c d", "yes"), shown(tasks[2], "a", "yes")]
     monkeypatch.chdir(tmp_path)
-    records.write_jsonl("data/perspectives.jsonl", [perspective(0, "affection")])
-    records.write_jsonl("data/analysis_instructions.jsonl", [AnalysisInstruction(cluster=0, text="How kind is it?")])
+    counts = {"affection": 3, "warmth": 2}
+    attributes = [AttributeCount(name=name, count=n, description="", variants={name: n}) for name, n in counts.items()]
+    records.write_jsonl("data/attributes.jsonl", attributes)
+    analysis = AnalysisInstruction(cluster=0, attributes=["warmth"], text="How kind is it?")
+    records.write_jsonl("data/analysis_instructions.jsonl", [analysis])
     records.write_jsonl("data/task_definitions.jsonl", tasks)
     records.write_jsonl("data/demonstrations.jsonl", rows)
     made, lost = from_attributes(section)
     assert [row.id for row in made if row.labels] == [tasks[0].id]
+    assert [(row.mentions, row.attributes) for row in made if row.family == "analysis"] == [(2, ["warmth"])]
     assert made[-1].reference == [("a b", "yes"), ("c d", "no")]
     assert lost == {"few_demonstrations": 1, "demonstrations_of_one_answer": 1, "repeated_analysis": 0}

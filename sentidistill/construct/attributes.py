@@ -135,14 +135,23 @@ def counted(gathered: dict[str, Gathered], min_texts: int) -> list[AttributeCoun
     ]
 
 
+def texts_having(attributes: Sequence[AttributeCount], mentions: Iterable[Mention]) -> dict[str, set[str]]:
+    """Ids of the texts that mention each of `attributes`, by its name."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for attribute in attributes:
+        for raw in attribute.variants:
+            names[raw].append(attribute.name)
+    found: dict[str, set[str]] = {attribute.name: set() for attribute in attributes}
+    for mention in mentions:
+        for name in names.get(mention.name, ()):
+            found[name].add(mention.text_id)
+    return found
+
+
 def recount(attributes: Sequence[AttributeCount], mentions: Iterable[Mention]) -> np.ndarray:
     """Number of texts among those of `mentions` that mention each of `attributes` (n)."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, attribute in enumerate(attributes):
-        for raw in attribute.variants:
-            places[raw].append(place)
-    seen = {(place, mention.text_id) for mention in mentions for place in places.get(mention.name, ())}
-    return np.bincount([place for place, _ in seen], minlength=len(attributes))
+    having = texts_having(attributes, mentions)
+    return np.array([len(having[attribute.name]) for attribute in attributes])
 
 
 def _ordered(gathered: dict[str, Gathered]) -> dict[str, Gathered]:

@@ -10,20 +10,25 @@ from sentidistill.samples import with_form
 
 
 class AnalysisInstruction(Record):
+    """An open instruction, and the names of the attributes that it may be about: one where that is known."""
+
     cluster: int
+    attributes: list[str]
     text: str
 
 
 class Instruction(Record):
     """What the student learns to do: an open analysis (family "analysis") or a task.
 
-    `mentions` is the number of texts that have the attribute, or an attribute of the cluster, behind it. `reference`
-    are texts with the label that they were written for: what labels of other texts are compared with.
+    `mentions` is the number of texts that have the attribute behind it. `attributes` are those of an analysis, which
+    asks about texts that have one of them; of others it is empty. `reference` are texts with the label that they were
+    written for: what labels of other texts are compared with.
     """
 
     id: str
     cluster: int
     mentions: int
+    attributes: list[str]
     family: str
     name: str
     text: str
@@ -55,6 +60,7 @@ class HandWritten(Record):
             id=content_id("hand-written", self.name, self.instruction),
             cluster=number,
             mentions=1,
+            attributes=[],
             family=self.family,
             name=self.name,
             text=with_form(self.instruction, self.labels, self.format),
