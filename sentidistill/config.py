@@ -3,9 +3,10 @@
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentidistill.errors import SentiDistillError
 
@@ -325,8 +326,17 @@ class Engines(Section):
     student: Literal["transformers", "vllm"]
 
 
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        raise ValueError(
+            "holds a name, password or query, which errors and logs would show; give the key by key_variable"
+        )
+    return url
+
+
 class Server(Section):
-    base_url: str
+    base_url: Annotated[str, AfterValidator(_without_secrets)]
     model: str
     key_variable: str
     requests_per_minute: Count
@@ -335,6 +345,7 @@ class Server(Section):
     first_wait: Annotated[float, Field(gt=0)]
     max_wait: Annotated[float, Field(gt=0)]
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"]
+    schemas: bool
 
 
 class Ray(Section):

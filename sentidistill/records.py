@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Record)
 def content_id(*parts: Any) -> str:
     """First 16 hex digits of the SHA-256 of `parts` as canonical JSON."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -40,7 +40,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    """In UTF-8; halves of surrogate pairs, which a model or server may send, become question marks."""
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -64,14 +65,24 @@ def first_problem(error: ValidationError) -> str:
     return f"{problem['msg']} at {'.'.join(map(str, problem['loc'])) or 'the line'}"
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines of a JSONL file. They end at \\n alone: texts hold U+2028 and its kind, at which `splitlines` would cut."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def read_jsonl(path: str | Path, schema: type[R]) -> list[R]:
     """Rows of `path` as `schema`; a bad line raises an error with its number."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
+    return parse_jsonl(text, schema, path)
+
+
+def parse_jsonl(text: str, schema: type[R], path: str | Path) -> list[R]:
+    """Rows of the `text` of a file; `path` names it in the error that a bad line raises."""
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines_of(text), 1):
         try:
             rows.append(schema.model_validate_json(line))
         except ValidationError as error:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What a handler may do in place of answering: (status, headers, body), or None to hang up without a word.
-Misbehaviour = tuple[int, dict[str, str], bytes] | None
+# What a handler may do in place of answering: (status, headers, body), or None to hang up without a word. A body may
+# come in parts.
+Misbehaviour = tuple[int, dict[str, str], bytes | Iterator[bytes]] | None
 # (path, body of the call) to the body of the answer.
 Answer = Callable[[str, dict], dict]
 
@@ -80,8 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
         if "Content-Length" not in headers:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
-        self.close_connection = int(headers.get("Content-Length", 0)) > len(content)
+        for part in [content] if isinstance(content, bytes) else content:
+            self.wfile.write(part)
+        self.close_connection = "Content-Length" in headers
 
 
 def number(*parts: Any) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentidistill.parsing import parse_attributes
-from sentidistill.parsing.markup import parse_json, until_repetition
+from sentidistill.parsing.markup import parse_json, strip_thinking, until_repetition
 from sentidistill.parsing.tasks import parse_definition, parse_instructions, parse_labels, parse_pairs, parse_proposals
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"
@@ -145,3 +145,31 @@ def test_json_is_taken_strictly_first_then_repaired():
 )
 def test_an_analysis_ends_where_it_begins_to_repeat_itself(text, expected):
     assert until_repetition(text) == expected
+
+
+@pytest.mark.parametrize("text", ['[{"a":"b"},' * 600, "[" * 400, '{"a": ' * 300, "[" * 100_000])
+def test_deep_nesting_is_no_answer_and_no_traceback(text):
+    value, _ = parse_json(text)
+    assert value is None or isinstance(value, list)
+    assert parse_attributes(text) is not None
+    assert isinstance(parse_pairs(text), list)
+    parse_definition(text)
+    parse_proposals(text)
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        ("<think>", "</think>"),
+        ("<thinking>", "</thinking>"),
+        ("<reasoning>", "</reasoning>"),
+        ("[THINK]", "[/THINK]"),
+        ("◁think▷", "◁/think▷"),
+        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+    ],
+)
+def test_reasoning_is_no_answer_whoever_opened_it(opening, closing):
+    for begun in (opening, ""):
+        assert strip_thinking(f"{begun}First 1. **Anger**: no.{closing}\n\n1. **Joy**: yes.") == "1. **Joy**: yes."
+    assert strip_thinking(f"{opening}a{closing}b{opening}c{closing} d") == "d"
+    assert strip_thinking(f"said {opening}and never came to an end") == "said"

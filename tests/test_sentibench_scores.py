@@ -6,8 +6,9 @@ import random
 import pytest
 
 from sentidistill.evaluation.metrics import score
-from sentidistill.evaluation.outputs import parse_label, parse_objects
+from sentidistill.evaluation.outputs import parse_objects
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
+from sentidistill.parsing.labels import parse_label
 from tests.made_up_sentibench import ATSA, OPENER, RECORDS, gold, opinion
 from tests.mutations import mutated
 

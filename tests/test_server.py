@@ -2,12 +2,14 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
 from sentidistill.config import Server
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.engines.server import ServerEngine
+from sentidistill.inference.engines.server import ServerEngine, _asked_to_wait
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.inference.store import Cache
@@ -32,6 +34,7 @@ def engine(url: str, api="chat", concurrency=4, extra_body=None, **change) -> Se
         "first_wait": 0.01,
         "max_wait": 0.05,
         "max_tokens_field": "max_tokens",
+        "schemas": True,
     }
     served = Server(**{**settings, **change})
     return ServerEngine(served, "local", api=api, extra_body=extra_body or {}, concurrency=concurrency)
@@ -310,3 +313,202 @@ def test_an_unknown_model_ends_the_run_and_is_named():
     missing = (404, JSON_TYPE, b'{"error": {"message": "The model does not exist"}}')
     with running(lambda body, before: missing) as server, pytest.raises(SentiDistillError, match="'local'"):
         answer(engine(server.url), CHAT, requests(3))
+
+
+def said(content, finish_reason="stop", **usage) -> tuple[int, dict, bytes]:
+    """A whole reply of a chat server."""
+    counts = usage.get("usage", {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10})
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason}
+    whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": counts}
+    return 200, JSON_TYPE, json.dumps(whole).encode()
+
+
+LABELS = ("negative", "neutral", "positive", "not positive")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '```json\n{"answer": "positive"}\n```',
+        "<think>It could be negative.</think>\n\npositive",
+        "reasoning whose tag stood in the prompt</think>positive",
+        "[THINK]negative?[/THINK]positive",
+        "**positive**",
+        "Answer: positive",
+        "Positive!",
+        '{"label": "positive"}',
+        '{"answer": ["positive"]}',
+        '["positive"]',
+        [{"type": "thinking", "thinking": "negative"}, {"type": "text", "text": "positive"}],
+    ],
+)
+def test_a_label_is_read_however_it_is_wrapped(content):
+    with running(lambda body, before: said(content)) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1, choices=LABELS))
+    assert (found.text, found.finish_reason, found.error) == ("positive", "choice", None)
+
+
+@pytest.mark.parametrize("content", ["cannot say", '{"answer": 3}', '{"answer": []}', "unpositive", "[" * 5000])
+def test_what_names_no_label_is_an_error(content):
+    with running(lambda body, before: said(content)) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1, choices=LABELS))
+    assert "names none of the choices" in found.error
+
+
+@pytest.mark.parametrize("reason", ["stop", "eos_token", None, "STOP", "end_turn"])
+def test_a_text_is_an_answer_whatever_the_server_calls_its_end(reason):
+    with running(lambda body, before: said("Fine.", reason)) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1))
+    assert (found.text, found.finish_reason) == ("Fine.", "stop")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [{}, None, {"prompt_tokens": None, "completion_tokens": None}, {"prompt_tokens": 1.5, "completion_tokens": -1}],
+)
+def test_tokens_that_a_server_does_not_count_are_none(usage):
+    with running(lambda body, before: said("Fine.", usage=usage)) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1))
+    assert (found.text, found.prompt_tokens, found.completion_tokens) == ("Fine.", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "  ", "<think>so</think>", [{"type": "thinking", "thinking": "so"}], 5, {}]
+)
+def test_an_empty_answer_is_asked_for_again_and_then_an_error(content, tmp_path):
+    def once(body, before):
+        return said(content) if before == 0 or is_about(body, 1) else "answer"
+
+    with running(once) as server:
+        first, second = answer(engine(server.url), CHAT, requests(2))
+        assert len(server.calls) == 2 + 4
+    assert first.error is None
+    assert "after 4 attempts" in second.error
+
+
+def test_an_answer_that_is_all_reasoning_says_what_to_raise():
+    with running(lambda body, before: said("<think>hmm", "length")) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1))
+    assert "raise max_new_tokens" in found.error
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "tool_calls"])
+def test_an_answer_that_is_none_is_an_error_with_its_reason(reason):
+    with running(lambda body, before: said("Fine.", reason)) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1))
+    assert reason in found.error
+
+
+def test_a_server_that_refuses_schemas_is_asked_without_them():
+    refusal = (400, JSON_TYPE, b'{"error": {"message": "response_format is not supported"}}')
+    with running(lambda body, before: refusal if "response_format" in body else said("positive")) as server:
+        found = answer(engine(server.url, concurrency=1), CHAT, requests(4, choices=LABELS))
+        assert [one.text for one in found] == ["positive"] * 4
+        assert len(server.calls) == 4 + 1
+        (found,) = answer(engine(server.url, schemas=False), CHAT, requests(1, json_schema=SCHEMA))
+        assert len(server.calls) == 4 + 2
+
+
+def test_a_spent_balance_ends_the_run_and_keeps_what_was_answered(tmp_path):
+    spent = (402, JSON_TYPE, b'{"error": {"message": "Insufficient Balance"}}')
+    cache = Cache(tmp_path / "c")
+    with (
+        running(lambda body, before: "answer" if any(is_about(body, n) for n in range(4)) else spent) as server,
+        pytest.raises(SentiDistillError, match="Insufficient Balance"),
+    ):
+        CachedTeacher(CHAT, lambda: engine(server.url), cache).generate(requests(20))
+    assert [entry.parsed().error for entry in cache.entries()] == [None] * 4
+
+
+def test_requests_that_are_refused_in_the_same_words_end_the_run():
+    refusal = (400, JSON_TYPE, b'{"error": {"message": "this key has no access"}}')
+    with running(lambda body, before: refusal) as server:
+        with pytest.raises(SentiDistillError, match=r"refused 5 requests in a row alike.*no access"):
+            answer(engine(server.url), CHAT, requests(40))
+        assert len(server.calls) < 12
+
+
+def test_a_redirect_is_not_followed():
+    with running() as other:
+        away = (307, {"Location": f"{other.url}/chat/completions"}, b"")
+        with running(lambda body, before: away) as server, pytest.raises(SentiDistillError):
+            answer(engine(server.url), CHAT, requests(9))
+        assert not other.calls
+
+
+def test_a_server_that_sends_byte_by_byte_is_given_up_after_the_timeout():
+    import time
+
+    def drip() -> Iterator[bytes]:
+        while True:
+            time.sleep(0.05)
+            yield b" "
+
+    started = time.monotonic()
+    with running(lambda body, before: (200, {**JSON_TYPE, "Content-Length": "999"}, drip())) as server:
+        (found,) = answer(engine(server.url, timeout=0.3, attempts=2), CHAT, requests(1))
+    assert "within 0.3 seconds" in found.error
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("2", 2),
+        ("1e9", 600),
+        ("inf", 600),
+        ("nan", 0),
+        ("-3", 0),
+        ("soon", 0),
+        ("", 0),
+        ("Wed, 01 Jan 2020 00:00:00 GMT", 0),
+    ],
+)
+def test_a_wait_is_a_number_or_a_date_and_ten_minutes_at_most(asked, seconds):
+    assert _asked_to_wait(Waiting(asked)) == seconds
+
+
+def test_a_date_to_wait_for_is_waited_for():
+    import time
+    from email.utils import formatdate
+
+    assert 25 <= _asked_to_wait(Waiting(formatdate(time.time() + 30, usegmt=True))) <= 30
+
+
+class Waiting(Exception):
+    def __init__(self, asked: str):
+        class Reply:
+            headers: ClassVar[dict] = {"retry-after": asked}
+
+        self.response = Reply
+
+
+@pytest.mark.parametrize("kind", ["Windows line end", "blanks"])
+def test_a_key_with_blanks_around_is_stripped(kind, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", f"{KEY}\r\n" if kind == "Windows line end" else f" {KEY} ")
+    with running() as server:
+        answer(engine(server.url), CHAT, requests(1))
+        assert server.keys == [f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r\nX: 1", f"{KEY}é", f"\x1b[0m{KEY}"])
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(key, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", key)
+    with running() as server, pytest.raises(SentiDistillError, match="TEST_KEY") as raised:
+        answer(engine(server.url), CHAT, requests(1))
+    assert KEY not in str(raised.value)
+    assert not server.calls
+
+
+def test_a_gateway_that_repeats_the_key_in_its_answer_has_it_masked(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "sk/a secret")
+    with running(lambda body, before: said("the header was Bearer sk/a secret, or sk%2Fa%20secret")) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1))
+    assert found.text == "the header was Bearer [key], or [key]"
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "https://host/v1?api-key=secret"])
+def test_an_address_with_a_secret_is_refused(url):
+    with pytest.raises(ValueError, match="key_variable"):
+        engine(url)

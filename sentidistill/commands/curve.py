@@ -166,8 +166,8 @@ def predictions_of(revision: str) -> Tested:
     found = {}
     for name in params.evaluate.tasks:
         if name not in SENTIBENCH:
-            text = dvc.api.read(f"data/predictions/student/{name}.jsonl", rev=revision)
-            found[tasks[name]] = [Outcome.model_validate_json(line) for line in text.splitlines()]
+            path = f"data/predictions/student/{name}.jsonl"
+            found[tasks[name]] = records.parse_jsonl(dvc.api.read(path, rev=revision), Outcome, path)
     return found
 
 

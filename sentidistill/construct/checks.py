@@ -193,7 +193,7 @@ def _content(answer: str) -> str:
     """What stands in an answer: the values of its JSON, or all of a quote."""
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer.casefold()
     return " ".join(_values(value)).casefold()
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentidistill.evaluation import sentiment_graph, tuples
-from sentidistill.evaluation.outputs import parse_label, parse_objects
+from sentidistill.evaluation.outputs import parse_objects
 from sentidistill.evaluation.tasks import EvaluationTask, known
 from sentidistill.evaluation.tuples import Counts
+from sentidistill.parsing.labels import parse_label
 
 
 def confusion_cells(labels: Sequence[str], gold: Sequence[str], outputs: Sequence[str]) -> np.ndarray:

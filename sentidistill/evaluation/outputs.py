@@ -1,4 +1,4 @@
-"""What a model's text says: the label, or the list of objects, however it is wrapped, quoted or cut off.
+"""What a model's text says of a tuple task: the list of objects, however it is wrapped, quoted or cut off.
 
 Nothing here raises for any text. The rules are those of docs/benchmark.md.
 """
@@ -6,13 +6,12 @@ Nothing here raises for any text. The rules are those of docs/benchmark.md.
 import ast
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# A model that is not stopped goes on with another example; what stands there is no answer to ours.
-# "### Aspects" is a heading of the answer itself; "###" alone separates examples.
-_NEXT_EXAMPLE = re.compile(r"\n\s*(?:###(?! *\w)|(?:Sentence|Text|Input)\s*:)")
+from sentidistill.parsing.markup import NEXT_EXAMPLE, strip_thinking
+
 _FENCE = re.compile(r"```[\w-]*")
 _DEEPEST = 60
 _ATTEMPTS = 40  # beginnings of a list or an object that are tried
@@ -40,8 +39,8 @@ def parse_objects(output: str) -> Parsed:
     An object that holds nothing but one list stands for that list. Python literals are read as JSON is. Empty
     entries ({}, null, "") are left out.
     """
-    text = _NEXT_EXAMPLE.split(f"\n{output}", maxsplit=1)[0] if isinstance(output, str) else ""
-    text = text.strip()
+    text = strip_thinking(output) if isinstance(output, str) else ""
+    text = NEXT_EXAMPLE.split(f"\n{text}", maxsplit=1)[0].strip()
     if not text:
         return Parsed([], empty=True)
     plain = _strict(text)
@@ -138,16 +137,3 @@ def _objects(text: str, start: int) -> Iterator[dict[str, Any]]:
         else:
             end = place + 1
         place = text.find("{", end)
-
-
-def parse_label(output: str, labels: Sequence[str]) -> str | None:
-    """The label that `output` begins with, case, quotes and an introduction such as "Label:" aside; else None."""
-    if not isinstance(output, str):
-        return None
-    text = _FENCE.sub("", _NEXT_EXAMPLE.split(f"\n{output}", maxsplit=1)[0]).strip()
-    text = re.sub(r"^(?:label|answer|output|sentiment)\s*:\s*", "", text, flags=re.IGNORECASE)
-    text = " ".join(text.strip(" \t\n\"'`*.[](){}“”").casefold().split())
-    for label in sorted(labels, key=len, reverse=True):
-        if re.match(rf"{re.escape(label.casefold())}(?![\w-])", text):
-            return label
-    return None

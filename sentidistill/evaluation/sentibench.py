@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 from sentidistill.config import DEFAULT_TASKS
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
-from sentidistill.records import first_problem, write_text
+from sentidistill.records import first_problem, lines_of, write_text
 
 # The order decides ties.
 LABELS: dict[str, tuple[str, ...]] = {
@@ -98,7 +98,7 @@ def load(root: Path, task: str, split: str) -> list[dict]:
 def read(path: Path) -> list[dict]:
     """Records of a split as `prepare_benchmark` keeps them, one on a line."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in lines_of(path.read_text(encoding="utf-8"))]
     except FileNotFoundError as error:
         raise SentiDistillError(f"{path} is missing; make it with `dvc repro prepare_benchmark`") from error
 

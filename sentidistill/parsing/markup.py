@@ -9,7 +9,13 @@ from rapidfuzz import fuzz
 
 ITEM = re.compile(r"^[ \t]*(?:#+[ \t]*)?(?:(\d{1,3})[.)]|[-*•+](?!\*))[ \t]+", re.MULTILINE)
 JSON = re.compile(r"^(?:```\w*\s*)?[{\[]\s*[{\[\"']", re.MULTILINE)
-_THINKING = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL)
+# How families of reasoning models open and close their reasoning (the last: gpt-oss, before its final channel).
+_OPEN = r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>"
+_CLOSE = r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>"
+_THINKING = re.compile(rf"\A.*(?:{_CLOSE})|(?:{_OPEN}).*\Z", re.DOTALL)
+# A model that is not stopped goes on with another example; what stands there is no answer to ours.
+# "### Aspects" is a heading of the answer itself; "###" alone separates examples.
+NEXT_EXAMPLE = re.compile(r"\n\s*(?:###(?! *\w)|(?:Sentence|Text|Input)\s*:)")
 FENCE = re.compile(r"^```\w*\s*|\s*```\s*$")
 
 
@@ -78,10 +84,13 @@ def parse_json(text: str) -> tuple[Any, bool]:
     try:
         value = json.loads(text)
         return (value, False) if isinstance(value, dict | list) else (None, False)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     begin = re.search(r"[{\[]", text)
     if not begin:
         return None, False
-    value = json_repair.loads(text[begin.start() :])
+    try:
+        value = json_repair.loads(text[begin.start() :])
+    except (ValueError, RecursionError):  # nested by the hundred, which no answer is
+        return None, False
     return (value, True) if isinstance(value, dict | list) and value else (None, False)

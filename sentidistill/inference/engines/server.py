@@ -1,23 +1,32 @@
 """A model behind an OpenAI-compatible server: vLLM, transformers serve, llama.cpp, Ollama, commercial ones."""
 
 import asyncio
-import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from sentidistill.config import Server
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.choices import ALL, SHOWN, branches, summed
 from sentidistill.inference.requests import NEUTRAL, Job, Request, Response
+from sentidistill.parsing.labels import parse_label
+from sentidistill.parsing.markup import parse_json, strip_thinking
 from sentidistill.prompts import messages
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+LOG = logging.getLogger(__name__)
 Api = Literal["completions", "chat"]
-# So many requests in a row whose retries run out, and the server counts as down.
+# So many requests in a row whose retries run out, or that are refused in the same words, and no more are sent.
 GIVE_UP_AFTER = 5
+LONGEST_WAIT = 600.0  # seconds, whatever a server asks for
+# What a server says of an answer that is none. Everything else that is not "length" is some server's word for "stop".
+NO_ANSWER = ("content_filter", "tool_calls", "function_call")
 
 
 class _Unusable(Exception):
@@ -35,8 +44,10 @@ class ServerEngine:
     def __init__(self, settings: Server, model: str, *, api: Api, extra_body: dict[str, Any], concurrency: int):
         self._settings, self._model, self._api, self._extra_body = settings, model, api, extra_body
         self._concurrency = concurrency
-        self._key = os.environ.get(settings.key_variable, "")
+        self._key = _key(settings.key_variable)
+        self._schemas = settings.schemas
         self._exhausted_in_a_row = 0
+        self._refusals: list[str] = []
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
         with asyncio.Runner() as runner:
@@ -61,8 +72,10 @@ class ServerEngine:
 
     def _client(self) -> "AsyncOpenAI":
         from aiolimiter import AsyncLimiter
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+        for name in ("httpx", "httpx2"):  # a line for every request
+            logging.getLogger(name).setLevel(logging.WARNING)
         per_minute = self._settings.requests_per_minute
         self._limiter = AsyncLimiter(1, 60 / per_minute) if per_minute else None
         return AsyncOpenAI(
@@ -70,6 +83,8 @@ class ServerEngine:
             api_key=self._key or "none",  # local servers want none, the client wants one
             max_retries=0,
             timeout=self._settings.timeout,
+            # Prompts go to the address that the user named, and nowhere else.
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
     async def _answer(self, client: "AsyncOpenAI", job: Job) -> Response:
@@ -99,11 +114,11 @@ class ServerEngine:
                 f"({self._reason(error)}); check runtime.server.base_url and the model's name"
             ) from None
         except (openai.APIError, _Unusable, ValueError) as error:
-            if getattr(error, "code", None) == "insufficient_quota":
+            if _spent(error):
                 raise SentiDistillError(f"{self._settings.base_url}: {self._reason(error)}") from None
             if not _worth_retrying(error):
                 self._exhausted_in_a_row = 0
-                return Response.failed(f"the server refused the request: {self._reason(error)}", len(job.prompt_ids))
+                return self._refused(error, job)
             self._exhausted_in_a_row += 1
             nobody_there = isinstance(error.__cause__, httpx2.ConnectError)
             if nobody_there or self._exhausted_in_a_row >= GIVE_UP_AFTER:
@@ -115,17 +130,54 @@ class ServerEngine:
                 f"no answer after {self._settings.attempts} attempts: {self._reason(error)}", len(job.prompt_ids)
             )
         self._exhausted_in_a_row = 0
+        self._refusals.clear()
         return response
+
+    def _refused(self, error: Exception, job: Job) -> Response:
+        """An error response; an exception where several requests in a row are refused in the same words."""
+        reason = self._reason(error)
+        self._refusals = [*(one for one in self._refusals if one == reason), reason]
+        if len(self._refusals) >= GIVE_UP_AFTER:
+            raise SentiDistillError(
+                f"{self._settings.base_url} refused {GIVE_UP_AFTER} requests in a row alike: {reason}. Answers "
+                "that came are stored; run the same command again to continue"
+            ) from None
+        return Response.failed(f"the server refused the request: {reason}", len(job.prompt_ids))
+
+    async def _create(self, create: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
+        """The server's reply. A server that refuses the schema of an answer is asked without, and from then on."""
+        import openai
+
+        plain = _without_schema(arguments)
+        try:
+            return await self._sent(create(**(arguments if self._schemas else plain)))
+        except openai.BadRequestError:
+            if not self._schemas or plain == arguments:
+                raise
+        reply = await self._sent(create(**plain))
+        self._schemas = False
+        return reply
+
+    async def _sent(self, call: Awaitable[Any]) -> Any:
+        """The reply to one attempt. A server that sends it byte by byte is not waited for any longer than others."""
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                return await call
+        except TimeoutError:
+            raise _Unusable(f"no whole answer within {self._settings.timeout:g} seconds") from None
 
     def _reason(self, error: Exception) -> str:
         """The error in a line, without the key, which some servers repeat."""
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        text = " ".join(f"{type(error).__name__}: {error}{cause}".split())
-        return (text.replace(self._key, "[key]") if self._key else text)[:300]
+        return self._masked(" ".join(f"{type(error).__name__}: {error}{cause}".split()))[:300]
 
-    async def _turn(self) -> None:
-        if self._limiter is not None:
-            await self._limiter.acquire()
+    def _masked(self, text: str) -> str:
+        """`text` without the key, which some servers and gateways repeat."""
+        for key in {self._key, quote(self._key, safe="")} if self._key else ():
+            text = text.replace(key, "[key]")
+        return text
 
     def _shared_arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = {
@@ -149,21 +201,35 @@ class ServerEngine:
             answers = {"answer": {"type": "string", "enum": list(request.choices)}}
             schema = {"type": "object", "properties": answers, "required": ["answer"], "additionalProperties": False}
             arguments |= {"temperature": 0.0, "response_format": _response_format(schema)}
-        await self._turn()
-        answer = await client.chat.completions.create(
-            messages=messages(request.prompt), extra_body=self._extra_body or None, **arguments
+        reply = await self._create(
+            client.chat.completions.create,
+            messages=messages(request.prompt),
+            extra_body=self._extra_body or None,
+            **arguments,
         )
-        choice, usage = _first(answer), getattr(answer, "usage", None)
-        text = getattr(choice.message, "content", None) or ""
-        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        if choice.finish_reason not in ("stop", "length"):
-            return Response.failed(f"the server ended the answer with {choice.finish_reason!r}", counts[0])
-        if not request.choices:
-            return Response(text, choice.finish_reason, *counts)
-        chosen = _named_choice(text, request.choices)
+        choice = _first(reply)
+        answered = self._answered(choice, getattr(choice.message, "content", None), getattr(reply, "usage", None))
+        if not request.choices or answered.error:
+            return answered
+        chosen = _named_choice(answered.text, request.choices)
         if chosen is None:
-            return Response.failed(f"the answer names none of the choices: {text[:100]!r}", counts[0])
-        return Response(chosen, "choice", *counts)
+            return Response.failed(
+                f"the answer names none of the choices: {answered.text[:100]!r}", answered.prompt_tokens
+            )
+        return Response(chosen, "choice", answered.prompt_tokens, answered.completion_tokens)
+
+    def _answered(self, choice: Any, content: Any, usage: Any, prompt_tokens: int | None = None) -> Response:
+        """A choice of a reply as a response. Raises `_Unusable` for an empty answer, which may be another next time."""
+        text, reason = self._masked(_text(content)), choice.finish_reason
+        given, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        read = given if prompt_tokens is None else prompt_tokens
+        if reason in NO_ANSWER:
+            return Response.failed(f"the server ended the answer with {reason!r}", read)
+        if not strip_thinking(text):
+            if reason != "length":
+                raise _Unusable(f"an empty answer (finish_reason {reason!r})")
+            return Response.failed(f"no answer within {written} tokens; raise max_new_tokens", read)
+        return Response(text, "length" if reason == "length" else "stop", read, written)
 
     async def _complete(self, client: "AsyncOpenAI", job: Job) -> Response:
         request = job.request
@@ -174,13 +240,9 @@ class ServerEngine:
             if schema_format := arguments.pop("response_format", None):
                 # vLLM takes the one and llama.cpp the other; neither knows the other's.
                 extra |= {"response_format": schema_format, "json_schema": request.json_schema}
-            await self._turn()
-            answer = await client.completions.create(**arguments)
-            choice = _first(answer)
-            if choice.finish_reason not in ("stop", "length"):
-                return Response.failed(f"the server ended the answer with {choice.finish_reason!r}")
-            tokens = answer.usage.completion_tokens if answer.usage else 0
-            return Response(choice.text or "", choice.finish_reason, len(job.prompt_ids), tokens)
+            reply = await self._create(client.completions.create, **arguments)
+            choice = _first(reply)
+            return self._answered(choice, choice.text, getattr(reply, "usage", None), len(job.prompt_ids))
         logprobs = {}
         for beginning, tokens in branches(job).items():
             logprobs[beginning] = await self._next(client, job.prompt_ids + list(beginning), tokens)
@@ -198,14 +260,12 @@ class ServerEngine:
         """Log-probabilities after `ids`, of all `tokens` where the server can tell."""
         found: dict[int, float] = {}
         for shown in (SHOWN, ALL):
-            await self._turn()
             # vLLM shows the tokens that it is asked for, llama.cpp the likeliest `n_probs`.
             wanted = {"logprob_token_ids": tokens, "return_tokens_as_token_ids": True, "n_probs": shown}
             arguments = {"model": self._model, "prompt": ids, "max_tokens": 1, "temperature": 0.0}
-            answer = await client.completions.create(
-                **arguments, logprobs=len(tokens), extra_body={**wanted, **NEUTRAL, **self._extra_body}
-            )
-            found = _shown_logprobs(_first(answer).logprobs)
+            extra = {**wanted, **NEUTRAL, **self._extra_body}
+            reply = await self._create(client.completions.create, **arguments, logprobs=len(tokens), extra_body=extra)
+            found = _shown_logprobs(_first(reply).logprobs)
             if not found or set(tokens) <= found.keys():
                 break
         return found
@@ -216,12 +276,44 @@ async def _settle(client: "AsyncOpenAI", cancelled: list[asyncio.Task]) -> None:
     await client.close()
 
 
-def _first(answer: Any) -> Any:
-    """The first choice of a completion. Raises `_Unusable` where the server sent something else."""
-    choices = getattr(answer, "choices", None)
-    if not choices:
-        raise _Unusable(f"no answer in {str(answer)[:200]!r}")
+def _key(variable: str) -> str:
+    """The key in the environment. Raises `SentiDistillError` where it cannot be one, without showing it."""
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise SentiDistillError(f"the environment variable {variable} holds no key: it has characters beyond ASCII")
+    return key
+
+
+def _first(reply: Any) -> Any:
+    """The first choice of a reply. Raises `_Unusable` where the server sent something else."""
+    choices = getattr(reply, "choices", None)
+    if not isinstance(choices, list) or not hasattr(choices[0] if choices else None, "finish_reason"):
+        raise _Unusable(f"no answer in {str(reply)[:200]!r}")
     return choices[0]
+
+
+def _text(content: Any) -> str:
+    """The text of a message, which is a string or a list of parts. Raises `_Unusable` for anything else."""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(str(part.get("text", "")) for part in parts)
+    if content is not None and not isinstance(content, str):
+        raise _Unusable(f"an answer that is no text: {str(content)[:100]!r}")
+    return content or ""
+
+
+def _count(usage: Any, name: str) -> int:
+    """A number of tokens; 0 where the server says nothing of the kind."""
+    value = getattr(usage, name, None)
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _without_schema(arguments: dict[str, Any]) -> dict[str, Any]:
+    extra = arguments.get("extra_body")
+    plain = {name: value for name, value in arguments.items() if name != "response_format"}
+    if extra:
+        plain["extra_body"] = {n: value for n, value in extra.items() if n not in ("response_format", "json_schema")}
+    return plain
 
 
 def _shown_logprobs(given: Any) -> dict[int, float]:
@@ -240,12 +332,15 @@ def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _named_choice(text: str, choices: Sequence[str]) -> str | None:
     """The choice that `text` gives, as JSON or, where a server knows no schemas, as plain text."""
-    try:
-        value = json.loads(text)
-        text = str(value.get("answer", "")) if isinstance(value, dict) else str(value)
-    except ValueError:
-        pass
-    return {choice.casefold(): choice for choice in choices}.get(text.strip().rstrip(".").casefold())
+    value, _ = parse_json(text)
+    while isinstance(value, dict | list) and value:
+        value = value[0] if isinstance(value, list) else value.get("answer", next(iter(value.values())))
+    return parse_label(text if value is None else str(value), choices)
+
+
+def _spent(error: Exception) -> bool:
+    """Whether the account has no money left."""
+    return getattr(error, "code", None) == "insufficient_quota" or getattr(error, "status_code", None) == 402
 
 
 def _worth_retrying(error: BaseException) -> bool:
@@ -253,16 +348,24 @@ def _worth_retrying(error: BaseException) -> bool:
     import openai
 
     if isinstance(error, openai.RateLimitError):
-        return error.code != "insufficient_quota"
+        return not _spent(error)
     if isinstance(error, openai.APIStatusError):
         return error.status_code >= 500 or error.status_code in (408, 409, 425)
     return isinstance(error, openai.APIError | _Unusable | ValueError)
 
 
 def _asked_to_wait(error: BaseException | None) -> float:
-    """Seconds that the server asks to wait, by its Retry-After header."""
+    """Seconds that the server asks to wait, by its Retry-After header, a number or a date; ten minutes at most."""
     response = getattr(error, "response", None)
+    asked = response.headers.get("retry-after", "") if response is not None else ""
     try:
-        return float(response.headers.get("retry-after", 0)) if response is not None else 0.0
+        seconds = float(asked)
     except ValueError:
-        return 0.0
+        try:
+            seconds = parsedate_to_datetime(asked).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    seconds = min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else 0.0
+    if seconds > 5:
+        LOG.warning("the server asks to wait %.0f seconds", seconds)
+    return seconds
