@@ -56,6 +56,7 @@ def served(url, monkeypatch):
         first_wait=0.01,
         max_wait=0.05,
         max_tokens_field="max_tokens",
+        schemas=True,
     )
     return lambda api: ServerEngine(settings, "any", api=api, extra_body={}, concurrency=4)
 
