@@ -158,7 +158,7 @@ def test_an_answer_of_a_chat_model_is_read_beyond_an_empty_line(tmp_path):
     records = {f"Text: {one['sentence']}": one for one in records_of("atsa_rest16", 9)}
     engine = Scripted(
         lambda text: written(
-            f"Here is the list of aspects:\n\n```json\n{answer_of('atsa_rest16', records[text])}\n```\n\nAnything else?"
+            f"Here is the list of aspects:\n\n```json\n{answer_of(KNOWN['atsa_rest16'], records[text])}\n```\n\nAnything else?"
         )
     )
     rows, found = run_suite(engine, "atsa_rest16", tmp_path, "chat")
@@ -263,7 +263,7 @@ def test_intervals_hold_the_score_and_shrink_with_the_records():
 def test_the_interval_of_tuples_is_that_of_their_sums():
     records = records_of("asqp_rest16", 40)
     rows = [
-        outcome("asqp_rest16", n, "", answer_of("asqp_rest16", record) if n % 3 else "[]")
+        outcome("asqp_rest16", n, "", answer_of(KNOWN["asqp_rest16"], record) if n % 3 else "[]")
         for n, record in enumerate(records)
     ]
     found = suite.scores(KNOWN["asqp_rest16"], records, rows, samples=300)
@@ -403,8 +403,8 @@ def test_vader_reads_the_sentiment_of_a_text():
     from sentidistill.evaluation.baselines import vader
 
     texts = ["I love this, it is wonderful!", "The table is made of wood.", "A horrible, disgusting waste of time."]
-    assert vader("twitter", texts, []) == ["positive", "neutral", "negative"]
-    assert vader("sst2", texts, []) == ["positive", "negative", "negative"]
+    assert vader(KNOWN["twitter"], texts, []) == ["positive", "neutral", "negative"]
+    assert vader(KNOWN["sst2"], texts, []) == ["positive", "negative", "negative"]
 
 
 @pytest.mark.parametrize(
