@@ -156,10 +156,9 @@ def run_suite(engine: Scripted, task: str, folder: Path, prompt_format="transcri
 
 def test_an_answer_of_a_chat_model_is_read_beyond_an_empty_line(tmp_path):
     records = {f"Text: {one['sentence']}": one for one in records_of("atsa_rest16", 9)}
+    task = KNOWN["atsa_rest16"]
     engine = Scripted(
-        lambda text: written(
-            f"Here is the list of aspects:\n\n```json\n{answer_of(KNOWN['atsa_rest16'], records[text])}\n```\n\nAnything else?"
-        )
+        lambda text: written(f"Here they are:\n\n```json\n{answer_of(task, records[text])}\n```\n\nAnything else?")
     )
     rows, found = run_suite(engine, "atsa_rest16", tmp_path, "chat")
     assert found["main"] == 100
