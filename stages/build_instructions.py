@@ -98,8 +98,8 @@ def breadth(
 ) -> dict[str, float]:
     """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`.
 
-    An instruction covers an attribute that it names, or that it is near to by its embedding: of "expectation" and
-    "What does the author expect?" the first fails, of "hope" and "How much hope is in it?" the second.
+    An instruction covers an attribute that it names, or that it is near to by its embedding. A bare word and a sentence
+    that asks about it are often not near; one that only paraphrases it does not name it.
     """
     texts = [row.text for row in rows]
     counts = np.array([attribute.count for attribute in attributes])

@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 from sentidistill import config, records
-from sentidistill.evaluation import sentibench, suite
-from sentidistill.evaluation.tasks import tasks_of
+from sentidistill.evaluation import sentibench, suite, tasks
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.pipeline import stage
 
 
 def main(role: str, name: str, open_model: OpenModel = open_model) -> None:
     params = config.load()
-    section, task = params.evaluate, tasks_of(params.prepare_benchmark)[name]
-    test, train = (sentibench.read(Path("data/benchmark", name, f"{part}.jsonl")) for part in (section.split, "train"))
+    section, folder = params.evaluate, Path("data/benchmark", name)
+    task = tasks.read(folder)
+    test, train = (sentibench.read(folder / f"{part}.jsonl") for part in (section.split, "train"))
     settings = suite.Settings.of(task, section)
     with open_model(role, params, stage.cache_root()) as model:
         rows = suite.evaluate(model, f"evaluate {role}", task, test, train, settings)

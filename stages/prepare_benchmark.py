@@ -1,12 +1,13 @@
 """rated sentences -> data/benchmark/<task>/{train,validation,test}.jsonl, classes equally frequent.
 
 Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are; and the
-user's own labelled files, split by content hash.
+user's own labelled files, split by content hash, with data/benchmark/<task>/task.json for their labels and wording.
 
 A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
 
 import sys
+from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def main() -> None:
         path = stage.cache_root().parent / own.path
         rows = corpus.read_rows(path, own.text_field, own.label_field)
         made[own.name] = split_own(rows, tasks[own.name], path, section.own_records.model_dump())
+        records.write_json(f"data/benchmark/{own.name}/task.json", asdict(tasks[own.name]))
     sizes = {}
     for task, (splits, left_out) in made.items():
         for name, examples in splits.items():

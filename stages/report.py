@@ -13,9 +13,8 @@ from sentidistill import config, records
 from sentidistill.construct.checks import CHECKS
 from sentidistill.construct.instructions import Instruction
 from sentidistill.construct.perspectives import Perspective
-from sentidistill.evaluation import sentibench
+from sentidistill.evaluation import sentibench, tasks
 from sentidistill.evaluation.suite import Outcome
-from sentidistill.evaluation.tasks import EvaluationTask, tasks_of
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline import stage
 from sentidistill.report import figures, scores
@@ -43,14 +42,14 @@ LOSSES = {
 }
 
 
-def read_tested(task: EvaluationTask, split: str) -> scores.Tested:
-    test, train = (sentibench.read(BENCHMARK / task.name / f"{name}.jsonl") for name in (split, "train"))
+def read_tested(task: str, split: str) -> scores.Tested:
+    test, train = (sentibench.read(BENCHMARK / task / f"{name}.jsonl") for name in (split, "train"))
     return scores.Tested(
-        task,
+        tasks.read(BENCHMARK / task),
         test,
         train,
-        {role: records.read_json(f"metrics/evaluate/{role}/{task.name}.json") for role in scores.ROLES},
-        {role: records.read_jsonl(PREDICTIONS / role / f"{task.name}.jsonl", Outcome) for role in scores.ROLES},
+        {role: records.read_json(f"metrics/evaluate/{role}/{task}.json") for role in scores.ROLES},
+        {role: records.read_jsonl(PREDICTIONS / role / f"{task}.jsonl", Outcome) for role in scores.ROLES},
     )
 
 
@@ -81,8 +80,7 @@ def losses() -> list[tuple[str, str, int]]:
 def main() -> None:
     params = config.load()
     section, seed = params.evaluate, params.evaluate.seed
-    tasks = tasks_of(params.prepare_benchmark)
-    models = scores.of_models({name: read_tested(tasks[name], section.split) for name in section.tasks}, section)
+    models = scores.of_models({name: read_tested(name, section.split) for name in section.tasks}, section)
 
     plots = Path("plots")
     clusters_map = pd.read_csv(plots / "clusters.csv")

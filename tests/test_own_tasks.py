@@ -10,7 +10,7 @@ import yaml
 
 from sentidistill import config
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import baselines, suite
+from sentidistill.evaluation import baselines, suite, tasks
 from sentidistill.evaluation.tasks import tasks_of
 from sentidistill.sources import corpus
 from stages import prepare_benchmark
@@ -124,3 +124,20 @@ def test_baselines_and_scores_take_it_as_any_other_task(tmp_path):
             assert scores["accuracy"] == pytest.approx(100 * share)
             assert set(scores["f1"]) == set(OWN["labels"])
             assert scores["f1"]["Very calm"] == 0
+
+
+def test_the_stage_describes_it_beside_its_splits(tmp_path, monkeypatch):
+    """So the stages that use it depend on its own folder, and on no other task of the params."""
+    params = params_with(tmp_path)
+    section = params.prepare_benchmark.model_copy(update={"tasks": {}})
+    of_own = params.evaluate.model_copy(update={"tasks": ["support"]})
+    changed = params.model_copy(update={"prepare_benchmark": section, "evaluate": of_own})
+    pd.DataFrame(rows(70), columns=["Ticket", "Mood"]).to_csv(tmp_path / "tickets.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "load", lambda: changed)
+    monkeypatch.setattr(prepare_benchmark.stage, "cache_root", lambda: tmp_path / ".cache")
+    monkeypatch.setattr(prepare_benchmark.stage, "finish", lambda name, figures: None)
+    prepare_benchmark.main()
+    found = tasks.read(tmp_path / "data/benchmark/support")
+    assert found == tasks_of(section)["support"]
+    assert tasks.read(tmp_path / "data/benchmark/tweet") == tasks_of(section)["tweet"]

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 import yaml
 
 from sentidistill.config import PrepareBenchmark
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
-from sentidistill.records import Record
+from sentidistill.records import Record, read_json
 
 WORDING: dict[str, dict[str, str]] = yaml.safe_load(
     files("sentidistill.evaluation").joinpath("wording.yaml").read_text(encoding="utf-8")
@@ -61,3 +62,12 @@ def known(name: str) -> EvaluationTask:
     if name not in KNOWN:
         raise ValueError(f"unknown task {name!r}; known are {', '.join(KNOWN)}")
     return KNOWN[name]
+
+
+def read(folder: Path) -> EvaluationTask:
+    """The task whose splits are in `folder`, by its name; a user's own task is described beside its splits."""
+    described = folder / "task.json"
+    if not described.exists():
+        return known(folder.name)
+    values = read_json(described)
+    return EvaluationTask(**{**values, "labels": tuple(values["labels"])})
