@@ -387,6 +387,16 @@ def test_an_empty_answer_is_asked_for_again_and_then_an_error(content, tmp_path)
     assert "after 4 attempts" in second.error
 
 
+def test_an_empty_completion_is_what_the_model_wrote(tiny_student):
+    reader = Reader("served", "transcript", 400, lambda: tiny_student[1])
+    choice = {"index": 0, "text": "", "finish_reason": "stop"}
+    whole = {"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]}
+    with running(lambda body, before: (200, JSON_TYPE, json.dumps(whole).encode())) as server:
+        (found,) = answer(engine(server.url, "completions"), reader, requests(1))
+        assert len(server.calls) == 1
+    assert (found.text, found.finish_reason, found.error) == ("", "stop", None)
+
+
 def test_an_answer_that_is_all_reasoning_says_what_to_raise():
     with running(lambda body, before: said("<think>hmm", "length")) as server:
         (found,) = answer(engine(server.url), CHAT, requests(1))

@@ -219,13 +219,16 @@ class ServerEngine:
         return Response(chosen, "choice", answered.prompt_tokens, answered.completion_tokens)
 
     def _answered(self, choice: Any, content: Any, usage: Any, prompt_tokens: int | None = None) -> Response:
-        """A choice of a reply as a response. Raises `_Unusable` for an empty answer, which may be another next time."""
+        """A choice of a reply as a response. Raises `_Unusable` for an empty message, which may be another next time.
+
+        An empty completion is what the model wrote, as with every other engine.
+        """
         text, reason = self._masked(_text(content)), choice.finish_reason
         given, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
         read = given if prompt_tokens is None else prompt_tokens
         if reason in NO_ANSWER:
             return Response.failed(f"the server ended the answer with {reason!r}", read)
-        if not strip_thinking(text):
+        if self._api == "chat" and not strip_thinking(text):
             if reason != "length":
                 raise _Unusable(f"an empty answer (finish_reason {reason!r})")
             return Response.failed(f"no answer within {written} tokens; raise max_new_tokens", read)
