@@ -14,26 +14,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sentidistill import config, difficulty, records
+from sentidistill import config, difficulty
 from sentidistill.difficulty import Row
 from sentidistill.inference.packing import shared_prefix
 from sentidistill.inference.packing.prefix_tree import PrefixTree
 from sentidistill.prompts import render
-from sentidistill.samples import Answered, PoolPrompt
+from sentidistill.samples import SAMPLES
 from sentidistill.sources import models
 
-SAMPLES = 96
+NUMBER = 96
 ROUNDS = 3
 MAX_LENGTH, BATCH_TOKENS, BARE_TOKENS = 512, 512, 4096
 
 
 def samples(tokenizer, *, closed: bool) -> list[Row]:
     """Prompts and answers of the default run: labels, or open answers; whole instructions until there are enough."""
-    answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
-    rows = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
+    rows = SAMPLES.read()
     rows = sorted((row for row in rows if bool(row.labels) == closed), key=lambda row: row.stratum)
-    chosen = rows[:SAMPLES]
-    rendered = [render(row.student_prompt(), tokenizer, "transcript", answers[row.id]) for row in chosen]
+    chosen = rows[:NUMBER]
+    rendered = [render(row.student_prompt(), tokenizer, "transcript", row.answer) for row in chosen]
     return [(one.prompt_ids, one.completion_ids) for one in rendered]
 
 

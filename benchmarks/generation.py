@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sentidistill import config, records
+from sentidistill import config
 from sentidistill.config import Params, Ray, Runtime
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.questions import questions as benchmark_questions
@@ -34,7 +34,7 @@ from sentidistill.inference.store import Cache
 from sentidistill.prompts import Prompt, Template, render
 from sentidistill.samples import prompt
 from sentidistill.sources import models
-from sentidistill.sources.corpus import Text
+from sentidistill.sources.corpus import TEXTS
 
 PROMPTS = 48
 NEW_TOKENS = 40
@@ -45,7 +45,7 @@ STUDENT = Path("models/student_base")
 
 
 def texts(number: int) -> list[str]:
-    return [text.text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "distillation"][:number]
+    return [text.text for text in TEXTS.read() if text.pool == "distillation"][:number]
 
 
 def questions() -> list[Prompt]:

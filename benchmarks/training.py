@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
-from sentidistill import config, records
-from sentidistill.samples import TrainRow
+from sentidistill import config
+from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
 from sentidistill.student import training
 
@@ -50,7 +50,7 @@ def main(folder: str = "models/student_base") -> None:
     params = config.load()
     model = models.load_causal_lm(Path(folder), Path(), params.runtime)
     tokenizer = models.load_tokenizer(Path(folder), Path())
-    rows = records.read_jsonl("data/train.jsonl", TrainRow)
+    rows = TRAIN_ROWS.read()
     data = training.tokenise(rows, tokenizer, params.student.prompt_format, params.student.max_length)
     with tempfile.TemporaryDirectory() as checkpoints, patch.object(trl.SFTTrainer, "train", compare):
         training.train(

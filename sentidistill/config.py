@@ -1,8 +1,9 @@
 """`params.yaml` as frozen, checked sections. What each key means stands beside it in params.yaml."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -26,6 +27,16 @@ PromptFormat = Literal["transcript", "chat"]
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _without_faults(section: S, faults: Mapping[str, object]) -> S:
+    """`section`. Raises `ValueError` with all `faults` that are true, each on its line."""
+    if found := [text for text, wrong in faults.items() if wrong]:
+        raise ValueError("\n".join(found))
+    return section
 
 
 class Package(Section):
@@ -104,11 +115,20 @@ class Splits(Section):
     test: Positive
 
 
+def _in_own(path: str) -> str:
+    if not path.startswith("own/") or ".." in Path(path).parts:
+        raise ValueError(f"{path!r} does not lie in own/, where DVC sees that a file changes; put it there, or a link")
+    return path
+
+
+OwnPath = Annotated[str, AfterValidator(_in_own)]
+
+
 class OwnTask(Section):
     """A labelled file of the user's own as a task of the evaluation."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of files and of a stage
-    path: str
+    path: OwnPath
     text_field: str
     label_field: str
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
@@ -117,11 +137,12 @@ class OwnTask(Section):
 
     @model_validator(mode="after")
     def _a_task_of_its_own(self) -> "OwnTask":
-        if self.name in (*DEFAULT_TASKS, *SENTIBENCH):
-            raise ValueError(f"name {self.name!r} is that of another task")
-        if len({" ".join(label.casefold().split()) for label in self.labels}) < len(self.labels):
-            raise ValueError("two labels are the same but for their case or blanks")
-        return self
+        different = {" ".join(label.casefold().split()) for label in self.labels}
+        faults = {
+            f"name {self.name!r} is that of another task": self.name in (*DEFAULT_TASKS, *SENTIBENCH),
+            "two labels are the same but for their case or blanks": len(different) < len(self.labels),
+        }
+        return _without_faults(self, faults)
 
 
 class PrepareBenchmark(Section):
@@ -135,6 +156,15 @@ class PrepareBenchmark(Section):
     own: list[OwnTask]
     own_records: Splits
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "PrepareBenchmark":
+        names = [task.name for task in self.own]
+        faults = {
+            "negative_below lies above positive_above": self.negative_below > self.positive_above,
+            "own: two tasks have one name": len(set(names)) < len(names),
+        }
+        return _without_faults(self, faults)
+
 
 class VaderTexts(Section):
     domain: str
@@ -143,7 +173,7 @@ class VaderTexts(Section):
 
 class FileTexts(Section):
     domain: str
-    path: str
+    path: OwnPath
     text_field: str = "text"
 
 
@@ -157,7 +187,7 @@ class PrepareCorpus(Section):
     min_chars: Positive
     max_chars: Positive
     near_duplicate_similarity: Share
-    held_out: str | None
+    held_out: Literal["params/held_out.txt"] | OwnPath | None
     pool_sizes: Pools
 
 
@@ -288,6 +318,14 @@ class SelectSamples(Section):
     max_share: dict[Literal["cluster", "family"], Annotated[float, Field(gt=0, le=1)]]
     seed: int
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "SelectSamples":
+        faults = {
+            "budget is either in samples or in tokens": len(self.budget) > 1,
+            "max_share needs stratify": self.max_share and not self.stratify,
+        }
+        return _without_faults(self, faults)
+
 
 class TrainStudent(Section):
     epochs: Annotated[float, Field(gt=0)]
@@ -402,8 +440,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        """Raise `ValueError` for the first of these settings that contradict each other."""
-        tasks, benchmark, samples = self.evaluate.tasks, self.prepare_benchmark, self.select_samples
+        """Raise `ValueError` for settings of different sections that contradict each other."""
+        tasks, benchmark = self.evaluate.tasks, self.prepare_benchmark
         own = [task.name for task in benchmark.own]
         others = set(tasks) - {*benchmark.tasks, *own}
         unknown = sorted(others - set(SENTIBENCH))
@@ -415,15 +453,9 @@ class Params(Section):
             f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data": (
                 others and not benchmark.sentibench
             ),
-            "prepare_benchmark.own: two tasks have one name": len(set(own)) < len(own),
             "add one of prepare_benchmark.tasks or own to evaluate.tasks: the headline is computed from them": (
                 len(others) == len(tasks)
             ),
-            "prepare_benchmark.negative_below lies above positive_above": (
-                benchmark.negative_below > benchmark.positive_above
-            ),
-            "select_samples.budget is either in samples or in tokens": len(samples.budget) > 1,
-            "select_samples.max_share needs select_samples.stratify": samples.max_share and not samples.stratify,
             "score_difficulty.model 'proxy' needs prepare_models.proxy": (
                 self.score_difficulty.model == "proxy" and self.prepare_models.proxy is None
             ),
@@ -441,9 +473,7 @@ class Params(Section):
             "teacher.api 'chat' gives no scores of labels to calibrate; set collect_responses.calibrate to false, or "
             "teacher.api to 'completions' if the server is vLLM's": by_chat and self.collect_responses.calibrate,
         }
-        if fault := next((text for text, wrong in faults.items() if wrong), None):
-            raise ValueError(fault)
-        return self
+        return _without_faults(self, faults)
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
@@ -457,13 +487,14 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
 
 def _explain(problem: dict[str, Any], path: Path) -> str:
     location = problem["loc"]
-    key = ".".join(map(str, location)) or "the file"
+    key = ".".join(map(str, location))
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), n=1, cutoff=0.0)
         return f"{path}: unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
     if problem["type"] == "missing":
         return f"{path}: {key} is missing"
-    return f"{path}: {key}: {problem['msg']}"
+    place = f"{path}: {key}" if key else str(path)
+    return "\n".join(f"{place}: {line}" for line in problem["msg"].removeprefix("Value error, ").splitlines())
 
 
 def load(path: str | Path = "params.yaml") -> Params:

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -91,3 +92,18 @@ def parse_jsonl(text: str, schema: type[R], path: str | Path) -> list[R]:
                 "this file"
             ) from error
     return rows
+
+
+@dataclass(frozen=True)
+class Table(Generic[R]):
+    """A file between stages, declared once beside its rows: its path from the project's root, and what a row is."""
+
+    path: str
+    row: type[R]
+
+    def read(self) -> list[R]:
+        """The rows; a bad line raises an error with its number."""
+        return read_jsonl(self.path, self.row)
+
+    def write(self, rows: Iterable[R]) -> None:
+        write_jsonl(self.path, rows)

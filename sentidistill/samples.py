@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sentidistill.config import PromptFormat
 from sentidistill.prompts import Prompt, render
-from sentidistill.records import Record
+from sentidistill.records import Record, Table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,16 +40,7 @@ class PoolPrompt(Record):
         return prompt(self.instruction, self.cue, self.text, self.student_demonstrations)
 
 
-class Answered(Record):
-    """A pool prompt's answer by the teacher.
-
-    `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
-    """
-
-    id: str
-    answer: str
-    label_scores: list[float]
-    plain: str
+PROMPTS = Table("data/prompts.jsonl", PoolPrompt)
 
 
 class TrainRow(Record):
@@ -66,6 +57,27 @@ class TrainRow(Record):
 
     def prompt(self) -> Prompt:
         return prompt(self.instruction, self.cue, self.text, self.demonstrations)
+
+
+TRAIN_ROWS = Table("data/train.jsonl", TrainRow)
+
+
+class Sample(PoolPrompt):
+    """A pool prompt with the teacher's answer.
+
+    `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
+    """
+
+    answer: str
+    label_scores: list[float]
+    plain: str
+
+    def train_row(self) -> TrainRow:
+        parts = self.model_dump(include={"id", "stratum", "family", "instruction", "cue", "text", "answer"})
+        return TrainRow(**parts, demonstrations=self.student_demonstrations)
+
+
+SAMPLES = Table("data/responses.jsonl", Sample)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from sentidistill import clustering, config, records
 from sentidistill.config import BuildInstructions
 from sentidistill.construct import diversity
-from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.attributes import ATTRIBUTES, AttributeCount
 from sentidistill.construct.checks import distinct
-from sentidistill.construct.demonstrations import Demonstration
-from sentidistill.construct.instructions import AnalysisInstruction, HandWritten, Instruction
-from sentidistill.construct.tasks import TaskDefinition
+from sentidistill.construct.demonstrations import DEMONSTRATIONS
+from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, INSTRUCTIONS, HandWritten, Instruction
+from sentidistill.construct.tasks import TASK_DEFINITIONS
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
@@ -30,12 +30,12 @@ COVERED = 0.5  # cosine from which an instruction counts as one about an attribu
 
 def from_attributes(section: BuildInstructions) -> tuple[list[Instruction], dict[str, int]]:
     """(instructions made of the perspectives, how many tasks and analyses were left out, by reason)."""
-    counts = {row.name: row.count for row in records.read_jsonl("data/attributes.jsonl", AttributeCount)}
-    analyses = records.read_jsonl("data/analysis_instructions.jsonl", AnalysisInstruction)
-    tasks = records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)
+    counts = {row.name: row.count for row in ATTRIBUTES.read()}
+    analyses = ANALYSIS_INSTRUCTIONS.read()
+    tasks = TASK_DEFINITIONS.read()
     shown: dict[str, list[tuple[str, str]]] = defaultdict(list)
     reference: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in records.read_jsonl("data/demonstrations.jsonl", Demonstration):
+    for row in DEMONSTRATIONS.read():
         reference[row.task].append((row.input, row.written_for))
         if row.shown:
             shown[row.task].append((row.input, row.output))
@@ -128,8 +128,8 @@ def main() -> None:
     for row in rows:
         if faults := row.faults():
             raise SentiDistillError(f"build_instructions: a demonstration of {row.text!r} breaks its form: {faults[0]}")
-    records.write_jsonl("data/instructions.jsonl", rows)
-    attributes = records.read_jsonl("data/attributes.jsonl", AttributeCount)
+    INSTRUCTIONS.write(rows)
+    attributes = ATTRIBUTES.read()
     folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
     texts = [[row.text for row in made], [row.text for row in by_hand], [attribute.name for attribute in attributes]]
     embeddings = np.split(

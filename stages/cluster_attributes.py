@@ -11,7 +11,8 @@ import pandas as pd
 from sentidistill import clustering, config, records
 from sentidistill.config import ClusterAttributes
 from sentidistill.construct import perspectives
-from sentidistill.construct.attributes import AttributeCount, Mention, recount
+from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, AttributeCount, Mention, recount
+from sentidistill.construct.perspectives import CLUSTERS
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
 
@@ -45,8 +46,8 @@ def run(section: ClusterAttributes, embeddings: np.ndarray, counts: np.ndarray) 
 
 def main() -> None:
     section = config.load().cluster_attributes
-    attributes = records.read_jsonl("data/attributes.jsonl", AttributeCount)
-    mentions = records.read_jsonl("data/mentions.jsonl", Mention)
+    attributes = ATTRIBUTES.read()
+    mentions = MENTIONS.read()
     texts = [f"{a.name}: {a.description}" if section.with_descriptions else a.name for a in attributes]
     embeddings = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
     labels = run(section, embeddings, np.array([attribute.count for attribute in attributes]))
@@ -56,7 +57,7 @@ def main() -> None:
     table = pd.DataFrame({"attribute": [a.name for a in attributes], "count": [a.count for a in attributes]})
     of_each = table["attribute"].map(cluster_of)
     table = table.assign(cluster=[c.id for c in of_each], exemplar=[c.exemplar for c in of_each], x=x, y=y)
-    records.write_jsonl("data/clusters.jsonl", clusters)
+    CLUSTERS.write(clusters)
     records.write_text("plots/clusters.csv", table.to_csv(index=False))
     sizes = [len(cluster.attributes) for cluster in clusters]
     stage.finish(

@@ -6,8 +6,8 @@ A row: {"name": "frustration", "count": 31, "description": "How annoyed ...", "v
 import math
 from pathlib import Path
 
-from sentidistill import clustering, config, records
-from sentidistill.construct.attributes import Mention, counted, gather, merge_meanings, merge_spellings
+from sentidistill import clustering, config
+from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, counted, gather, merge_meanings, merge_spellings
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
@@ -18,7 +18,7 @@ HEAD = 3
 
 def main() -> None:
     section = config.load().collect_attributes
-    mentions = records.read_jsonl("data/mentions.jsonl", Mention)
+    mentions = MENTIONS.read()
     n_texts = len({mention.text_id for mention in mentions})
     needed = max(section.min_texts, math.ceil(section.min_share * n_texts))
     names = gather(mentions)
@@ -34,7 +34,7 @@ def main() -> None:
             f"collect_attributes: {len(kept)} attributes are mentioned often enough; lower "
             "collect_attributes.min_texts or enumerate more texts (prepare_corpus.pool_sizes.enumeration)"
         )
-    records.write_jsonl("data/attributes.jsonl", kept)
+    ATTRIBUTES.write(kept)
     stage.finish(
         "collect_attributes",
         {

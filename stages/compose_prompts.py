@@ -14,13 +14,13 @@ import numpy as np
 
 from sentidistill import config, records
 from sentidistill.config import ComposePrompts
-from sentidistill.construct.attributes import AttributeCount, Mention, texts_having
-from sentidistill.construct.instructions import Instruction
+from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, texts_having
+from sentidistill.construct.instructions import INSTRUCTIONS, Instruction
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
-from sentidistill.samples import PoolPrompt
+from sentidistill.samples import PROMPTS, PoolPrompt
 from sentidistill.sources.apportionment import apportion
-from sentidistill.sources.corpus import Text
+from sentidistill.sources.corpus import TEXTS, Text
 
 
 def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.Generator) -> list[tuple[str, str]]:
@@ -104,14 +104,14 @@ def compose(
 
 def main() -> None:
     section = config.load().compose_prompts
-    instructions = records.read_jsonl("data/instructions.jsonl", Instruction)
-    corpus = {text.id: text for text in records.read_jsonl("data/corpus.jsonl", Text)}
-    attributes = records.read_jsonl("data/attributes.jsonl", AttributeCount)
-    ids = texts_having(attributes, records.read_jsonl("data/mentions.jsonl", Mention))
+    instructions = INSTRUCTIONS.read()
+    corpus = {text.id: text for text in TEXTS.read()}
+    attributes = ATTRIBUTES.read()
+    ids = texts_having(attributes, MENTIONS.read())
     having = {name: [corpus[key] for key in keys] for name, keys in ids.items()}
     texts = [text for text in corpus.values() if text.pool == "distillation"]
     rows = compose(instructions, texts, having, section)
-    records.write_jsonl("data/prompts.jsonl", rows)
+    PROMPTS.write(rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "compose_prompts",

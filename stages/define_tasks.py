@@ -7,9 +7,16 @@ A row: {"id": "77c0...", "cluster": 3, "attribute": "urgency", "mentions": 12, "
 
 from collections import Counter
 
-from sentidistill import config, records
+from sentidistill import config
 from sentidistill.construct.checks import CHECKS, distinct
-from sentidistill.construct.tasks import TaskDefinition, TaskProposal, balanced, define
+from sentidistill.construct.tasks import (
+    TASK_DEFINITIONS,
+    TASK_PROPOSALS,
+    TaskDefinition,
+    TaskProposal,
+    balanced,
+    define,
+)
 from sentidistill.inference import calls
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.markup import strip_thinking
@@ -23,7 +30,7 @@ def main(open_model: OpenModel = open_model) -> None:
     section, teacher = params.define_tasks, params.teacher
     template = Template("define_tasks", worked_examples=teacher.worked_examples)
     worked_examples = [one for _, output in template.demonstrations if (one := parse_definition(output))]
-    proposed = records.read_jsonl("data/task_proposals.jsonl", TaskProposal)
+    proposed = TASK_PROPOSALS.read()
     proposals = {row.id: row for row in balanced(proposed, section.max_tasks)}
 
     def first_prompt(row: TaskProposal, **repair: object) -> Prompt:
@@ -47,8 +54,8 @@ def main(open_model: OpenModel = open_model) -> None:
     defined = [tasks[key] for key in proposals if key in tasks]
     new = distinct([task.text() for task in defined], [task.family for task in defined], section.max_similarity)
     rows = [task for task, keep in zip(defined, new) if keep]
-    records.write_jsonl("data/calls/define_tasks.jsonl", asked)
-    records.write_jsonl("data/task_definitions.jsonl", rows)
+    calls.table_of("define_tasks").write(asked)
+    TASK_DEFINITIONS.write(rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "define_tasks",

@@ -3,14 +3,14 @@
 A row: {"text_id": "09ab...", "name": "frustration", "description": "How annoyed ...", "value": "high"}
 """
 
-from sentidistill import config, records
-from sentidistill.construct.attributes import Mention
+from sentidistill import config
+from sentidistill.construct.attributes import MENTIONS, Mention
 from sentidistill.inference import calls
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing import Attribute, parse_attributes
 from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
-from sentidistill.sources.corpus import Text
+from sentidistill.sources.corpus import TEXTS
 
 
 def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, list[str]]:
@@ -32,7 +32,7 @@ def main(open_model: OpenModel = open_model) -> None:
     template = Template("enumerate_attributes", worked_examples=teacher.worked_examples)
     example_attributes = [a for _, output in template.demonstrations for a in parse_attributes(output)]
     copied = {f"{a.name}|{a.value}".lower() for a in example_attributes}
-    texts = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
+    texts = [text for text in TEXTS.read() if text.pool == "enumeration"]
     prompts = {text.id: template.prompt(text=text.text) for text in texts}
     with open_model("teacher", params, stage.cache_root()) as model:
         answers, asked = calls.ask(
@@ -44,8 +44,8 @@ def main(open_model: OpenModel = open_model) -> None:
         for key in sorted(answers)
         for a in answers[key]
     ]
-    records.write_jsonl("data/calls/enumerate_attributes.jsonl", asked)
-    records.write_jsonl("data/mentions.jsonl", mentions)
+    calls.table_of("enumerate_attributes").write(asked)
+    MENTIONS.write(mentions)
     from_examples = {attribute.name for attribute in example_attributes}
     stage.finish(
         "enumerate_attributes",

@@ -6,12 +6,13 @@ A row: {"id": "09ab...", "domain": "amazon", "text": "The battery lasts two days
 from collections import Counter
 from pathlib import Path
 
-from sentidistill import config, records
+from sentidistill import config
 from sentidistill.config import FileTexts, Params
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import sentibench
 from sentidistill.pipeline import stage
 from sentidistill.sources import corpus
+from sentidistill.sources.corpus import TEXTS
 
 
 def read_sources(params: Params) -> list[tuple[str, str]]:
@@ -47,7 +48,7 @@ def main() -> None:
     exact_ids = {corpus.text_id(text) for text in held_out}
     exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)
     near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
-    listed = read_ids(Path(section.held_out)) if section.held_out else set()
+    listed = read_ids(stage.cache_root().parent / section.held_out) if section.held_out else set()
     usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]
     if len(usable) < corpus.MIN_TEXTS:
         raise SentiDistillError(
@@ -60,7 +61,7 @@ def main() -> None:
     sizes = section.pool_sizes.model_dump()
     rows = corpus.assign_pools(usable, sizes)
     pools = Counter(row.pool for row in rows)
-    records.write_jsonl("data/corpus.jsonl", rows)
+    TEXTS.write(rows)
     stage.finish(
         "prepare_corpus",
         {

@@ -8,8 +8,8 @@ from collections import Counter
 
 from sentidistill import config, records
 from sentidistill.construct.checks import usable_proposals
-from sentidistill.construct.perspectives import Perspective
-from sentidistill.construct.tasks import TaskProposal
+from sentidistill.construct.perspectives import PERSPECTIVES
+from sentidistill.construct.tasks import TASK_PROPOSALS, TaskProposal
 from sentidistill.inference import calls
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
@@ -23,7 +23,7 @@ def main(open_model: OpenModel = open_model) -> None:
     template = Template("propose_tasks", worked_examples=teacher.worked_examples)
     shown = {one.name.casefold() for _, output in template.demonstrations for one in parse_proposals(output)}
     prompts, origin = {}, {}
-    for cluster in records.read_jsonl("data/perspectives.jsonl", Perspective):
+    for cluster in PERSPECTIVES.read():
         if not cluster.kept:
             continue
         names = [attribute.name for attribute in cluster.attributes]
@@ -54,8 +54,8 @@ def main(open_model: OpenModel = open_model) -> None:
         for key in sorted(answers)
         for proposal in answers[key]
     ]
-    records.write_jsonl("data/calls/propose_tasks.jsonl", asked)
-    records.write_jsonl("data/task_proposals.jsonl", rows)
+    calls.table_of("propose_tasks").write(asked)
+    TASK_PROPOSALS.write(rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "propose_tasks",

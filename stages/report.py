@@ -11,14 +11,14 @@ from jinja2 import Environment, StrictUndefined
 
 from sentidistill import config, records
 from sentidistill.construct.checks import CHECKS
-from sentidistill.construct.instructions import Instruction
-from sentidistill.construct.perspectives import Perspective
+from sentidistill.construct.instructions import INSTRUCTIONS
+from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.evaluation import sentibench, tasks
 from sentidistill.evaluation.suite import Outcome
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline import stage
 from sentidistill.report import figures, scores
-from sentidistill.samples import Answered, PoolPrompt
+from sentidistill.samples import SAMPLES
 
 PREDICTIONS, BENCHMARK = Path("data/predictions"), Path("data/benchmark")
 EXAMPLES = 10
@@ -95,11 +95,10 @@ def main() -> None:
     figures.scores(table, plots / "scores.png")
     records.write_text(plots / "scores.csv", table.rename_axis("task").to_csv())
 
-    instructions = records.read_jsonl("data/instructions.jsonl", Instruction)
-    perspectives = records.read_jsonl("data/perspectives.jsonl", Perspective)
+    instructions = INSTRUCTIONS.read()
+    perspectives = PERSPECTIVES.read()
     tasks_made = [row for row in instructions if row.family != "analysis"]
-    answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
-    pool = records.read_jsonl("data/prompts.jsonl", PoolPrompt)
+    samples = SAMPLES.read()
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
     text = template.render(
@@ -116,8 +115,7 @@ def main() -> None:
         clustering=records.read_json("metrics/cluster_attributes.json"),
         breadth=records.read_json("metrics/build_instructions.json")["breadth"],
         calls={name: records.read_json(f"metrics/{name}.json") for name in CALLING_STAGES},
-        answers=answers,
-        examples=drawn([row for row in pool if row.id in answers], seed),
+        examples=drawn(samples, seed),
         selection=records.read_json("metrics/select_samples.json"),
         training=records.read_json("metrics/train_student.json"),
     )

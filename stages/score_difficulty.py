@@ -15,34 +15,32 @@ from sentidistill import config, records
 from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
-from sentidistill.samples import Answered, PoolPrompt
+from sentidistill.samples import SAMPLES, Sample
 from sentidistill.student import scoring
 from sentidistill.student.scoring import Scored, ScoringModel
 
 COLUMNS = ("rank_score", "rank_score_all", "nll", "ppl", "n_tokens", "exact")
 
 
-def stratum(row: PoolPrompt, answer: str) -> str:
+def stratum(sample: Sample) -> str:
     """What selection keeps its share of: the instruction and, where labels are closed, the answer.
 
     The difficulty of a label is to a good part how seldom the student says it whatever the text. Ranked
     across labels, the hard half of a task would be the texts with that label.
     """
-    return f"{row.stratum} {answer}" if row.labels else row.stratum
+    return f"{sample.stratum} {sample.answer}" if sample.labels else sample.stratum
 
 
-def proxy_agreement(
-    samples: list[PoolPrompt], answers: dict[str, str], scored: list[Scored], params: Params
-) -> dict[str, dict[str, float]]:
+def proxy_agreement(samples: list[Sample], scored: list[Scored], params: Params) -> dict[str, dict[str, float]]:
     """How alike the student ranks a random part of the samples that the proxy has scored, by metric."""
     number = min(params.score_difficulty.proxy_check, len(samples))
     if params.score_difficulty.model != "proxy" or number < 2:
         return {}
     student = ScoringModel(Path("models/student_base"), params, stage.cache_root())
     places = np.random.default_rng(0).choice(len(samples), number, replace=False)
-    fitted = student.fit([samples[i] for i in places], answers)
+    fitted = student.fit([samples[i] for i in places])
     places = [i for i in places if samples[i].id in fitted]
-    own = student.score([samples[i] for i in places], answers, fitted, "score_difficulty, proxy check")
+    own = student.score([samples[i] for i in places], fitted, "score_difficulty, proxy check")
     pairs = [(one, scored[i]) for one, i in zip(own, places)]
     values = {
         "proxy_difficulty": [[one.difficulty for one in pair] for pair in pairs],
@@ -54,22 +52,21 @@ def proxy_agreement(
 def main() -> None:
     params = config.load()
     student = params.student
-    answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
-    asked = [row for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt) if row.id in answers]
+    answered = SAMPLES.read()
     model = ScoringModel(Path("models", params.score_difficulty.model), params, stage.cache_root())
-    fitted = model.fit(asked, answers)
-    truncated, dropped = sum(one.truncated for one in fitted.values()), len(asked) - len(fitted)
-    if not fitted or truncated + dropped > params.score_difficulty.max_truncated_share * len(asked):
+    fitted = model.fit(answered)
+    truncated, dropped = sum(one.truncated for one in fitted.values()), len(answered) - len(fitted)
+    if not fitted or truncated + dropped > params.score_difficulty.max_truncated_share * len(answered):
         raise SentiDistillError(
-            f"score_difficulty: of {len(asked)} answers, {truncated} lose demonstrations and {dropped} do not fit into "
-            f"student.max_length = {student.max_length} tokens; raise it, or score_difficulty.max_truncated_share"
+            f"score_difficulty: of {len(answered)} answers, {truncated} lose demonstrations and {dropped} do not fit "
+            f"into student.max_length = {student.max_length} tokens; raise it, or score_difficulty.max_truncated_share"
         )
-    samples = [row for row in asked if row.id in fitted]
-    scored = model.score(samples, answers, fitted, "score_difficulty")
+    samples = [row for row in answered if row.id in fitted]
+    scored = model.score(samples, fitted, "score_difficulty")
     table = pd.DataFrame(
         {
             "id": row.id,
-            "stratum": stratum(row, answers[row.id]),
+            "stratum": stratum(row),
             "cluster": row.cluster,
             "family": row.family,
             "tokens": len(fitted[row.id].prompt_ids) + len(fitted[row.id].completion_ids),
@@ -95,7 +92,7 @@ def main() -> None:
             "share_fully_predicted": round(float((table["rank_score"] == 0).mean()), 4),
             "labels": len(of_labels),
             "share_of_labels_without_difficulty": round(int((of_labels == 0).sum()) / max(len(of_labels), 1), 4),
-            **proxy_agreement(samples, answers, scored, params),
+            **proxy_agreement(samples, scored, params),
         },
     )
 

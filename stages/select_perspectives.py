@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sentidistill import clustering, config, records
-from sentidistill.construct.perspectives import Cluster, Perspective, margins
+from sentidistill import clustering, config
+from sentidistill.construct.perspectives import CLUSTERS, PERSPECTIVES, Cluster, Perspective, margins
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
@@ -30,7 +30,7 @@ def measured(clusters: list[Cluster]) -> list[float]:
 
 def main() -> None:
     section = config.load().select_perspectives
-    clusters = records.read_jsonl("data/clusters.jsonl", Cluster)
+    clusters = CLUSTERS.read()
     found = measured(clusters) if section.method == "embedding" else [None] * len(clusters)
     kept = [margin is None or margin >= section.min_margin for margin in found]
     if not any(kept):
@@ -42,7 +42,7 @@ def main() -> None:
         Perspective(**cluster.model_dump(), kept=keep, margin=margin)
         for cluster, keep, margin in zip(clusters, kept, found)
     ]
-    records.write_jsonl("data/perspectives.jsonl", rows)
+    PERSPECTIVES.write(rows)
     stage.finish(
         "select_perspectives",
         {

@@ -12,7 +12,7 @@ import pandas as pd
 from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
-from sentidistill.samples import Answered, PoolPrompt, TrainRow
+from sentidistill.samples import SAMPLES, TRAIN_ROWS
 from sentidistill.selection import select, select_within
 
 BINS = 20
@@ -58,19 +58,10 @@ def main() -> None:
         raise SentiDistillError(
             "select_samples: nothing is kept; raise select_samples.rate or .budget, or compose more prompts"
         )
-    answers = {row.id: row.answer for row in records.read_jsonl("data/responses.jsonl", Answered)}
-    rows = [
-        TrainRow(
-            **row.model_dump(include={"id", "stratum", "family", "instruction", "cue", "text"}),
-            demonstrations=row.student_demonstrations,
-            answer=answers[row.id],
-        )
-        for row in records.read_jsonl("data/prompts.jsonl", PoolPrompt)
-        if row.id in ids
-    ]
+    rows = [sample.train_row() for sample in SAMPLES.read() if sample.id in ids]
     kept = scores["id"].isin(ids)
     groups = kept_by_group(scores, section.metric, kept)
-    records.write_jsonl("data/train.jsonl", rows)
+    TRAIN_ROWS.write(rows)
     records.write_text("plots/difficulty.csv", histogram(scores[section.metric], kept).to_csv(index=False))
     records.write_text("plots/kept.csv", groups.to_csv(index=False))
     families = groups[groups["group"] == "family"]

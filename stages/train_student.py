@@ -14,7 +14,7 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
-from sentidistill.samples import TrainRow
+from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models, packages
 from sentidistill.student.training import tokenise, train
 
@@ -26,7 +26,7 @@ def main() -> None:
     section, student, runtime = params.train_student, params.student, params.runtime
     cache = stage.cache_root()
     base = Path("models/student_base")
-    rows = records.read_jsonl("data/train.jsonl", TrainRow)
+    rows = TRAIN_ROWS.read()
     tokenizer = models.load_tokenizer(base, cache.parent)
     data = tokenise(rows, tokenizer, student.prompt_format, student.max_length)
     if data.dropped:

@@ -6,10 +6,10 @@ more or fewer, each of these may be about any of them.
 A row: {"cluster": 3, "attributes": ["politeness"], "text": "How polite is the author of the text?"}
 """
 
-from sentidistill import config, records
+from sentidistill import config
 from sentidistill.construct.checks import usable_analysis
-from sentidistill.construct.instructions import AnalysisInstruction
-from sentidistill.construct.perspectives import Perspective
+from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, AnalysisInstruction
+from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.inference import calls
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.tasks import parse_instructions
@@ -23,7 +23,7 @@ def main(open_model: OpenModel = open_model) -> None:
     template = Template("write_analysis_instructions", worked_examples=teacher.worked_examples)
     groups = {
         (perspective.id, start): perspective.attributes[start : start + section.attributes_per_call]
-        for perspective in records.read_jsonl("data/perspectives.jsonl", Perspective)
+        for perspective in PERSPECTIVES.read()
         if perspective.kept
         for start in range(0, len(perspective.attributes), section.attributes_per_call)
     }
@@ -52,8 +52,8 @@ def main(open_model: OpenModel = open_model) -> None:
         for key in sorted(answers)
         for text, attributes in answers[key].items()
     ]
-    records.write_jsonl("data/calls/write_analysis_instructions.jsonl", asked)
-    records.write_jsonl("data/analysis_instructions.jsonl", rows)
+    calls.table_of("write_analysis_instructions").write(asked)
+    ANALYSIS_INSTRUCTIONS.write(rows)
     stage.finish("write_analysis_instructions", {**calls.summary(asked), "instructions": len(rows)})
 
 

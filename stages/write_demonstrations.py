@@ -15,9 +15,9 @@ from sklearn.metrics import cohen_kappa_score
 from sentidistill import config, records
 from sentidistill.config import Params, WriteDemonstrations
 from sentidistill.construct.checks import agreement, answer_schema, distinct, open_answer
-from sentidistill.construct.demonstrations import Demonstration
+from sentidistill.construct.demonstrations import DEMONSTRATIONS, Demonstration
 from sentidistill.construct.labelling import corrected_by_others, leads, scores_of, surest
-from sentidistill.construct.tasks import TaskDefinition, check_pairs
+from sentidistill.construct.tasks import TASK_DEFINITIONS, TaskDefinition, check_pairs
 from sentidistill.inference import calls
 from sentidistill.inference.calls import Call
 from sentidistill.inference.model import CachedTeacher
@@ -28,7 +28,7 @@ from sentidistill.parsing.tasks import parse_pairs
 from sentidistill.pipeline import stage
 from sentidistill.prompts import Prompt, Template
 from sentidistill.samples import prompt
-from sentidistill.sources.corpus import Text, word_count
+from sentidistill.sources.corpus import TEXTS, Text, word_count
 
 Pair = tuple[str, str]
 
@@ -149,8 +149,8 @@ def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
     section, teacher = params.write_demonstrations, params.teacher
     template = Template("write_demonstrations", worked_examples=teacher.worked_examples)
-    tasks = {task.id: task for task in records.read_jsonl("data/task_definitions.jsonl", TaskDefinition)}
-    styles = [text for text in records.read_jsonl("data/corpus.jsonl", Text) if text.pool == "enumeration"]
+    tasks = {task.id: task for task in TASK_DEFINITIONS.read()}
+    styles = [text for text in TEXTS.read() if text.pool == "enumeration"]
     by_task = build_prompts(list(tasks.values()), styles, template, section)
     prompts = {f"{task} {number:02d}": prompt for (task, number), prompt in by_task.items()}
     task_of = {f"{task} {number:02d}": tasks[task] for task, number in by_task}
@@ -190,8 +190,8 @@ def main(open_model: OpenModel = open_model) -> None:
         elif scores[key]:
             rows, kappa[key] = of_closed_task(task, pairs[key], scores[key], section)
             kept += rows if kappa[key] >= section.min_kappa else []
-    records.write_jsonl("data/calls/write_demonstrations.jsonl", all_calls)
-    records.write_jsonl("data/demonstrations.jsonl", kept)
+    calls.table_of("write_demonstrations").write(all_calls)
+    DEMONSTRATIONS.write(kept)
     stage.finish(
         "write_demonstrations",
         {

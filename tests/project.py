@@ -25,7 +25,7 @@ from tests.made_up_sentibench import write_copy
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-RAN = ".cache/ran.txt"
+RAN, OPENED = ".cache/ran.txt", ".cache/opened.txt"
 
 
 def smoke_params() -> dict:
@@ -117,6 +117,8 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     shutil.copytree(models, folder / ".cache/smoke")
+    for name in ("shop.jsonl", "letters.jsonl"):
+        shutil.copy2(ROOT / "tests/data" / name, folder / "own" / name)
     write_copy(folder / ".cache/smoke/sentibench", ("twitter", "atsa_rest16"))
     archive = rated_archive()
     downloads = folder / ".cache/downloads"
@@ -134,7 +136,8 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
 def make_project(folder: Path, models: Path, teacher: str) -> None:
     """The pipeline of `set_up` after one `dvc repro`."""
     project = set_up(folder, models, teacher)
-    (folder / RAN).write_text("\n".join(project.repro()))
+    watched = {"PYTHONPATH": str(folder / "tests/audit"), "OPENED_FILES": str(folder / OPENED)}
+    (folder / RAN).write_text("\n".join(project.repro(**watched)))
     project.commit()
 
 
@@ -149,8 +152,14 @@ class Project:
         """The stages that the first `dvc repro` ran, in order."""
         return (self.folder / RAN).read_text().splitlines()
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment())
+    @property
+    def opened(self) -> list[tuple[str, str, str]]:
+        """(stage, "r" or "w", path) of the files that the stages of the first `dvc repro` opened."""
+        return sorted({tuple(line.split("\t")) for line in (self.folder / OPENED).read_text().splitlines()})
+
+    def run(self, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
+        environ = environment() | variables
+        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environ)
         assert not check or result.returncode == 0, f"{command} failed:\n{result.stdout}\n{result.stderr}"
         return result
 
@@ -158,9 +167,9 @@ class Project:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", "state")
 
-    def repro(self, *arguments: str) -> list[str]:
-        """Stages that `dvc repro` ran, in order."""
-        output = self.run("dvc", "repro", *arguments).stdout
+    def repro(self, *arguments: str, **variables: str) -> list[str]:
+        """Stages that `dvc repro` ran, in order, with environment `variables`."""
+        output = self.run("dvc", "repro", *arguments, **variables).stdout
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
     def json(self, path: str):

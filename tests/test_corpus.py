@@ -269,13 +269,13 @@ def own_texts(tmp_path, monkeypatch):
     held_out = Example(id="0", sentence="@user this one is held out, as you can see", label="neutral", rating=0.0)
     records.write_jsonl("data/benchmark/tweet/test.jsonl", [held_out])
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.csv", "text_field": "review"}]
-    values["prepare_corpus"]["held_out"] = "listed.txt"
-    records.write_text("listed.txt", corpus.text_id("This one is listed, and so it is left out.") + "\n")
+    values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "own/mine.csv", "text_field": "review"}]
+    values["prepare_corpus"]["held_out"] = "own/listed.txt"
+    records.write_text("own/listed.txt", corpus.text_id("This one is listed, and so it is left out.") + "\n")
     records.write_text("params.yaml", yaml.safe_dump(values))
 
     def run(texts: list[str]) -> tuple[list[corpus.Text], dict]:
-        pd.DataFrame({"review": texts}).to_csv("mine.csv", index=False)
+        pd.DataFrame({"review": texts}).to_csv("own/mine.csv", index=False)
         prepare_corpus.main()
         return records.read_jsonl("data/corpus.jsonl", corpus.Text), records.read_json("metrics/prepare_corpus.json")
 
@@ -287,7 +287,7 @@ def test_listed_texts_stay_out_of_the_corpus_and_a_missing_list_is_named(own_tex
     rows, metrics = own_texts([*reviews, "this one is LISTED, and so it is left out!"])
     assert {row.text for row in rows} == set(reviews)
     assert metrics["removed_as_listed"] == 1
-    Path("listed.txt").unlink()
+    Path("own/listed.txt").unlink()
     with pytest.raises(SentiDistillError, match=r"listed\.txt"):
         own_texts(reviews)
 

@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from scripts.closure import closure
-from scripts.readme import generated
+from scripts.readme import data_readme, generated
 from sentidistill import config
 from sentidistill.pipeline.graph import Stage, stages
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DVC_YAML = (ROOT / "dvc.yaml").read_text()
+STAGES = yaml.safe_load(DVC_YAML)["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -122,7 +123,6 @@ def test_prompt_templates_are_dependencies():
             assert len(users) == 1
 
 
-def test_readme_shows_the_stages_and_the_graph_of_dvc_yaml():
-    assert generated((ROOT / "dvc.yaml").read_text()) in (ROOT / "README.md").read_text(), (
-        "README.md is out of date: run `python -m scripts.readme`"
-    )
+def test_the_readmes_show_what_dvc_yaml_and_the_tables_say():
+    for file, expected in (("README.md", generated(DVC_YAML)), ("data/README.md", data_readme(DVC_YAML))):
+        assert expected in (ROOT / file).read_text(), f"{file} is out of date: run `python -m scripts.readme`"

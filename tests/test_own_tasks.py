@@ -18,7 +18,7 @@ from tests.project import ROOT
 
 OWN = {
     "name": "support",
-    "path": "tickets.csv",
+    "path": "own/tickets.csv",
     "text_field": "Ticket",
     "label_field": "Mood",
     "labels": ["angry", "Very calm"],
@@ -132,7 +132,8 @@ def test_the_stage_describes_it_beside_its_splits(tmp_path, monkeypatch):
     section = params.prepare_benchmark.model_copy(update={"tasks": {}})
     of_own = params.evaluate.model_copy(update={"tasks": ["support"]})
     changed = params.model_copy(update={"prepare_benchmark": section, "evaluate": of_own})
-    pd.DataFrame(rows(70), columns=["Ticket", "Mood"]).to_csv(tmp_path / "tickets.csv", index=False)
+    (tmp_path / "own").mkdir()
+    pd.DataFrame(rows(70), columns=["Ticket", "Mood"]).to_csv(tmp_path / "own/tickets.csv", index=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(config, "load", lambda: changed)
     monkeypatch.setattr(prepare_benchmark.stage, "cache_root", lambda: tmp_path / ".cache")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,6 +35,25 @@ def test_every_stage_ran_and_the_report_has_its_figures(project):
     for figure in ("scores", "clusters", "difficulty", "training_loss"):
         assert f"plots/{figure}.png" in text
         assert (project.folder / f"plots/{figure}.png").stat().st_size > 1000
+
+
+def test_stages_read_and_write_what_dvc_yaml_says(project):
+    """Code is compared in tests/test_dvc_graph.py; the cache and recordings are no data of a stage."""
+    all_stages = {one.name: one for one in stages(yaml.safe_load((ROOT / "dvc.yaml").read_text()), SMOKE)}
+    assert {name for name, _, _ in project.opened} == set(all_stages)
+    read: dict[str, set[str]] = {name: set() for name in all_stages}
+    for name, how, path in project.opened:
+        one, parts = all_stages[name], Path(path).parts
+        if parts[0] not in ("data", "models", "metrics", "plots", "prompts", "params") or parts[-1].startswith("."):
+            continue
+        written, declared = [*one.outs, *one.metrics], one.inputs
+        within = [known for known in (*written, *declared) if path == known or path.startswith(f"{known}/")]
+        assert within, f"{name} opens {path}, which dvc.yaml does not name"
+        assert how == "r" or not set(within) <= set(declared), f"{name} writes {path}, one of its inputs"
+        read[name] |= set(within)
+    for name, one in all_stages.items():
+        unread = {path for path in one.inputs if path.startswith("data/")} - read[name]
+        assert not unread, f"{name} does not read {', '.join(unread)}"
 
 
 def test_git_sees_metrics_and_plots_and_nothing_large(project):
@@ -194,22 +214,33 @@ def test_an_unknown_key_ends_a_stage(project):
     expect_failure(project, change, "select_samples", "select_samples.rat", "data/train.jsonl")
 
 
-def test_an_unreadable_corpus_line_ends_a_stage(project):
-    (project.folder / "mine.jsonl").write_text('{"text": "A fine day, and a long one too."}\nnot json\n')
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"text": "A fine day, and a long one too."}\nnot json\n', "mine.jsonl, line 2"), ("", "mine.jsonl: no texts")],
+)
+def test_an_unreadable_or_empty_file_ends_a_stage(project, text, message):
+    path = project.folder / "own/mine.jsonl"
+    path.write_text(text)
 
     def change(values):
-        values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.jsonl"}]
+        values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "own/mine.jsonl"}]
 
-    expect_failure(project, change, "prepare_corpus", "mine.jsonl, line 2", "data/corpus.jsonl")
+    try:
+        expect_failure(project, change, "prepare_corpus", message, "data/corpus.jsonl")
+    finally:
+        path.unlink()
 
 
-def test_an_empty_corpus_ends_a_stage(project):
-    (project.folder / "mine.jsonl").write_text("")
-
-    def change(values):
-        values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": "mine.jsonl"}]
-
-    expect_failure(project, change, "prepare_corpus", "mine.jsonl: no texts", "data/corpus.jsonl")
+def test_an_own_file_that_is_edited_reruns_what_reads_it(project):
+    path = project.folder / "own/shop.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"text": "The new lamp is bright, and it was cheap, too."}\n')
+    try:
+        stale = project.repro("--dry")
+    finally:
+        path.write_bytes(before)
+    assert {"prepare_corpus", "enumerate_attributes", "train_student"} <= set(stale)
+    assert not {"prepare_models@teacher"} & set(stale)
 
 
 def test_a_missing_package_ends_a_stage(project):

@@ -15,7 +15,7 @@ from sentidistill import config, difficulty, records
 from sentidistill.difficulty import Difficulty, score_ids
 from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import end_ids, render
-from sentidistill.samples import Answered, PoolPrompt, TrainRow
+from sentidistill.samples import Sample
 from sentidistill.student import scoring
 from sentidistill.student.training import tokenise
 from stages import score_difficulty
@@ -194,10 +194,10 @@ def test_the_code_that_keys_stored_scores_holds_all_that_computes_them():
 LABELS = ["1", "2", "10", "very rude", "very polite indeed"]
 
 
-def sample(number: int, labels: list[str], words: int = 6, shots: int = 3) -> PoolPrompt:
+def sample(number: int, labels: list[str], words: int = 6, shots: int = 3) -> Sample:
     draw = partial(random.Random(number).choices, ["so", "good", "bad", "the", "bus", "late", "thanks", "never"])
     shown = [(" ".join(draw(k=8)), "10" if labels else "some words") for _ in range(shots)]
-    return PoolPrompt(
+    return Sample(
         id=f"p{number:03d}",
         stratum="s",
         cluster=0,
@@ -209,7 +209,14 @@ def sample(number: int, labels: list[str], words: int = 6, shots: int = 3) -> Po
         text=" ".join(draw(k=words)),
         demonstrations=[],
         student_demonstrations=shown,
+        answer="",
+        label_scores=[],
+        plain="",
     )
+
+
+def with_answer(one: Sample, answer: str) -> Sample:
+    return one.model_copy(update={"answer": answer})
 
 
 @pytest.fixture
@@ -221,11 +228,7 @@ def scored(tiny_models, tmp_path, monkeypatch):
         change(values)
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         records.write_json(tmp_path / "models/student_base/origin.json", {"source": "path", "path": str(weights)})
-        records.write_jsonl(tmp_path / "data/prompts.jsonl", samples)
-        answered = [
-            Answered(id=one.id, answer=answer, label_scores=[], plain=answer) for one, answer in zip(samples, answers)
-        ]
-        records.write_jsonl(tmp_path / "data/responses.jsonl", answered)
+        records.write_jsonl(tmp_path / "data/responses.jsonl", map(with_answer, samples, answers))
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("DVC_ROOT", raising=False)
         score_difficulty.main()
@@ -242,7 +245,7 @@ def test_the_difficulty_of_a_label_is_that_of_the_whole_label_with_any_of_its_en
     samples = [sample(number, LABELS) for number in range(len(LABELS))]
     table, _ = scored(samples, LABELS, lambda values: values["student"].update(prompt_format=prompt_format))
     for one, answer, found in zip(samples, LABELS, table.itertuples()):
-        data = tokenise([train_row(one, label) for label in LABELS], tokenizer, prompt_format, 1024)
+        data = tokenise([with_answer(one, label).train_row() for label in LABELS], tokenizer, prompt_format, 1024)
         weights = []
         for ids, mask in zip(data.input_ids, data.completion_mask):
             length = mask.index(1)
@@ -281,26 +284,13 @@ def test_the_difficulty_of_an_open_answer_is_its_published_score(scored):
     assert metrics["labels"] == 0
 
 
-def train_row(one: PoolPrompt, answer: str) -> TrainRow:
-    return TrainRow(
-        id=one.id,
-        stratum=one.stratum,
-        family=one.family,
-        instruction=one.instruction,
-        cue=one.cue,
-        text=one.text,
-        demonstrations=one.student_demonstrations,
-        answer=answer,
-    )
-
-
 @pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
 def test_what_is_scored_is_what_is_trained_on(scored, tiny_student, prompt_format):
     """Demonstrations go, the instruction and the begin token stay; what does not fit at all is in neither."""
     model, tokenizer = tiny_student
     samples = [sample(number, [], words=words) for number, words in enumerate((10, 22, 34, 46, 58, 300))]
     answers = ["so good"] * 6
-    rows = [train_row(one, answer) for one, answer in zip(samples, answers)]
+    rows = [with_answer(one, answer).train_row() for one, answer in zip(samples, answers)]
     whole = [len(ids) for ids in tokenise(rows, tokenizer, prompt_format, 4000).input_ids]
     length = whole[2]
     data = tokenise(rows, tokenizer, prompt_format, length)

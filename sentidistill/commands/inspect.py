@@ -20,12 +20,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from sentidistill import records
-from sentidistill.construct.demonstrations import Demonstration
-from sentidistill.construct.instructions import Instruction
-from sentidistill.construct.perspectives import Perspective
-from sentidistill.construct.tasks import TaskDefinition
+from sentidistill.construct.demonstrations import DEMONSTRATIONS
+from sentidistill.construct.instructions import INSTRUCTIONS
+from sentidistill.construct.perspectives import PERSPECTIVES
+from sentidistill.construct.tasks import TASK_DEFINITIONS
 from sentidistill.evaluation.suite import Outcome
-from sentidistill.inference.calls import CALLING_STAGES, Call
+from sentidistill.inference.calls import CALLING_STAGES, table_of
 from sentidistill.pipeline import stage
 
 DATA = Path("data")
@@ -38,7 +38,7 @@ Rows = list[dict[str, Any]]
 def clusters(chosen: argparse.Namespace) -> Rows:
     """Every cluster; or one, with all that is known of its attributes."""
     rows = []
-    for row in records.read_jsonl(DATA / "perspectives.jsonl", Perspective):
+    for row in PERSPECTIVES.read():
         cells = {"cluster": row.id, "status": "kept" if row.kept else "left-out"}
         if chosen.cluster is not None:
             rows += [
@@ -56,17 +56,17 @@ def instructions(chosen: argparse.Namespace) -> Rows:
     return [
         row.model_dump(include={"cluster", "family", "id", "text"})
         | {"demonstrations": "\n".join(f"{text} => {output}" for text, output in row.demonstrations)}
-        for row in records.read_jsonl(DATA / "instructions.jsonl", Instruction)
+        for row in INSTRUCTIONS.read()
     ]
 
 
 def demonstrations(chosen: argparse.Namespace) -> Rows:
-    tasks = {row.id: row for row in records.read_jsonl(DATA / "task_definitions.jsonl", TaskDefinition)}
+    tasks = {row.id: row for row in TASK_DEFINITIONS.read()}
     return [
         tasks[row.task].model_dump(include={"cluster", "family", "instruction"})
         | row.model_dump(include={"input", "written_for", "output", "lead"})
         | {"status": "shown" if row.shown else "not-shown"}
-        for row in records.read_jsonl(DATA / "demonstrations.jsonl", Demonstration)
+        for row in DEMONSTRATIONS.read()
     ]
 
 
@@ -74,7 +74,7 @@ def calls(chosen: argparse.Namespace) -> Rows:
     return [
         row.model_dump(include={"key", "status", "attempts", "completion_tokens"})
         | {"faults": ", ".join(row.faults), "answer": row.error or row.raw}
-        for row in records.read_jsonl(DATA / "calls" / f"{chosen.stage}.jsonl", Call)
+        for row in table_of(chosen.stage).read()
         if chosen.fault is None or chosen.fault in row.faults
     ]
 

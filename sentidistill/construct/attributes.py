@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rapidfuzz import fuzz, process
 
-from sentidistill.records import Record
+from sentidistill.records import Record, Table
 
 
 class Mention(Record):
@@ -20,6 +20,9 @@ class Mention(Record):
     value: str
 
 
+MENTIONS = Table("data/mentions.jsonl", Mention)
+
+
 class AttributeCount(Record):
     """An attribute: `count` is the number of texts that mention it, `variants` maps raw names to mentions."""
 
@@ -27,6 +30,9 @@ class AttributeCount(Record):
     count: int
     description: str
     variants: dict[str, int]
+
+
+ATTRIBUTES = Table("data/attributes.jsonl", AttributeCount)
 
 
 @dataclass

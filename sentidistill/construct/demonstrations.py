@@ -1,6 +1,6 @@
 """Demonstrations: texts for a task, with their answers."""
 
-from sentidistill.records import Record
+from sentidistill.records import Record, Table
 
 
 class Demonstration(Record):
@@ -16,3 +16,6 @@ class Demonstration(Record):
     written_for: str
     lead: float | None
     shown: bool
+
+
+DEMONSTRATIONS = Table("data/demonstrations.jsonl", Demonstration)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from sentidistill.construct.checks import check_output
-from sentidistill.records import Record, content_id
+from sentidistill.records import Record, Table, content_id
 from sentidistill.samples import with_form
 
 
@@ -15,6 +15,9 @@ class AnalysisInstruction(Record):
     cluster: int
     attributes: list[str]
     text: str
+
+
+ANALYSIS_INSTRUCTIONS = Table("data/analysis_instructions.jsonl", AnalysisInstruction)
 
 
 class Instruction(Record):
@@ -41,6 +44,9 @@ class Instruction(Record):
         """What is wrong with the demonstrations, by the instruction's own rules: one reason for each bad one."""
         checked = (check_output(self.family, self.labels, self.text, *pair) for pair in self.demonstrations)
         return [reason for answer, reason in checked if answer is None]
+
+
+INSTRUCTIONS = Table("data/instructions.jsonl", Instruction)
 
 
 class HandWritten(Record):

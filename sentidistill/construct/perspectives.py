@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sentidistill.construct.attributes import AttributeCount
-from sentidistill.records import Record
+from sentidistill.records import Record, Table
 
 NEAREST = 3
 
@@ -20,11 +20,17 @@ class Cluster(Record):
     cohesion: float
 
 
+CLUSTERS = Table("data/clusters.jsonl", Cluster)
+
+
 class Perspective(Cluster):
     """A cluster and whether instructions are made of it. `margin` is None where it was not measured."""
 
     kept: bool
     margin: float | None
+
+
+PERSPECTIVES = Table("data/perspectives.jsonl", Perspective)
 
 
 def margins(clusters: Sequence[np.ndarray], sentiment: np.ndarray, things: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sentidistill.construct.checks import CLOSED_FAMILIES, check_output, copied, definition_faults
 from sentidistill.parsing.tasks import Definition
-from sentidistill.records import Record
+from sentidistill.records import Record, Table
 from sentidistill.samples import with_form
 
 
@@ -26,6 +26,9 @@ class TaskProposal(Task):
     description: str
 
 
+TASK_PROPOSALS = Table("data/task_proposals.jsonl", TaskProposal)
+
+
 class TaskDefinition(Task):
     """A task made precise. `labels` is empty unless the answers are a closed set."""
 
@@ -41,6 +44,9 @@ class TaskDefinition(Task):
     def cue(self) -> str:
         """What stands before the answer."""
         return (self.attribute if self.labels else self.name).capitalize()
+
+
+TASK_DEFINITIONS = Table("data/task_definitions.jsonl", TaskDefinition)
 
 
 def define(

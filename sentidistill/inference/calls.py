@@ -10,7 +10,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Request, Response
 from sentidistill.prompts import Prompt, stop_strings
-from sentidistill.records import Record, content_id
+from sentidistill.records import Record, Table, content_id
 
 # Stages that ask the teacher, `evaluate` aside, in the order of the pipeline.
 CALLING_STAGES = (
@@ -42,6 +42,11 @@ class Call(Record):
     status: Status
     faults: list[str]
     error: str | None
+
+
+def table_of(stage: str) -> Table[Call]:
+    """All calls of a stage."""
+    return Table(f"data/calls/{stage}.jsonl", Call)
 
 
 def ask(

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from sentidistill.config import Vader
 from sentidistill.errors import SentiDistillError
-from sentidistill.records import Record, content_id
+from sentidistill.records import Record, Table, content_id
 from sentidistill.sources import packages
 from sentidistill.sources.apportionment import apportion
 
@@ -59,6 +59,9 @@ class Text(Record):
     domain: str
     text: str
     pool: str
+
+
+TEXTS = Table("data/corpus.jsonl", Text)
 
 
 class Rated(Record):

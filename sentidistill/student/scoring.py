@@ -16,7 +16,7 @@ from sentidistill.difficulty import Difficulty, Row
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import answer_ids, end_ids
-from sentidistill.samples import Fitted, PoolPrompt, fit
+from sentidistill.samples import Fitted, Sample, fit
 from sentidistill.sources import models
 
 if TYPE_CHECKING:
@@ -139,21 +139,19 @@ class ScoringModel:
         self._tokenizer = models.load_tokenizer(folder, cache.parent)
         self._ends = end_ids(self._tokenizer, params.student.prompt_format)
 
-    def fit(self, samples: Sequence[PoolPrompt], answers: Mapping[str, str]) -> dict[str, Fitted]:
+    def fit(self, samples: Sequence[Sample]) -> dict[str, Fitted]:
         """The rows of `samples` by id, without those that do not fit into student.max_length."""
         student = self._params.student
         settings = (self._tokenizer, student.prompt_format, student.max_length)
-        fitted = {one.id: fit(one.student_prompt(), answers[one.id], *settings) for one in samples}
+        fitted = {one.id: fit(one.student_prompt(), one.answer, *settings) for one in samples}
         return {key: row for key, row in fitted.items() if row is not None}
 
-    def score(
-        self, samples: Sequence[PoolPrompt], answers: Mapping[str, str], fitted: Mapping[str, Fitted], progress: str
-    ) -> list[Scored]:
+    def score(self, samples: Sequence[Sample], fitted: Mapping[str, Fitted], progress: str) -> list[Scored]:
         """One for each of `samples`, in order; a prompt is computed once for all labels of its task.
 
         Raises `SentiDistillError` if the model gives no finite probability.
         """
-        rows = [row for one in samples for row in self._rows(one, answers[one.id], fitted[one.id])]
+        rows = [row for one in samples for row in self._rows(one, fitted[one.id])]
         scores = iter(self._score(rows, progress))
         found = []
         for one in samples:
@@ -162,15 +160,15 @@ class ScoringModel:
             if one.labels:
                 ends = [-row.nll * row.n_tokens for row in islice(scores, len(one.labels) * len(self._ends))]
                 logprobs = np.logaddexp.reduce(np.reshape(ends, (len(one.labels), -1)), axis=1).tolist()
-                hard = difficulty.label_difficulty(logprobs, one.labels.index(answers[one.id]))
+                hard = difficulty.label_difficulty(logprobs, one.labels.index(one.answer))
             found.append(Scored(own, hard))
         return found
 
-    def _rows(self, sample: PoolPrompt, answer: str, fitted: Fitted) -> list[Row]:
+    def _rows(self, sample: Sample, fitted: Fitted) -> list[Row]:
         """The answer without its end, then each label with each end: without one, 10 is never likelier than 1."""
         of = (self._tokenizer, self._params.student.prompt_format)
         with_end = [[*answer_ids(label, *of), end] for label in sample.labels for end in self._ends]
-        return [(fitted.prompt_ids, ids) for ids in (answer_ids(answer, *of), *with_end)]
+        return [(fitted.prompt_ids, ids) for ids in (answer_ids(sample.answer, *of), *with_end)]
 
     def _score(self, rows: list[Row], progress: str) -> list[Difficulty]:
         section, dtype = self._params.score_difficulty, self._params.runtime.dtype
