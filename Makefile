@@ -5,22 +5,22 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check curve test test-slow lint smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check curve test test-fast test-slow lint lock smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
 
-setup: .venv/.installed ## make .venv and install requirements.txt, if it changed
+setup: .venv/.installed ## make .venv and install locks/requirements.txt, if it changed
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
 
-.venv/.installed: requirements.txt scripts/install.py | .venv/bin/python
+.venv/.installed: locks/requirements.txt scripts/install.py | .venv/bin/python
 	.venv/bin/python scripts/install.py requirements.txt
 	touch $@
 
-.venv/.installed-dev: requirements-dev.txt requirements-ray.txt .venv/.installed
+.venv/.installed-dev: locks/requirements-dev.txt .venv/.installed
 	.venv/bin/python scripts/install.py requirements-dev.txt
 	touch $@
 
@@ -47,6 +47,9 @@ spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; 
 test: .venv/.installed-dev ## the tests, without the slow ones; all of them with TESTS=""
 	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m "$(TESTS)"
 
+test-fast: ## the tests that need no model: seconds, nothing is fetched
+	$(MAKE) test TESTS="not slow and not models"
+
 test-slow: ## runs that are killed, queued or repeated
 	$(MAKE) test TESTS=slow
 
@@ -54,6 +57,10 @@ curve: .venv/.installed ## does selection pay: the student at several rates, 14 
 	$(RUN) python -m sentidistill.commands.curve queue
 	$(RUN) python -m sentidistill.commands.curve wait
 	$(RUN) python -m sentidistill.commands.curve table
+
+lock: .venv/.installed-dev ## write locks/ anew, after a change of a pin in requirements*.txt
+	$(RUN) python -m pip install --quiet uv
+	$(RUN) python -m scripts.lock
 
 lint: .venv/.installed-dev ## ruff
 	$(RUN) ruff check .

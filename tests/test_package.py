@@ -1,6 +1,7 @@
 """The package as people install it, without the repository."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,32 @@ def test_the_package_takes_the_versions_that_a_clone_runs_with(declared, pinned)
         assert requirement.specifier.contains(versions[requirement.name]), requirement
     if pinned == "requirements.txt":
         assert {Requirement(one).name for one in declared} == set(versions)
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """Versions by name in a lock; some packages have one for each version of Python."""
+    found: dict[str, set[str]] = {}
+    for package, version in re.findall(r"^([\w-]+)==(\S+)", (ROOT / "locks" / name).read_text(), re.MULTILINE):
+        found.setdefault(package, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "locks"),
+    [
+        ("requirements.txt", ["requirements.txt", "cuda.txt"]),
+        ("requirements-dev.txt", ["requirements-dev.txt", "requirements.txt", "cuda.txt"]),
+        ("requirements-vllm.txt", ["requirements-vllm.txt", "requirements-dev.txt", "requirements.txt", "cuda.txt"]),
+    ],
+)
+def test_the_locks_hold_the_pinned_versions_with_hashes_and_no_address(name, locks):
+    for package, version in pins(name).items():
+        found = [locked(lock).get(package.lower(), set()) for lock in locks]
+        assert {version} in found, f"{package}: run `make lock`"
+    for lock in locks:
+        entries = (ROOT / "locks" / lock).read_text().splitlines()
+        assert not [line for line in entries if "://" in line]
+        assert sum(" --hash=sha256:" in line for line in entries) >= sum("==" in line for line in entries) > 0
 
 
 @pytest.mark.slow
