@@ -1,8 +1,8 @@
-"""Write locks/: the exact versions and hashes of all packages that set-up installs. `make lock`, after a change of a pin.
+"""Write locks/: versions and hashes of all packages that set-up installs. `make lock`, after a change of a pin.
 
-locks/requirements.txt and locks/requirements-dev.txt hold what the files of these names need on Linux and macOS, without
-torch and the CUDA libraries that it brings, as its build differs by platform. locks/cuda.txt holds these, for a machine
-with an NVIDIA GPU, and locks/requirements-vllm.txt what vLLM needs there besides.
+locks/requirements.txt and locks/requirements-dev.txt hold what the files of these names need on Linux and macOS,
+without torch and the CUDA libraries that it brings, as its build differs by platform. locks/cuda.txt holds these, for a
+machine with an NVIDIA GPU, and locks/requirements-vllm.txt what vLLM needs there besides.
 """
 
 import re
@@ -40,7 +40,9 @@ def main() -> None:
     everything = resolved("requirements-dev.txt", "--universal")
     whole = write("requirements-dev.txt", everything)
     default = resolved("requirements.txt", "--universal", "--constraint", str(whole))
-    on_gpus = resolved("requirements-vllm.txt", "--python-platform", "x86_64-manylinux_2_28", "--constraint", str(whole))
+    on_gpus = resolved(
+        "requirements-vllm.txt", "--python-platform", "x86_64-manylinux_2_28", "--constraint", str(whole)
+    )
     cuda = [entry for entry in default if OF_TORCH.match(entry)]
     write("cuda.txt", cuda)
     write("requirements.txt", without(default, cuda))
