@@ -1,8 +1,8 @@
 """Install a requirements file into the running environment: `python scripts/install.py FILE`.
 
 What is installed is the lock of that name in locks/, every package at its version and checked by its hash; a file
-without a lock is left to pip. On Linux x86-64, the torch of the public registry is a CUDA build of several gigabytes: without an
-NVIDIA GPU the CPU build of the pinned version is installed in its place.
+without a lock is left to pip. On Linux x86-64, the torch of the public registry is a CUDA build of several gigabytes:
+without an NVIDIA GPU the CPU build of the pinned version is installed in its place.
 """
 
 import platform
