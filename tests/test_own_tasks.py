@@ -116,7 +116,7 @@ def test_baselines_and_scores_take_it_as_any_other_task(tmp_path):
     test, train = ([row.model_dump() for row in splits[name]] for name in ("test", "train"))
     assert baselines.kinds(task) == ("majority", "tfidf")
     for kind in baselines.kinds(task):
-        found = baselines.outcomes(kind, task, test, train, settings)
+        found = baselines.outcomes(baselines.KINDS[kind], task, test, train, settings)
         scores = suite.scores(task, test, found, 100)
         assert scores["records"] == len(test) == 500
         share = Counter(row["label"] for row in test)["angry"] / 500

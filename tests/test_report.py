@@ -97,9 +97,13 @@ def test_the_tables_show_every_task_with_its_baselines_and_the_failures():
     models = scores.of_models(of_all, SECTION)
     text = rendered(models)
     for task in of_all:
-        (plain, calibrated) = (line for line in text.splitlines() if line.startswith(f"| {task} | ") and " to " in line)
+        lines = [line for line in text.splitlines() if line.startswith(f"| {task} | ") and " to " in line]
+        plain, calibrated, baselines = lines
         majority = 100 / 3 / 2 if len(LABELS[task]) == 3 else 100 / 3
-        assert plain.startswith(f"| {task} | 300 | {majority:.1f} | ")
+        more = models["calibrated"][task]["student"]["main"] - majority
+        assert plain.startswith(f"| {task} | 300 | ")
+        assert baselines.startswith(f"| {task} | {majority:.1f} [{more:+.1f} (")
+        assert " | 30 | " in baselines, "the texts that TF-IDF has learned from"
         assert f"{models['calibrated'][task]['gain']['main']:+.1f} (" in calibrated
     assert text.count("| **mean, basic** |") == 2
     assert "7 of 300 requests to teacher failed on tweet; they count as wrong." in text

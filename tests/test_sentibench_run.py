@@ -25,6 +25,7 @@ from sentidistill.inference.store import Cache
 from tests.local_server import running
 from tests.made_up_sentibench import RECORDS, labelled, records_of, write_copy
 from tests.project import ROOT, environment
+from tests.tiny_models import smoke_tokenizer
 
 DRAW = {"shots": 4, "max_chars": 200, "seed": 1}
 
@@ -376,8 +377,9 @@ def test_baselines_are_tested_on_the_same_records(tiny_models, copy, tmp_path):
         json.loads((tmp_path / f"sentibench/baselines/{kind}/metrics.json").read_text())
         for kind in ("majority", "tfidf", "vader")
     )
-    assert set(majority) == set(tfidf) == {"split", "mean", "twitter", "pstance"}, "there are none for tuples"
-    assert set(vader) == {"split", "mean", "twitter"}, "it knows of no stance"
+    assert set(majority) == set(tfidf) == {"split", "mean", "system", "twitter", "pstance"}, "there are none for tuples"
+    assert set(vader) == {"split", "mean", "system", "twitter"}, "it knows of no stance"
+    assert vader["system"]["texts_per_second"] > 0
     assert majority["twitter"]["main"] == pytest.approx(100 / 6, abs=0.01)
     assert {one["twitter"]["records"] for one in (majority, tfidf, vader)} == {9}
     model = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())
@@ -398,6 +400,47 @@ def test_default_tasks_are_read_where_the_pipeline_puts_them(tiny_models, tmp_pa
         assert metrics["tweet"]["records"] == 12
 
 
+@pytest.fixture
+def sequence_classifier(tmp_path):
+    """classifier(labels): the folder of a tiny random one with these classes, and a card that states a licence."""
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    def make(labels: list[str]) -> Path:
+        tokenizer, folder = smoke_tokenizer(), tmp_path / "classifier"
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        settings = LlamaConfig(
+            vocab_size=len(tokenizer), pad_token_id=0, id2label=dict(enumerate(labels)), num_labels=len(labels), **sizes
+        )
+        LlamaForSequenceClassification(settings).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+        return folder
+
+    return make
+
+
+def test_a_sequence_classifier_is_tested_beside_models(sequence_classifier, copy, tmp_path):
+    folder = sequence_classifier(["Negative", "POSITIVE"])
+    arguments = [str(folder), "baselines", "--data", str(copy), "--tasks", "twitter", "opener", "--label-limit", "9"]
+    shown = benchmark(tmp_path, *arguments).stdout
+    metrics = json.loads((tmp_path / "sentibench/classifier/metrics.json").read_text())
+    assert set(metrics) == {"split", "mean", "system", "twitter"}, "it answers no tuple task"
+    assert metrics["system"]["licence"] == "mit"
+    assert metrics["system"]["megabytes"] > 0
+    rows = (tmp_path / "sentibench/classifier/predictions/twitter.jsonl").read_text().splitlines()
+    assert {json.loads(row)["output"] for row in rows} <= {"negative", "positive"}
+    assert "more than classifier" in shown
+
+
+def test_a_classifier_of_other_classes_is_refused_with_the_remedy(sequence_classifier, copy, tmp_path):
+    folder = sequence_classifier(["LABEL_0", "LABEL_1"])
+    result = benchmark(tmp_path, str(folder), "--data", str(copy), "--tasks", "twitter", check=False)
+    assert result.returncode == 1
+    assert "its classes LABEL_0, LABEL_1 are no labels of twitter (negative, neutral, positive)" in result.stderr
+
+
 def test_vader_reads_the_sentiment_of_a_text():
     from sentidistill.evaluation.baselines import vader
 
@@ -409,7 +452,7 @@ def test_vader_reads_the_sentiment_of_a_text():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["no/such/model", "--data", "x"], "no/such/model: no such folder"),
+        (["no/such/model", "--data", "x"], "no/such/model: no such folder, and no id of a hub repository"),
         (["baselines", "--data", "x"], "x/sc/imdb/train.json is missing"),
         (["baselines", "baselines", "--data", "x"], "two models are both named 'baselines'"),
         (["baselines"], "imdb is a task of SentiBench: name a copy of its data sets by --data"),

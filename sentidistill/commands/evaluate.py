@@ -4,28 +4,32 @@
     python -m sentidistill.commands.evaluate my/model --data ../datasets --label-limit 200 --seeds 42 52 62
     python -m sentidistill.commands.evaluate Qwen3-32B --server http://localhost:8000/v1 --data ../datasets
     python -m sentidistill.commands.evaluate models/student_base models/student baselines --data ../datasets
-    python -m sentidistill.commands.evaluate my/model baselines --tasks tweet amazon movie editorial --shots 0
+    python -m sentidistill.commands.evaluate my/model baselines my/classifier --tasks tweet amazon movie --shots 0
 
 --data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation; the default tasks (tweet, amazon,
 movie, editorial) and your own (prepare_benchmark.own) are read from data/benchmark, where `dvc repro prepare_benchmark`
-puts them. MODEL is a folder of
-transformers' layout, the name of a model at a server, or `baselines`: majority, TF-IDF with logistic regression, and
-VADER where it applies. Of several, the first is what the others are compared with, record by record. Results go to
---out/MODEL: predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was
-interrupted goes on; `runtime` in params.yaml holds what depends on the machine.
+puts them. MODEL is a folder of transformers' layout or the id of a hub repository, of a language model or of a sequence
+classifier; the name of a model at a server; or `baselines`: majority, TF-IDF with logistic regression, and VADER where
+it applies. Of several, the first is what the others are compared with, record by record. Results go to --out/MODEL:
+predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was interrupted
+goes on; `runtime` in params.yaml holds what depends on the machine.
 """
 
 import argparse
+import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.table import Column, Table
 
 from sentidistill import config, records
-from sentidistill.config import SENTIBENCH, Params, PathModel
+from sentidistill.config import SENTIBENCH, HubModel, Params, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.sentibench import GROUPS
@@ -38,9 +42,26 @@ from sentidistill.pipeline import stage
 from sentidistill.sources import models
 
 BASELINES = "baselines"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 COUNTS = ("failed", "empty", "invalid", "salvaged", "cut")
 Tested = dict[EvaluationTask, list[suite.Outcome]]
+Data = dict[EvaluationTask, dict[str, list[dict]]]
 TASKS = [task for tasks in GROUPS.values() for task in tasks]
+
+
+@dataclass(frozen=True)
+class System:
+    """What was tested: outcomes by task, texts a second (None where all answers were stored), size and licence."""
+
+    outcomes: Tested
+    texts_per_second: float | None
+    megabytes: float | None = None
+    licence: str | None = None
+
+    def described(self) -> str:
+        speed, size = self.texts_per_second, self.megabytes
+        parts = [speed and f"{speed:.1f} texts a second", size and f"{size:.0f} MB", self.licence]
+        return ", ".join(part for part in parts if part)
 
 
 def options() -> argparse.ArgumentParser:
@@ -54,7 +75,7 @@ def options() -> argparse.ArgumentParser:
         "models": {
             "nargs": "+",
             "metavar": "MODEL",
-            "help": "folder of a model, its name at the server, or `baselines`",
+            "help": "folder or hub id of a model, its name at the server, or `baselines`",
         },
         "--data": {"type": Path, "help": "a copy of SentiBench's data sets"},
         "--out": {"type": Path, "default": Path("sentibench"), "help": "folder for the results"},
@@ -82,10 +103,12 @@ def options() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def opened(model: str, chosen: argparse.Namespace, params: Params, cache_root: Path) -> Iterator[CachedTeacher]:
+def opened(
+    model: str, folder: Path | None, chosen: argparse.Namespace, params: Params, cache_root: Path
+) -> Iterator[CachedTeacher]:
     """The model that is tested, asked through the generation cache."""
     with closing(Cache(cache_path(cache_root))) as cache:
-        if chosen.server:
+        if folder is None:
             from sentidistill.inference.engines.server import ServerEngine
 
             settings = params.runtime.server.model_copy(update={"base_url": chosen.server})
@@ -101,7 +124,6 @@ def opened(model: str, chosen: argparse.Namespace, params: Params, cache_root: P
                 concurrency=params.runtime.concurrency,
             )
         else:
-            folder = known_folder(Path(model), cache_root)
             tokenizer = models.load_tokenizer(folder, Path())
             reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, lambda: tokenizer)
             open_engine = partial(
@@ -110,12 +132,15 @@ def opened(model: str, chosen: argparse.Namespace, params: Params, cache_root: P
         yield CachedTeacher(reader, partial(over_actors, open_engine, params.runtime), cache, params.runtime.cache)
 
 
-def known_folder(model: Path, cache_root: Path) -> Path:
-    """A folder that stands for the model and tells it from any other by the hashes of its files."""
-    if (model / models.ORIGIN).exists():
-        return model
-    out = cache_root / "tested" / records.content_id(str(model.resolve()))
-    source = PathModel(source="path", path=str(model.resolve()))
+def known_folder(model: str, cache_root: Path) -> Path:
+    """A folder that stands for the model, a folder or a hub id, and tells it from any other."""
+    path = Path(model)
+    if (path / models.ORIGIN).exists():
+        return path
+    out = cache_root / "tested" / records.content_id(str(path.resolve()))
+    source: PathModel | HubModel = PathModel(source="path", path=str(path.resolve()))
+    if not path.is_dir():
+        source = HubModel(source="hub", repo=model, revision="main")
     models.prepare(source, out, cache_root / "downloads", cache_root.parent)
     return out
 
@@ -152,27 +177,69 @@ def run(chosen: argparse.Namespace) -> None:
     )
     tasks = [tasks_of(params.prepare_benchmark)[name] for name in chosen.tasks]
     data = {task: {split: read(chosen.data, task.name, split) for split in ("train", chosen.split)} for task in tasks}
-    cache_root = stage.cache_root()
     found: dict[str, Tested] = {}
     for model in chosen.models:
-        tested: dict[str, Tested] = {}
-        if model == BASELINES:
-            for task, rows in data.items():
-                for kind in baselines.kinds(task):
-                    outcomes = baselines.outcomes(kind, task, rows[chosen.split], rows["train"], settings)
-                    tested.setdefault(f"{BASELINES}/{kind}", {})[task] = outcomes
-        else:
-            name = Path(model).name
-            with opened(model, chosen, params, cache_root) as answering:
-                tested[name] = {
-                    task: suite.evaluate(answering, name, task, rows[chosen.split], rows["train"], settings)
-                    for task, rows in data.items()
-                }
-        for name, outcomes in tested.items():
-            report(name, chosen.out / name, outcomes, data, chosen.split, settings)
-        found |= tested
+        for name, system in systems(model, chosen, params, data, settings).items():
+            report(name, chosen.out / name, system, data, chosen.split, settings)
+            found[name] = system.outcomes
     if len(found) > 1:
         stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples))
+
+
+def systems(
+    model: str, chosen: argparse.Namespace, params: Params, data: Data, settings: suite.Settings
+) -> dict[str, System]:
+    """What `model` names, by name, tested on all tasks that it applies to."""
+    cache_root = stage.cache_root()
+    if model == BASELINES:
+        kinds = {kind: [task for task in data if kind in baselines.kinds(task)] for kind in baselines.KINDS}
+        return {
+            f"{BASELINES}/{kind}": predicted(baselines.KINDS[kind], tasks, data, chosen.split, settings)
+            for kind, tasks in kinds.items()
+            if tasks
+        }
+    name = Path(model).name
+    folder = None if chosen.server else known_folder(model, cache_root)
+    known: dict[str, Any] = {}
+    if folder and models.has_files(folder) and not models.is_gguf(folder):
+        files = models.locate(folder, cache_root.parent)
+        known = dict(zip(("megabytes", "licence"), size_and_licence(files)))
+        if is_classifier(files):
+            predict = baselines.classifier(files, models.device(params.runtime))
+            labelled = [task for task in data if task.labels]
+            return {name: replace(predicted(predict, labelled, data, chosen.split, settings), **known)}
+    with opened(model, folder, chosen, params, cache_root) as answering:
+        outcomes = {
+            task: suite.evaluate(answering, name, task, rows[chosen.split], rows["train"], settings)
+            for task, rows in data.items()
+        }
+    speed = answering.asked / answering.asking_seconds if answering.asked else None
+    return {name: System(outcomes, speed, **known)}
+
+
+def is_classifier(files: Path) -> bool:
+    """Whether the model folder `files` holds a sequence classifier and no language model."""
+    architectures = records.read_json(files / "config.json").get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in architectures)
+
+
+def size_and_licence(files: Path) -> tuple[float, str]:
+    """(megabytes of the weights in `files`, licence as the README there states it, or "not stated")."""
+    weights = next((found for pattern in models.WEIGHTS if (found := sorted(files.glob(pattern)))), [])
+    card = files / "README.md"
+    text = card.read_text("utf-8", "replace") if card.exists() else ""
+    licence = re.search(r"^license: *(\S+)", text, re.MULTILINE)
+    return sum(file.stat().st_size for file in weights) / 1e6, licence[1] if licence else "not stated"
+
+
+def predicted(
+    predict: baselines.Predict, tasks: list[EvaluationTask], data: Data, split: str, settings: suite.Settings
+) -> System:
+    started = time.monotonic()
+    outcomes = {
+        task: baselines.outcomes(predict, task, data[task][split], data[task]["train"], settings) for task in tasks
+    }
+    return System(outcomes, sum(map(len, outcomes.values())) / (time.monotonic() - started))
 
 
 def read(root: Path, task: str, split: str) -> list[dict]:
@@ -181,20 +248,21 @@ def read(root: Path, task: str, split: str) -> list[dict]:
     return sentibench.read(Path("data/benchmark", task, f"{split}.jsonl"))
 
 
-def report(name: str, out: Path, found: Tested, data: dict, split: str, settings: suite.Settings) -> None:
+def report(name: str, out: Path, system: System, data: Data, split: str, settings: suite.Settings) -> None:
     """Write predictions and metrics, and show the scores."""
     metrics = {
         task.name: suite.scores(task, data[task][split], rows, settings.bootstrap_samples)
-        for task, rows in found.items()
+        for task, rows in system.outcomes.items()
     }
-    for task, rows in found.items():
+    for task, rows in system.outcomes.items():
         records.write_jsonl(out / "predictions" / f"{task.name}.jsonl", rows)
     group_means = sentibench.group_means({task: row["main"] for task, row in metrics.items()})
-    records.write_json(out / "metrics.json", {"split": split, "mean": group_means, **metrics})
-    stage.console().print(table(name, metrics, group_means))
+    of_system = {name: getattr(system, name) for name in ("texts_per_second", "megabytes", "licence")}
+    records.write_json(out / "metrics.json", {"split": split, "mean": group_means, "system": of_system, **metrics})
+    stage.console().print(table(f"{name} ({system.described()})", metrics, group_means))
 
 
-def comparison(found: dict[str, Tested], data: dict, split: str, samples: int) -> Table:
+def comparison(found: dict[str, Tested], data: Data, split: str, samples: int) -> Table:
     """What each model has more than the first, with the central 95 % over records drawn anew for both at once."""
     first, *others = found
     shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}")
@@ -219,8 +287,12 @@ def main(*arguments: str) -> None:
     if missing := next((task for task in chosen.tasks if task in SENTIBENCH and not chosen.data), None):
         raise SentiDistillError(f"{missing} is a task of SentiBench: name a copy of its data sets by --data")
     for model in chosen.models:
-        if model != BASELINES and not chosen.server and not Path(model).is_dir():
-            raise SentiDistillError(f"{model}: no such folder; for a model at a server give its address by --server")
+        is_known = model == BASELINES or chosen.server or Path(model).is_dir() or HUB_ID.fullmatch(model)
+        if not is_known:
+            raise SentiDistillError(
+                f"{model}: no such folder, and no id of a hub repository (OWNER/NAME); for a model at a server give "
+                "its address by --server"
+            )
     names = [Path(model).name for model in chosen.models]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SentiDistillError(

@@ -1,14 +1,23 @@
-"""What a model has to beat on the label tasks: the commonest label, a linear model of the training texts, and VADER."""
+"""What a model has to beat on the label tasks: the commonest label, a linear model of the training texts, VADER, and
+any sequence classifier.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.evaluation.questions import limited, text_of
 from sentidistill.evaluation.suite import Outcome, Settings
 from sentidistill.evaluation.tasks import EvaluationTask
 
-KINDS = ("majority", "tfidf", "vader")
+if TYPE_CHECKING:
+    import torch
+
+# (task, texts, training records) -> a label for each text.
+Predict = Callable[[EvaluationTask, Sequence[str], Sequence[dict]], list[str]]
 # VADER's authors: a compound score within these limits is neutral.
 NEUTRAL = 0.05
 
@@ -17,14 +26,13 @@ def kinds(task: EvaluationTask) -> tuple[str, ...]:
     """The baselines that apply to `task`: none to tuples, VADER only where the labels are sentiments."""
     if not task.labels:
         return ()
-    return KINDS if set(task.labels) <= set(SENTIMENTS) else ("majority", "tfidf")
+    return tuple(KINDS) if set(task.labels) <= set(SENTIMENTS) else ("majority", "tfidf")
 
 
 def outcomes(
-    kind: str, task: EvaluationTask, records: Sequence[dict], train: Sequence[dict], settings: Settings
+    predict: Predict, task: EvaluationTask, records: Sequence[dict], train: Sequence[dict], settings: Settings
 ) -> list[Outcome]:
     """What the baseline predicts for the records that a model is tested on."""
-    predict = {"majority": majority, "tfidf": tfidf, "vader": vader}[kind]
     places = limited(task, records, settings.label_limit, seed=0)
     texts = [text_of(task, records[place]) for place in places]
     return [
@@ -74,3 +82,28 @@ def vader(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> 
     if "neutral" not in task.labels:
         return ["positive" if score > 0 else "negative" for score in scores]
     return ["neutral" if abs(score) < NEUTRAL else "positive" if score > 0 else "negative" for score in scores]
+
+
+KINDS: dict[str, Predict] = {"majority": majority, "tfidf": tfidf, "vader": vader}
+
+
+def classifier(folder: Path, device: "torch.device") -> Predict:
+    """The sequence classifier of transformers' layout in `folder`. It learns nothing from the training texts.
+
+    Raises `SentiDistillError`, when it is asked, if one of its classes is no label of the task; it may know fewer.
+    """
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model=str(folder), device=device)
+    classes = [str(name) for name in classify.model.config.id2label.values()]
+
+    def predict(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
+        named = {name: task.find(name) for name in classes}
+        if unknown := [name for name, label in named.items() if label is None]:
+            raise SentiDistillError(
+                f"{folder}: its classes {', '.join(unknown)} are no labels of {task.name} ({', '.join(task.labels)}); "
+                "name them so under id2label in its config.json"
+            )
+        return [named[found["label"]] for found in classify(list(texts), batch_size=16, truncation=True)]
+
+    return predict

@@ -40,7 +40,8 @@ def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]
         "plain": table(tested, groups, section.bootstrap_samples, "output"),
         "calibrated": table(tested, groups, section.bootstrap_samples, "calibrated"),
         "metrics": {task: one.metrics for task, one in tested.items()},
-        "baselines": {task: baseline_scores(one, section) for task, one in tested.items()},
+        "baselines": beside_baselines(tested, tasks, section),
+        "train_sizes": {task: len(one.train) for task, one in tested.items()},
     }
 
 
@@ -75,13 +76,33 @@ def compared(models: Mapping[str, Estimate]) -> dict[str, Any]:
     }
 
 
-def baseline_scores(tested: Tested, section: Evaluate) -> dict[str, float]:
-    """The main score of each baseline that applies to the task."""
-    task, settings = tested.task, suite.Settings.of(tested.task, section)
-    found = {
-        kind: baselines.outcomes(kind, task, tested.test, tested.train, settings) for kind in baselines.kinds(task)
+def beside_baselines(
+    tested: Mapping[str, Tested], tasks: Sequence[str], section: Evaluate
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By label task, and under "mean" over `tasks`: each baseline's score, and what the student has more, calibrated
+    where it is; with the central 95 % over resampled records.
+    """
+    found: dict[str, dict[str, tuple[Estimate, Estimate]]] = {}
+    for name, one in tested.items():
+        task, settings, samples = one.task, suite.Settings.of(one.task, section), section.bootstrap_samples
+        rows = {
+            kind: baselines.outcomes(baselines.KINDS[kind], task, one.test, one.train, settings)
+            for kind in baselines.kinds(task)
+        }
+        own = one.outcomes["student"]
+        student = suite.estimate(task, one.test, own, samples, "calibrated") or suite.estimate(
+            task, one.test, own, samples, "output"
+        )
+        scores = {kind: suite.estimate(task, one.test, of_kind, samples, "output") for kind, of_kind in rows.items()}
+        found[name] = {kind: (score, student - score) for kind, score in scores.items()}
+    if tasks:
+        kinds = [kind for kind in baselines.KINDS if all(kind in found[task] for task in tasks)]
+        found["mean"] = {kind: tuple(map(mean, zip(*(found[task][kind] for task in tasks)))) for kind in kinds}
+    return {
+        name: {kind: {"score": score.rounded(), "gain": gain.rounded()} for kind, (score, gain) in of_kinds.items()}
+        for name, of_kinds in found.items()
+        if of_kinds
     }
-    return {kind: suite.scores(task, tested.test, rows, samples=1)["main"] for kind, rows in found.items()}
 
 
 def headline(plain: Mapping[str, Any], calibrated: Mapping[str, Any]) -> dict[str, Any]:
