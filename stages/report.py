@@ -1,4 +1,7 @@
-"""everything -> report.md, metrics/report.json and the figures in plots/."""
+"""everything -> report.md, metrics/report.json, the figures in plots/, and metrics/predictions.csv.
+
+The last has a row for each test record and model, of the tasks that are not SentiBench's, without the texts.
+"""
 
 from collections import Counter
 from importlib.resources import files
@@ -10,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from sentidistill import config, records
+from sentidistill.config import SENTIBENCH
 from sentidistill.construct.checks import CHECKS
 from sentidistill.construct.instructions import INSTRUCTIONS
 from sentidistill.construct.perspectives import PERSPECTIVES
@@ -80,7 +84,8 @@ def losses() -> list[tuple[str, str, int]]:
 def main() -> None:
     params = config.load()
     section, seed = params.evaluate, params.evaluate.seed
-    models = scores.of_models({name: read_tested(name, section.split) for name in section.tasks}, section)
+    tested = {name: read_tested(name, section.split) for name in section.tasks}
+    models = scores.of_models(tested, section)
 
     plots = Path("plots")
     clusters_map = pd.read_csv(plots / "clusters.csv")
@@ -120,6 +125,8 @@ def main() -> None:
         training=records.read_json("metrics/train_student.json"),
     )
     records.write_text("report.md", text)
+    own = {name: one for name, one in tested.items() if name not in SENTIBENCH}
+    records.write_text("metrics/predictions.csv", scores.by_record(own).to_csv(index=False))
     records.write_json("metrics/report.json", scores.headline(models["plain"], models["calibrated"]))
     gain = models["plain"]["mean"]["gain"]["main"]
     print(f"report.md: student {gain:+.1f} points of mean macro-F1 over its base")

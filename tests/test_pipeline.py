@@ -1,5 +1,6 @@
 """The whole pipeline with params/smoke.yaml, by DVC, in a temporary clone: what reruns, and what never does."""
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from sentidistill.construct.checks import CHECKS
+from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline.graph import stages
 from tests.local_server import running
@@ -67,6 +69,21 @@ def test_a_change_of_the_list_of_tasks_reruns_no_other_task(project):
         fewer = set(project.repro("--dry"))
     assert not {name for name in fewer if name.startswith("evaluate@")}
     assert "train_student" not in fewer
+
+
+def test_predictions_by_record_are_in_git_without_texts(project):
+    rows = list(csv.DictReader((project.folder / "metrics/predictions.csv").open()))
+    per_task = 3 * SMOKE["prepare_benchmark"]["per_label"]["test"]
+    assert len(rows) == 3 * per_task * len(SMOKE["prepare_benchmark"]["tasks"])
+    assert {row["model"] for row in rows} == {"student_base", "student", "teacher"}
+    for name in SMOKE["prepare_benchmark"]["tasks"]:
+        path = project.folder / f"data/benchmark/{name}/test.jsonl"
+        gold = {row["id"]: row["label"] for row in map(json.loads, path.open())}
+        assert {row["id"]: row["gold"] for row in rows if row["task"] == name} == gold
+    assert all(
+        len(row["scores"].split()) == 3 and {row["output"], row["calibrated"]} <= set(SENTIMENTS) for row in rows
+    )
+    assert "metrics/predictions.csv" in project.run("git", "ls-files").stdout.split()
 
 
 def test_tasks_of_sentibench_stand_in_the_report_beside_baselines(project):

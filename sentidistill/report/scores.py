@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from sentidistill.config import SENTIBENCH, Evaluate
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.metrics import Estimate, mean
@@ -103,6 +105,28 @@ def beside_baselines(
         for name, of_kinds in found.items()
         if of_kinds
     }
+
+
+def by_record(tested: Mapping[str, Tested]) -> pd.DataFrame:
+    """What each model said of each test record, without the texts: so any two commits can be compared by record.
+
+    `scores` are log-probabilities in the order of the task's labels, to four digits, with blanks between.
+    """
+    rows = [
+        {
+            "task": task,
+            "id": one.test[row.record]["id"],
+            "model": role,
+            "gold": row.gold,
+            "output": row.output,
+            "calibrated": row.calibrated,
+            "scores": " ".join(f"{score:.4g}" for score in row.scores),
+        }
+        for task, one in tested.items()
+        for role, outcomes in one.outcomes.items()
+        for row in outcomes
+    ]
+    return pd.DataFrame(rows).sort_values(["task", "id", "model"])
 
 
 def headline(plain: Mapping[str, Any], calibrated: Mapping[str, Any]) -> dict[str, Any]:
