@@ -7,26 +7,34 @@
     pride = Task("Decide whether the author of the text is proud.", cue="Pride", labels=("proud", "not proud"))
     student.predict(["We won!", "We lost."], task=pride)
 
-Or, with a JSON object for each line of the input: python -m sentidistill.predict models/student < texts.txt
+Or as a command: a file with the predictions beside its columns, or a JSON object for each line of the input.
+
+    python -m sentidistill.predict models/student reviews.csv --text-field review --out scored.csv
+    python -m sentidistill.predict models/student < texts.txt
 """
 
+import argparse
+import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sentidistill import scored
 from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.evaluation.tasks import WORDING
 from sentidistill.inference.engines.transformers import TransformersEngine
-from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.inference.requests import Reader, Request, Response, answer
 from sentidistill.pipeline import stage
+from sentidistill.pipeline.progress import track
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import prompt, with_labels
+from sentidistill.sources.corpus import clean
 
 ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
 
@@ -91,18 +99,33 @@ class Predictor:
         """
         if isinstance(texts, str):
             return self.predict([texts], task)[0]
+        found = self.try_each(texts, task)
+        for number, one in enumerate(found, 1):
+            if isinstance(one, str):
+                raise SentiDistillError(f"text {number}: {one}")
+        return found
+
+    def try_each(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[Prediction | str]:
+        """As `predict`, with a word on what is wrong in the place of a prediction that cannot be made.
+
+        Texts are cleaned as those of the corpus are.
+        """
         if isinstance(task, str):
             if task not in TASKS:
                 raise SentiDistillError(f"unknown task {task!r}; known are {', '.join(TASKS)}, or give a Task")
             task = TASKS[task]
-        for number, text in enumerate(texts, 1):
-            if not isinstance(text, str) or not text.strip():
-                raise SentiDistillError(f"text {number} is empty or no text: {text!r}")
-        found = answer(self._engine, self._reader, [task.request(text, self._stop) for text in texts])
-        for number, one in enumerate(found, 1):
-            if one.error:
-                raise SentiDistillError(f"text {number} is too long for the model ({one.prompt_tokens} tokens)")
-        return [Prediction(one.text.strip(), _probabilities(task.labels, one.choice_logprobs)) for one in found]
+        cleaned = [clean(text) if isinstance(text, str) else "" for text in texts]
+        requests = [task.request(text, self._stop) for text in cleaned if text]
+        answers = iter(answer(self._engine, self._reader, requests))
+        return [
+            self._read(next(answers), task) if clean_text else f"empty, or no text: {text!r}"
+            for text, clean_text in zip(texts, cleaned)
+        ]
+
+    def _read(self, response: Response, task: Task) -> Prediction | str:
+        if response.error:
+            return f"too long for the model ({response.prompt_tokens} tokens)"
+        return Prediction(response.text.strip(), _probabilities(task.labels, response.choice_logprobs))
 
 
 def _probabilities(labels: Sequence[str], logprobs: Sequence[float]) -> dict[str, float]:
@@ -110,12 +133,79 @@ def _probabilities(labels: Sequence[str], logprobs: Sequence[float]) -> dict[str
     return {label: round(float(share), 4) for label, share in zip(labels, shares)}
 
 
-def main(folder: str = "", task: str = "sentiment") -> None:
-    if not folder:
-        raise SentiDistillError("name the folder of a model: python -m sentidistill.predict models/student < texts.txt")
-    texts = [line.strip() for line in sys.stdin if line.strip()]
-    for text, found in zip(texts, Predictor(folder).predict(texts, task)):
-        print(json.dumps({"text": text, **asdict(found)}, ensure_ascii=False))
+def options() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m sentidistill.predict",
+        description="A distilled student on texts of your own.",
+        epilog="Killed, and run again with the same arguments, it goes on where it stopped.",
+    )
+    made.add_argument("model", type=Path, help="folder of a model, such as models/student")
+    made.add_argument(
+        "texts", type=Path, nargs="?", help="file of texts: .csv, .tsv, .jsonl, .parquet; else standard input"
+    )
+    made.add_argument("--text-field", default="text", help="column or key of the texts (%(default)s)")
+    made.add_argument("--task", action="append", choices=sorted(TASKS), help="may be given several times (sentiment)")
+    made.add_argument("--out", type=Path, help="file to write: .csv or .jsonl (NAME.scored.csv)")
+    made.add_argument("--encoding", default="utf-8-sig", help="of the file of texts (%(default)s)")
+    return made
+
+
+def columns(tasks: Sequence[str]) -> list[str]:
+    """Names of the columns that predictions are written in: each task's answer, and how likely each label is."""
+    return [name for task in tasks for name in (task, *(f"{task} {label}" for label in TASKS[task].labels))]
+
+
+def cells(student: Predictor, texts: Sequence[str], tasks: Sequence[str]) -> list[dict[str, str | float]]:
+    """The predictions for each text by the names of `columns`, or "error" for what cannot be predicted."""
+    found: list[dict[str, str | float]] = [{} for _ in texts]
+    for task in tasks:
+        for row, one in zip(found, student.try_each(texts, task)):
+            if isinstance(one, str):
+                row["error"] = one
+            else:
+                row |= {task: one.answer, **{f"{task} {label}": p for label, p in one.probabilities.items()}}
+    return found
+
+
+def lines_of_input() -> Iterator[tuple[str | None, str | None]]:
+    """(text, None) or (None, fault) of each line of the standard input that is not blank."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            yield None, f"line {number} is not UTF-8 ({error.reason})"
+            continue
+        if text:
+            yield text, None
+
+
+def answer_lines(student: Predictor, task: str) -> None:
+    lines = lines_of_input()
+    while chunk := list(itertools.islice(lines, scored.CHUNK)):
+        found = iter(student.try_each([text for text, _ in chunk if text], task))
+        for text, fault in chunk:
+            one = next(found) if text else fault
+            row = {"error": one} if isinstance(one, str) else asdict(one)
+            print(json.dumps({"text": text, **row}, ensure_ascii=False), flush=True)
+
+
+def main(*arguments: str) -> None:
+    chosen = options().parse_args(arguments)
+    tasks = list(dict.fromkeys(chosen.task or ["sentiment"]))
+    if chosen.texts is None:
+        if len(tasks) > 1 or chosen.out:
+            raise SentiDistillError("several tasks, and --out, need a file of texts")
+        return answer_lines(Predictor(chosen.model), tasks[0])
+    source = scored.Source(chosen.texts, chosen.text_field, chosen.encoding)
+    source.columns()  # what is wrong with the file is said before the model is loaded
+    student = Predictor(chosen.model)
+    out = chosen.out or chosen.texts.with_suffix(".scored.csv")
+    files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in chosen.model.iterdir())
+    with track(f"predict, {chosen.texts.name}", sum(1 for _ in source.rows())) as progress:
+        number = scored.write(
+            source, out, columns(tasks), lambda texts: cells(student, texts, tasks), files, progress.advance
+        )
+    print(f"{out}: {number} rows")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ LAYERS = (
     ("construct",),
     ("difficulty", "student"),
     ("evaluation",),
+    ("scored",),
     ("predict",),
     ("report",),
     ("commands",),

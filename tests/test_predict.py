@@ -1,12 +1,15 @@
 """A model folder on texts of one's own."""
 
+import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sentidistill import scored
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
@@ -91,21 +94,111 @@ def test_faults_are_named(predictor, tmp_path):
         Predictor(tmp_path)
     with pytest.raises(SentiDistillError, match="unknown task 'mood'; known are sentiment"):
         predictor.predict("A fine day.", task="mood")
-    with pytest.raises(SentiDistillError, match="text 2 is empty"):
+    with pytest.raises(SentiDistillError, match="text 2: empty"):
         predictor.predict(["A fine day.", " "])
-    with pytest.raises(SentiDistillError, match="text 1 is too long"):
+    with pytest.raises(SentiDistillError, match="text 1: too long"):
         predictor.predict("no " * 50_000)
 
 
-def test_lines_of_the_input_become_lines_of_json(tiny_models):
-    result = subprocess.run(
-        [sys.executable, "-m", "sentidistill.predict", str(tiny_models / "student")],
-        input="A fine day.\n\nWe lost.\n",
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert result.returncode == 0, result.stderr
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [row["text"] for row in rows] == ["A fine day.", "We lost."]
-    assert all(row["answer"] in row["probabilities"] for row in rows)
+def test_texts_are_cleaned_as_in_training(predictor):
+    """The same word composed and decomposed, an entity, and a byte order mark."""
+    assert predictor.predict("\ufeffCafe\u0301 &amp;  bar ") == predictor.predict("Caf\u00e9 & bar")
+
+
+def predict(*arguments: str, check: bool = True, **settings) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "sentidistill.predict", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, cwd=ROOT, **settings)
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def test_lines_of_the_input_become_lines_of_json_and_a_bad_one_ends_nothing(tiny_models):
+    lines = b"A fine day.\n\n\xff\xfe broken\n" + b"no " * 5000 + b"\nWe lost.\n"
+    rows = [json.loads(line) for line in predict(tiny_models / "student", input=lines).stdout.splitlines()]
+    assert [row["text"] for row in rows if "error" not in row] == ["A fine day.", "We lost."]
+    assert all(row["answer"] in row["probabilities"] for row in rows if "error" not in row)
+    assert [row["error"].split(" (")[0] for row in rows if "error" in row] == [
+        "line 3 is not UTF-8",
+        "too long for the model",
+    ]
+    assert predict(tiny_models / "student", input=b"").stdout == b""
+    assert b"--text-field" in predict("--help").stdout
+
+
+TABLES = {
+    "commas.csv": b'id,review\n1,"Good, and\ncheap"\n2,\n3,A fine day.\n4,A fine day.\n',
+    "bom_semicolons.csv": "\ufeffid;review\n1;Good, and cheap\n2;\n3;A fine day.\n4;A fine day.\n".encode(),
+    "latin.csv": "id,review\n1,Très bon\n2,\n3,A fine day.\n4,A fine day.\n".encode("cp1252"),
+    "tabs.tsv": b"id\treview\n1\tGood\n2\t\n3\tA fine day.\n4\tA fine day.\n",
+    "rows.jsonl": b'{"id": 1, "review": "Good"}\n{"id": 2, "review": ""}\n{"id": 3, "review": "A fine day."}\n'
+    b'{"id": 4, "review": "A fine day."}\n',
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_file_of_texts_becomes_a_file_with_predictions(name, tiny_models, predictor, tmp_path):
+    path, out = tmp_path / name, tmp_path / "scored.csv"
+    path.write_bytes(TABLES[name])
+    encoding = ["--encoding", "cp1252"] if name == "latin.csv" else []
+    predict(tiny_models / "student", path, "--text-field", "review", "--out", out, *encoding)
+    rows = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["error"] for row in rows] == ["", "empty text", "", ""]
+    expected = predictor.predict("A fine day.")
+    for row in rows[2:]:
+        assert row["sentiment"] == expected.answer
+        shares = {label: float(row[f"sentiment {label}"]) for label in expected.probabilities}
+        assert shares == pytest.approx(expected.probabilities, abs=1e-3)
+    assert {file.name for file in tmp_path.iterdir()} == {name, "scored.csv"}
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (b"id,review\n1,Good\n", [], "no column 'text'; it has id, review; name the right one by --text-field"),
+        ("id,review\n1,Très\n".encode("cp1252"), ["--text-field", "review"], "name another, such as --encoding cp1252"),
+        (b"id,text,sentiment\n1,Good,x\n", [], "its column 'sentiment' has the name of one that is added"),
+        (b"", [], "no rows in it"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_the_remedy(content, arguments, message, tiny_models, tmp_path):
+    (tmp_path / "in.csv").write_bytes(content)
+    result = predict(tiny_models / "student", tmp_path / "in.csv", *arguments, check=False)
+    assert result.returncode == 1
+    assert message in result.stderr.decode()
+    assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl"])
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(scored, "CHUNK", 10)
+    lines = [f"{number},text {number % 7}" for number in range(95)]
+    (tmp_path / "in.csv").write_text("\n".join(["id,text", *lines[:40], "40", *lines[41:]]) + "\n")
+    source = scored.Source(tmp_path / "in.csv", "text")
+    asked: list[list[str]] = []
+
+    def predict(texts: list[str], fails_at: int = 99) -> list[dict]:
+        asked.append(texts)
+        if len(asked) > fails_at:
+            raise KeyboardInterrupt
+        return [{"mood": text.upper()} for text in texts]
+
+    def write(name: str, fails_at: int = 99) -> Path:
+        def advance(*_, **__): ...
+
+        out = tmp_path / f"{name}{kind}"
+        scored.write(source, out, ["mood"], lambda texts: predict(texts, fails_at), ["key"], advance)
+        return out
+
+    whole = write("whole").read_bytes()
+    assert max(map(len, asked)) == 7, "equal texts of a chunk are asked once"
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        write("killed", fails_at=4)
+    with (tmp_path / f"killed{kind}.part").open("ab") as file:
+        file.write(b"half a row")
+    before = len(asked)
+    assert write("killed").read_bytes() == whole
+    assert len(asked) - before == 6, "four chunks of ten were done"
+    assert "line 42 has not as many cells" in whole.decode()
+    assert not list(tmp_path.glob("*.part*"))
