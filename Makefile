@@ -47,8 +47,8 @@ spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; 
 test: .venv/.installed-dev ## the tests, without the slow ones; all of them with TESTS=""
 	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m "$(TESTS)"
 
-test-fast: ## the tests that need no model: seconds, nothing is fetched
-	$(MAKE) test TESTS="not slow and not models"
+test-fast: ## the tests that need no model, server or process; nothing is fetched
+	$(MAKE) test TESTS="not slow and not heavy"
 
 test-slow: ## runs that are killed, queued or repeated
 	$(MAKE) test TESTS=slow

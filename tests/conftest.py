@@ -18,8 +18,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two tests at a time, and tiny matrice
 
 
 TEACHER = "SENTIDISTILL_SCRIPTED_TEACHER"  # environment variable with its address, for the workers of pytest-xdist
-# Fixtures that make, fetch or run models.
-OF_MODELS = {"tiny_models", "embedder", "default_student", "gguf_file"}
+# Fixtures that make, fetch or run models, and modules that open servers or start processes.
+HEAVY = {"tiny_models", "embedder", "default_student", "gguf_file", "sequence_classifier"}
+HEAVY_MODULES = {
+    *("test_server", "test_cache", "test_recordings", "test_sentibench_run", "test_teacher", "test_difficulty"),
+    *("test_plan", "test_runs", "test_selection"),
+}
 # These have an environment and a target of their own: `make test-vllm`.
 collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
 
@@ -34,12 +38,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what uses models. One test of the pipeline comes first and the rest of them last: while one worker makes it,
+    """Mark what is heavy. One test of the pipeline comes first and the rest of them last: while one worker makes it,
     the other has work to do.
     """
     for item in items:
-        if OF_MODELS & set(item.fixturenames):
-            item.add_marker("models")
+        if HEAVY & set(item.fixturenames) or item.path.stem in HEAVY_MODULES:
+            item.add_marker("heavy")
     of_pipeline = [item for item in items if "project" in item.fixturenames]
     others = [item for item in items if "project" not in item.fixturenames]
     items[:] = [*of_pipeline[:1], *others, *of_pipeline[1:]]
