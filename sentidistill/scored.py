@@ -1,6 +1,7 @@
 """Files of texts in, files of predictions out, a chunk at a time: whatever the size, memory stays the same."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -164,16 +165,12 @@ def _fault(text: Any) -> str | None:
     return None if text.strip() else "empty text"
 
 
-class _Lines(list):
-    write = list.append
-
-
 def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str], kind: str, header: bool) -> str:
     if kind == ".jsonl":
         return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-    lines = _Lines()
+    lines = io.StringIO(newline="")
     writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()
     writer.writerows(rows)
-    return "".join(lines)
+    return lines.getvalue()

@@ -103,7 +103,6 @@ def main() -> None:
     instructions = INSTRUCTIONS.read()
     perspectives = PERSPECTIVES.read()
     tasks_made = [row for row in instructions if row.family != "analysis"]
-    samples = SAMPLES.read()
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
     text = template.render(
@@ -120,7 +119,7 @@ def main() -> None:
         clustering=records.read_json("metrics/cluster_attributes.json"),
         breadth=records.read_json("metrics/build_instructions.json")["breadth"],
         calls={name: records.read_json(f"metrics/{name}.json") for name in CALLING_STAGES},
-        examples=drawn(samples, seed),
+        examples=drawn(SAMPLES.read(), seed),
         selection=records.read_json("metrics/select_samples.json"),
         training=records.read_json("metrics/train_student.json"),
     )
