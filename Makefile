@@ -27,8 +27,8 @@ setup: .venv/.installed ## make .venv and install locks/requirements.txt, if it 
 profile: .venv/.installed ## lay params/NAME.yaml over params.yaml: make profile NAME=quick
 	$(RUN) python -m sentidistill.commands.profiles $(NAME)
 
-plan: .venv/.installed ## what the stages would ask and cost, and how long they take; asks nothing
-	$(RUN) python -m sentidistill.commands.plan
+plan: .venv/.installed ## what the stages would ask and cost, and how long they take; asks nothing; PROFILE=NAME for a profile
+	$(RUN) python -m sentidistill.commands.plan $(if $(PROFILE),--profile $(PROFILE))
 
 repro: .venv/.installed ## run what is not up to date of the whole pipeline
 	$(RUN) dvc repro

@@ -17,7 +17,7 @@ from sentidistill.construct.tasks import (
     balanced,
     define,
 )
-from sentidistill.inference import calls
+from sentidistill.inference.calls import Call, stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import FAMILIES, parse_definition
@@ -27,8 +27,8 @@ from sentidistill.prompts import Prompt, Template
 
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
-    section, teacher = params.define_tasks, params.teacher
-    template = Template("define_tasks", worked_examples=teacher.worked_examples)
+    section = params.define_tasks
+    template = Template("define_tasks", worked_examples=params.teacher.worked_examples)
     worked_examples = [one for _, output in template.demonstrations if (one := parse_definition(output))]
     proposed = TASK_PROPOSALS.read()
     proposals = {row.id: row for row in balanced(proposed, section.max_tasks)}
@@ -43,24 +43,22 @@ def main(open_model: OpenModel = open_model) -> None:
         limits = (section.max_labels, section.max_label_words, section.max_examples)
         return define(proposals[key], definition, worked_examples, *limits)
 
-    def repair(key: str, failed: calls.Call) -> Prompt:
+    def repair(key: str, failed: Call) -> Prompt:
         faults = [CHECKS[fault][0] for fault in dict.fromkeys(failed.faults)]
         return first_prompt(proposals[key], previous=strip_thinking(failed.raw), faults=faults)
 
-    with open_model("teacher", params, stage.cache_root()) as model:
-        prompts = {key: first_prompt(row) for key, row in proposals.items()}
-        tasks, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "define_tasks", again=repair)
-    calls.check_failures(asked, teacher.max_failure_rate, "define_tasks")
+    prompts = {key: first_prompt(row) for key, row in proposals.items()}
+    with stage_teacher("define_tasks", params, open_model) as teacher:
+        tasks = teacher.ask(prompts, section.sampling, read_answer, again=repair)
     defined = [tasks[key] for key in proposals if key in tasks]
     new = distinct([task.text() for task in defined], [task.family for task in defined], section.max_similarity)
     rows = [task for task, keep in zip(defined, new) if keep]
-    calls.table_of("define_tasks").write(asked)
     TASK_DEFINITIONS.write(rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "define_tasks",
         {
-            **calls.summary(asked),
+            **summary(teacher.calls),
             "definitions": len(rows),
             "repeated": len(defined) - len(rows),
             "over_limit": len(proposed) - len(proposals),

@@ -5,7 +5,7 @@ A row: {"text_id": "09ab...", "name": "frustration", "description": "How annoyed
 
 from sentidistill import config
 from sentidistill.construct.attributes import MENTIONS, Mention
-from sentidistill.inference import calls
+from sentidistill.inference.calls import stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing import Attribute, parse_attributes
 from sentidistill.pipeline import stage
@@ -28,29 +28,25 @@ def read_answer(raw: str, copied: set[str]) -> tuple[list[Attribute] | None, lis
 
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
-    section, teacher = params.enumerate_attributes, params.teacher
-    template = Template("enumerate_attributes", worked_examples=teacher.worked_examples)
+    section = params.enumerate_attributes
+    template = Template("enumerate_attributes", worked_examples=params.teacher.worked_examples)
     example_attributes = [a for _, output in template.demonstrations for a in parse_attributes(output)]
     copied = {f"{a.name}|{a.value}".lower() for a in example_attributes}
     texts = [text for text in TEXTS.read() if text.pool == "enumeration"]
     prompts = {text.id: template.prompt(text=text.text) for text in texts}
-    with open_model("teacher", params, stage.cache_root()) as model:
-        answers, asked = calls.ask(
-            model, prompts, section.sampling, teacher, lambda _, raw: read_answer(raw, copied), "enumerate_attributes"
-        )
-    calls.check_failures(asked, teacher.max_failure_rate, "enumerate_attributes")
+    with stage_teacher("enumerate_attributes", params, open_model) as teacher:
+        answers = teacher.ask(prompts, section.sampling, lambda _, raw: read_answer(raw, copied))
     mentions = [
         Mention(text_id=key, name=a.name, description=a.description, value=a.value)
         for key in sorted(answers)
         for a in answers[key]
     ]
-    calls.table_of("enumerate_attributes").write(asked)
     MENTIONS.write(mentions)
     from_examples = {attribute.name for attribute in example_attributes}
     stage.finish(
         "enumerate_attributes",
         {
-            **calls.summary(asked),
+            **summary(teacher.calls),
             "mentions": len(mentions),
             "mentions_per_text": round(len(mentions) / len(texts), 3),
             "distinct_names": len({mention.name for mention in mentions}),

@@ -17,13 +17,12 @@ from sentidistill.sources.corpus import TEXTS
 
 def read_sources(params: Params) -> list[tuple[str, str]]:
     """(raw text, domain) pairs of all sources."""
-    pairs = []
+    pairs, root = [], stage.cache_root()
     for source in params.prepare_corpus.sources:
         if isinstance(source, FileTexts):
-            texts = corpus.read_file(stage.cache_root().parent / source.path, source.text_field)
+            texts = corpus.read_file(root.parent / source.path, source.text_field)
         else:
-            rows = corpus.rated_sentences(params.vader, stage.cache_root() / "downloads", source.vader)
-            texts = [row.text for row in rows]
+            texts = [row.text for row in corpus.rated_sentences(params.vader, root / "downloads", source.vader)]
         pairs += [(text, source.domain) for text in texts]
     return pairs
 
@@ -45,8 +44,7 @@ def main() -> None:
         for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
         for record in sentibench.read(path)
     ]
-    exact_ids = {corpus.text_id(text) for text in held_out}
-    exact = sum(corpus.text_id(text) in exact_ids for text, _ in texts)
+    exact = len({corpus.text_id(text) for text, _ in texts} & {corpus.text_id(text) for text in held_out})
     near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
     listed = read_ids(stage.cache_root().parent / section.held_out) if section.held_out else set()
     usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]

@@ -10,7 +10,7 @@ from sentidistill import config, records
 from sentidistill.construct.checks import usable_proposals
 from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.construct.tasks import TASK_PROPOSALS, TaskProposal
-from sentidistill.inference import calls
+from sentidistill.inference.calls import stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
 from sentidistill.pipeline import stage
@@ -19,8 +19,8 @@ from sentidistill.prompts import Template
 
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
-    section, teacher = params.propose_tasks, params.teacher
-    template = Template("propose_tasks", worked_examples=teacher.worked_examples)
+    section = params.propose_tasks
+    template = Template("propose_tasks", worked_examples=params.teacher.worked_examples)
     shown = {one.name.casefold() for _, output in template.demonstrations for one in parse_proposals(output)}
     prompts, origin = {}, {}
     for cluster in PERSPECTIVES.read():
@@ -40,9 +40,8 @@ def main(open_model: OpenModel = open_model) -> None:
         kept, faults = usable_proposals(proposals, origin[key][1].name, section.max_per_attribute, shown)
         return kept or None, faults
 
-    with open_model("teacher", params, stage.cache_root()) as model:
-        answers, asked = calls.ask(model, prompts, section.sampling, teacher, read_answer, "propose_tasks")
-    calls.check_failures(asked, teacher.max_failure_rate, "propose_tasks")
+    with stage_teacher("propose_tasks", params, open_model) as teacher:
+        answers = teacher.ask(prompts, section.sampling, read_answer)
     rows = [
         TaskProposal(
             id=records.content_id(origin[key][0], origin[key][1].name, proposal.family, proposal.name),
@@ -54,13 +53,12 @@ def main(open_model: OpenModel = open_model) -> None:
         for key in sorted(answers)
         for proposal in answers[key]
     ]
-    calls.table_of("propose_tasks").write(asked)
     TASK_PROPOSALS.write(rows)
     families = Counter(row.family for row in rows)
     stage.finish(
         "propose_tasks",
         {
-            **calls.summary(asked),
+            **summary(teacher.calls),
             "proposals": len(rows),
             **{f"proposals_{family}": families[family] for family in FAMILIES},
         },

@@ -6,44 +6,14 @@ plots/difficulty.csv: samples and kept ones by difficulty. plots/kept.csv: by de
 strata, by family and by cluster.
 """
 
-import numpy as np
 import pandas as pd
 
 from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
+from sentidistill.report.kept import histogram, kept_by_group
 from sentidistill.samples import SAMPLES, TRAIN_ROWS
 from sentidistill.selection import select, select_within
-
-BINS = 20
-DECILES = 10
-
-
-def histogram(values: pd.Series, kept: pd.Series) -> pd.DataFrame:
-    """Samples and kept samples by difficulty, in `BINS` bins of equal width."""
-    edges = np.linspace(0, max(float(values.max()), 1e-9), BINS + 1)
-    samples, _ = np.histogram(values, edges)
-    chosen, _ = np.histogram(values[kept], edges)
-    return pd.DataFrame({"difficulty": edges[:-1].round(4), "samples": samples, "kept": chosen})
-
-
-def kept_by_group(scores: pd.DataFrame, metric: str, kept: pd.Series) -> pd.DataFrame:
-    """Samples and kept samples by decile of difficulty within the strata (1 the easiest), family and cluster.
-
-    Equal difficulties share a decile, that of their mean place.
-    """
-    place = scores.groupby("stratum")[metric].rank(method="average") - 0.5
-    size = scores.groupby("stratum")[metric].transform("size")
-    groups = {
-        "decile": (place / size * DECILES).astype(int) + 1,
-        "family": scores["family"],
-        "cluster": scores["cluster"],
-    }
-    tables = [
-        kept.groupby(values).agg(samples="size", kept="sum").rename_axis("name").reset_index().assign(group=name)
-        for name, values in groups.items()
-    ]
-    return pd.concat(tables)[["group", "name", "samples", "kept"]]
 
 
 def main() -> None:

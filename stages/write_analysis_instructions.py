@@ -10,7 +10,7 @@ from sentidistill import config
 from sentidistill.construct.checks import usable_analysis
 from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, AnalysisInstruction
 from sentidistill.construct.perspectives import PERSPECTIVES
-from sentidistill.inference import calls
+from sentidistill.inference.calls import stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
 from sentidistill.parsing.tasks import parse_instructions
 from sentidistill.pipeline import stage
@@ -19,8 +19,8 @@ from sentidistill.prompts import Template
 
 def main(open_model: OpenModel = open_model) -> None:
     params = config.load()
-    section, teacher = params.write_analysis_instructions, params.teacher
-    template = Template("write_analysis_instructions", worked_examples=teacher.worked_examples)
+    section = params.write_analysis_instructions
+    template = Template("write_analysis_instructions", worked_examples=params.teacher.worked_examples)
     groups = {
         (perspective.id, start): perspective.attributes[start : start + section.attributes_per_call]
         for perspective in PERSPECTIVES.read()
@@ -42,19 +42,15 @@ def main(open_model: OpenModel = open_model) -> None:
         each = len(items) == len(names[key])
         return {item: [names[key][items.index(item)]] if each else names[key] for item in kept} or None, faults
 
-    with open_model("teacher", params, stage.cache_root()) as model:
-        answers, asked = calls.ask(
-            model, prompts, section.sampling, teacher, read_answer, "write_analysis_instructions"
-        )
-    calls.check_failures(asked, teacher.max_failure_rate, "write_analysis_instructions")
+    with stage_teacher("write_analysis_instructions", params, open_model) as teacher:
+        answers = teacher.ask(prompts, section.sampling, read_answer)
     rows = [
         AnalysisInstruction(cluster=int(key.split()[0]), attributes=attributes, text=text)
         for key in sorted(answers)
         for text, attributes in answers[key].items()
     ]
-    calls.table_of("write_analysis_instructions").write(asked)
     ANALYSIS_INSTRUCTIONS.write(rows)
-    stage.finish("write_analysis_instructions", {**calls.summary(asked), "instructions": len(rows)})
+    stage.finish("write_analysis_instructions", {**summary(teacher.calls), "instructions": len(rows)})
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class Project:
         finally:
             path.write_text(before)
 
-    def copy_of_files(self, folder: Path, change: Callable[[dict], None]) -> None:
+    def copy_of_files(self, folder: Path, change: Callable[[dict], None] = lambda values: None) -> None:
         """Put the files, outputs of stages included, into `folder`, without repository and stored answers."""
         skipped = shutil.ignore_patterns(".git", ".dvc", "generations", "downloads")
         shutil.copytree(self.folder, folder, ignore=skipped, dirs_exist_ok=True)

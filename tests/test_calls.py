@@ -3,13 +3,17 @@
 import json
 from contextlib import contextmanager
 
+import pytest
+
 from sentidistill.config import Sampling, load
-from sentidistill.inference.calls import ask, summary
+from sentidistill.errors import SentiDistillError
+from sentidistill.inference.calls import StageTeacher, stage_teacher, summary, table_of
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Reader, Response
 from sentidistill.inference.store import Cache
 from sentidistill.parsing.tasks import Proposal
 from sentidistill.prompts import Prompt
+from tests.project import ROOT
 
 SAMPLING = Sampling(temperature=0.5, top_p=1.0, top_k=50, frequency_penalty=0.0, max_new_tokens=20)
 SCALE = "Instruction: Rate the joy, from 1 (no joy) to 5 (much joy)."
@@ -20,19 +24,28 @@ GOOD = f"{SCALE}\nLabels: 1, 2\nExamples:\nInput: What a day!\nOutput: 2\nInput:
 class Scripted:
     """Answers every prompt by a function of the prompt and the attempt."""
 
-    def __init__(self, answer):
-        self.answer, self.prompts = answer, []
+    def __init__(self, answer, error=None):
+        self.answer, self.error, self.prompts = answer, error, []
 
     def stream(self, jobs):
         self.prompts += [job.request.prompt for job in jobs]
-        yield [
-            (place, Response(self.answer(job.request.prompt, job.request.attempt), "stop", 10, 5))
-            for place, job in enumerate(jobs)
-        ]
+        texts = [self.answer(job.request.prompt, job.request.attempt) for job in jobs]
+        responses = [Response.failed(self.error) if self.error else Response(text, "stop", 10, 5) for text in texts]
+        yield list(enumerate(responses))
 
 
 def teacher(engine, folder) -> CachedTeacher:
     return CachedTeacher(Reader("scripted", "chat", 10**6), lambda: engine, Cache(folder / "cache"))
+
+
+def opened(engine, folder):
+    """What opens a model with `engine`, as the stages open theirs."""
+
+    @contextmanager
+    def open_model(*_):
+        yield teacher(engine, folder)
+
+    return open_model
 
 
 def numbers(_: str, raw: str) -> tuple[list[int] | None, list[str]]:
@@ -44,18 +57,48 @@ def numbers(_: str, raw: str) -> tuple[list[int] | None, list[str]]:
 def test_only_unusable_answers_are_asked_again_and_every_loss_has_its_reason(tmp_path):
     answers = {"a": ["1 2"], "b": ["3 x y"], "c": ["x", "4"], "d": ["x", "y z"]}
     engine = Scripted(lambda prompt, attempt: answers[prompt.input][attempt])
-    params = load("params.yaml").teacher.model_copy(update={"prompt_format": "chat", "retries": 1})
-    prompts = {key: Prompt("Do.", key) for key in answers}
-    values, calls = ask(teacher(engine, tmp_path), prompts, SAMPLING, params, numbers, "test")
+    params = load("params.yaml").teacher.model_copy(update={"retries": 1, "max_failure_rate": 0.25})
+    asked = StageTeacher(teacher(engine, tmp_path), "define_tasks", params)
+    values = asked.ask({key: Prompt("Do.", key) for key in answers}, SAMPLING, numbers)
     assert values == {"a": [1, 2], "b": [3], "c": [4]}
-    assert [(call.key, call.status, call.attempts) for call in calls] == [
+    assert [(call.key, call.status, call.attempts) for call in asked.calls] == [
         ("a", "parsed", 1),
         ("b", "repaired", 1),
         ("c", "parsed", 2),
         ("d", "failed", 2),
     ]
-    assert summary(calls)["lost"] == {"no_number": 4}
+    assert summary(asked.calls)["lost"] == {"no_number": 4}
     assert len(engine.prompts) == 6
+
+
+@pytest.mark.parametrize("part", ["texts", "labels"])
+def test_too_many_failures_end_the_stage_with_a_record_of_every_call(part, tmp_path, monkeypatch):
+    """Whatever is asked: texts that cannot be used, or labels that end in an error."""
+    monkeypatch.chdir(tmp_path)
+    error = None if part == "texts" else "out of memory"
+    prompts = {"a": Prompt("Do.", "a"), "b": Prompt("Do.", "b")}
+
+    def asking() -> None:
+        open_model = opened(Scripted(lambda *_: "no number", error), tmp_path)
+        with stage_teacher("define_tasks", load(ROOT / "params.yaml"), open_model) as asked:
+            if part == "texts":
+                asked.ask(prompts, SAMPLING, numbers)
+            else:
+                asked.choose(prompts, {"a": ["x", "y"], "b": ["x", "y"]}, part="labels")
+
+    with pytest.raises(SentiDistillError, match=r"2 of 2 .*max_failure_rate.*data/calls/define_tasks.jsonl"):
+        asking()
+    assert [(call.key, call.status, call.error) for call in table_of("define_tasks").read()] == [
+        ("a", "failed", error),
+        ("b", "failed", error),
+    ]
+
+
+def test_a_stage_that_has_nothing_to_ask_ends_with_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    nobody = stage_teacher("define_tasks", load(ROOT / "params.yaml"), opened(Scripted(lambda *_: "1"), tmp_path))
+    with pytest.raises(SentiDistillError, match="define_tasks: there was nothing to ask"), nobody as asked:
+        asked.ask({}, SAMPLING, numbers)
 
 
 def test_an_instruct_teacher_repairs_a_definition_that_it_is_shown_with_its_faults(project, tmp_path, monkeypatch):
@@ -73,13 +116,8 @@ def test_an_instruct_teacher_repairs_a_definition_that_it_is_shown_with_its_faul
     ]
     (tmp_path / "data/task_proposals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     engine = Scripted(lambda prompt, _: GOOD if "- The part Labels lists too few" in prompt.input else BAD)
-
-    @contextmanager
-    def open_model(*_):
-        yield teacher(engine, tmp_path)
-
     monkeypatch.chdir(tmp_path)
-    define_tasks.main(open_model)
+    define_tasks.main(opened(engine, tmp_path))
     assert len(engine.prompts) == 4
     assert all(BAD in prompt.input for prompt in engine.prompts[2:])
     (task,) = [json.loads(line) for line in (tmp_path / "data/task_definitions.jsonl").open()]

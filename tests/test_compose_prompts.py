@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from sentidistill.config import ComposePrompts
 from sentidistill.construct.instructions import Instruction
+from sentidistill.construct.pool import compose, texts_for
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import content_id
 from sentidistill.sources.corpus import Text
-from stages.compose_prompts import compose, texts_for
 
 TEXTS = [Text(id=content_id(number), domain="d", text=f"Text {number}.", pool="distillation") for number in range(30)]
 

@@ -12,8 +12,9 @@ from sentidistill import records
 from sentidistill.config import Package, PrepareBenchmark, Vader
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import Example, label
+from sentidistill.evaluation.splits import split
 from sentidistill.sources import corpus, packages
-from stages import prepare_benchmark, prepare_corpus
+from stages import prepare_corpus
 from tests.project import ROOT
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -407,7 +408,7 @@ def test_the_benchmarks_splits_share_no_text_under_other_handles_and_count_repet
         own_records={"train": 1, "validation": 1, "test": 1},
     )
     again = [corpus.Rated(text=row.text.replace("@user", "@anna"), rating=row.rating) for row in RATED]
-    splits, left_out = prepare_benchmark.split([*RATED, *again], params, "tweet")
+    splits, left_out = split([*RATED, *again], params, "tweet")
     assert left_out == {"too_short_or_long": 0, "same_as_another": 30}
     ids = [example.id for examples in splits.values() for example in examples]
     assert len(ids) == len(set(ids)) == 30

@@ -11,6 +11,7 @@ import yaml
 from sentidistill import config
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, suite, tasks
+from sentidistill.evaluation.splits import split_own
 from sentidistill.evaluation.tasks import tasks_of
 from sentidistill.sources import corpus
 from stages import prepare_benchmark
@@ -42,7 +43,7 @@ def rows(number: int) -> list[tuple[str, str]]:
 
 def split(number: int, tmp_path: Path, given: list[tuple[str, str]] | None = None):
     task = tasks_of(params_with(tmp_path).prepare_benchmark)["support"]
-    return prepare_benchmark.split_own(given or rows(number), task, Path("tickets.csv"), SIZES)
+    return split_own(given or rows(number), task, Path("tickets.csv"), SIZES)
 
 
 @pytest.mark.parametrize("number", [70, 1400, 5000])

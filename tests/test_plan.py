@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sentidistill import config
 from sentidistill.commands import record
@@ -183,3 +184,35 @@ def test_an_exported_cache_replays_a_stage_without_the_teacher(project, tmp_path
     run(there, "sentidistill.commands.cache", "import", str(tmp_path / "answers.jsonl.gz"))
     run(there, "stages.enumerate_attributes")
     assert [(there / name).read_bytes() for name in names] == [(project.folder / n).read_bytes() for n in names]
+
+
+def test_other_settings_make_what_follows_an_estimate(project, tmp_path):
+    """The sizes are those of params.yaml; nothing that was asked under other settings counts."""
+    project.copy_of_files(tmp_path)
+    shutil.copytree(project.folder / ".cache/generations", tmp_path / ".cache/generations")
+    assert {work["basis"] for work in of_project(tmp_path).values()} == {"inputs"}
+    params = (tmp_path / "params.yaml").read_text()
+    values = yaml.safe_load(params)
+    values["prepare_corpus"]["pool_sizes"]["enumeration"] = 100
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    works = of_project(tmp_path)
+    assert (works["enumerate_attributes"]["requests"], works["enumerate_attributes"]["basis"]) == (100, "params")
+    assert (works["propose_tasks"]["requests"], works["propose_tasks"]["basis"]) == (None, "no inputs yet")
+    assert works["collect_responses"]["requests"] == sum(values["compose_prompts"]["prompts"].values())
+    assert works["evaluate@student_base-tweet"]["basis"] == "inputs"
+    assert "~100" in run(tmp_path, "sentidistill.commands.plan")
+
+
+def test_a_file_of_ones_own_that_changed_counts_as_a_setting(project, tmp_path):
+    project.copy_of_files(tmp_path)
+    (tmp_path / "own/more.txt").write_text("Edited.")
+    assert of_project(tmp_path)["enumerate_attributes"]["basis"] == "params"
+
+
+def test_a_profile_is_planned_without_being_applied(project, tmp_path):
+    project.copy_of_files(tmp_path)
+    (tmp_path / "params/more.yaml").write_text("prepare_corpus: {pool_sizes: {enumeration: 77}}\n")
+    before = (tmp_path / "params.yaml").read_bytes()
+    works = json.loads(run(tmp_path, "sentidistill.commands.plan", "--json", "--profile", "more"))
+    assert {work["stage"]: work["requests"] for work in works}["enumerate_attributes"] == 77
+    assert (tmp_path / "params.yaml").read_bytes() == before

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentidistill.report.kept import kept_by_group
 from sentidistill.selection import capped, inclusion, select, select_within
-from stages.select_samples import kept_by_group
 
 
 def frame(sizes: list[int], seed: int = 0) -> pd.DataFrame:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from sentidistill import config, records
+from sentidistill import config
 from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.build import from_analyses, from_tasks
 from sentidistill.construct.demonstrations import Demonstration
 from sentidistill.construct.instructions import AnalysisInstruction
 from sentidistill.construct.perspectives import Perspective
 from sentidistill.construct.tasks import TaskDefinition
-from stages.build_instructions import from_attributes
-from stages.write_demonstrations import of_closed_task, of_open_task, read_pairs
+from sentidistill.construct.written import of_closed_task, of_open_task, read_pairs
 from tests.project import ROOT
 
 
@@ -113,21 +113,24 @@ def test_a_text_for_a_label_is_the_teachers_own_and_other_tasks_may_have_real_on
     assert read_pairs(closed, "I cannot do that.", style, [], 4) == (None, ["unreadable"])
 
 
-def test_a_task_needs_enough_demonstrations_and_more_than_one_answer(tmp_path, monkeypatch):
+def test_a_task_needs_enough_demonstrations_and_more_than_one_answer():
     section = config.load(ROOT / "params.yaml").build_instructions.model_copy(update={"min_demonstrations": 2})
     tasks = [task(1, "Decide whether it is kind."), task(2, "Decide whether it is loud."), task(3, "Decide more.")]
     rows = [shown(tasks[0], "a b", "yes"), shown(tasks[0], "c d", "no")]
     rows += [shown(tasks[1], "a b", "yes"), shown(tasks[1], "c d", "yes"), shown(tasks[2], "a", "yes")]
-    monkeypatch.chdir(tmp_path)
-    counts = {"affection": 3, "warmth": 2}
-    attributes = [AttributeCount(name=name, count=n, description="", variants={name: n}) for name, n in counts.items()]
-    records.write_jsonl("data/attributes.jsonl", attributes)
-    analysis = AnalysisInstruction(cluster=0, attributes=["warmth"], text="How kind is it?")
-    records.write_jsonl("data/analysis_instructions.jsonl", [analysis])
-    records.write_jsonl("data/task_definitions.jsonl", tasks)
-    records.write_jsonl("data/demonstrations.jsonl", rows)
-    made, lost = from_attributes(section)
-    assert [row.id for row in made if row.labels] == [tasks[0].id]
-    assert [(row.mentions, row.attributes) for row in made if row.family == "analysis"] == [(2, ["warmth"])]
-    assert made[-1].reference == [("a b", "yes"), ("c d", "no")]
-    assert lost == {"few_demonstrations": 1, "demonstrations_of_one_answer": 1, "repeated_analysis": 0}
+    made, lost = from_tasks(tasks, rows, section)
+    assert [row.id for row in made] == [tasks[0].id]
+    assert made[0].reference == [("a b", "yes"), ("c d", "no")]
+    assert lost == {"few_demonstrations": 1, "demonstrations_of_one_answer": 1}
+
+
+def test_an_analysis_is_kept_once_and_weighs_what_its_commonest_attribute_does():
+    section = config.load(ROOT / "params.yaml").build_instructions
+    analyses = [
+        AnalysisInstruction(cluster=0, attributes=["warmth"], text="How kind is it?"),
+        AnalysisInstruction(cluster=1, attributes=["warmth", "affection"], text="Whom does the author love?"),
+        AnalysisInstruction(cluster=2, attributes=["affection"], text="How kind is it?"),
+    ]
+    made, lost = from_analyses(analyses, {"affection": 3, "warmth": 2}, section)
+    assert [(row.mentions, row.attributes) for row in made] == [(2, ["warmth"]), (3, ["warmth", "affection"])]
+    assert lost == {"repeated_analysis": 1}

@@ -1,21 +1,29 @@
-"""What a run would ask and cost, and how long it takes: `make plan`, or python -m sentidistill.commands.plan [--json]
+"""What a run would ask and cost, and how long it takes: `make plan`, or with `PROFILE=NAME` a run with params/NAME.yaml
+
+python -m sentidistill.commands.plan [--json] [--profile NAME]
 
 Every stage that asks a model is run on its real inputs up to its last question: the requests are looked up among what
 is recorded and cached, and the rest is counted with the model's own tokenizer. Nothing is asked, fetched or written.
-Where inputs of a stage do not exist yet, what it will ask is not known.
+Where the inputs of a stage will be others, as a setting or a file changed, its requests follow from params.yaml (~).
 """
 
+import argparse
 import json
+import os
 import sys
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
 from sentidistill import config
+from sentidistill.commands import estimates
+from sentidistill.commands.profiles import PARAMS, with_profile
 from sentidistill.commands.rehearsal import Rehearsal, asking, has_inputs, rehearse
 from sentidistill.config import Params
 from sentidistill.inference.opening import Role, cache_path, make_reader, recordings
@@ -33,8 +41,9 @@ class Work:
     `asked`, `too_long`, the tokens, hours and money are of requests that are neither recorded nor cached, and there
     may be more of these than can be told now: what is asked next depends on the answers. `max_new_tokens` bounds the
     tokens of the answers. `hours` are those of asking, at the pace of this model's last run, each kind of request at
-    its own. `basis` says what the figures rest on: "inputs" as they are, "old inputs", which will change before the
-    stage runs, or "no inputs yet". `seconds` is what the stage last took without asking, on a `processor`.
+    its own. `basis` says what the figures rest on: "inputs" as they are; "old inputs", from answers that will be
+    others; "params", an estimate of `requests` alone, none of which may be stored; or "no inputs yet". `seconds` is
+    what the stage last took without asking, on a `processor`.
     """
 
     stage: str
@@ -93,21 +102,26 @@ def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -
 def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     """Every stage, in the order of the pipeline."""
     roles = {one.name: role for one, role in asking()}
-    last = runs.last(cache_root)
+    last, stages = runs.last(cache_root), graph.load()
+    changed = estimates.changed(stages, yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
     works = []
-    pending: set[str] = set()
-    for one in graph.load():
+    pending: set[str] = set()  # paths that will be written anew
+    resized: set[str] = set()  # those of them that follow from other settings or files
+    for one in stages:
         fields: dict = {}
-        changing = one.reads(pending)
         if one.name in roles:
             fields = {"asks": True, "basis": "no inputs yet"}
-            if has_inputs(one):
+            if has_inputs(one) and not one.reads(resized):
                 fields |= of_stage(one, roles[one.name], params, cache, cache_root.parent)
-                fields["basis"] = "old inputs" if changing else "inputs"
+                fields["basis"] = "old inputs" if one.reads(pending) else "inputs"
+            elif about := estimates.requests(one, params):
+                fields |= {"requests": about, "basis": "params"}
         if run := last.get(one.name):
             fields |= {"seconds": run.own_seconds, "processor": run.processor}
         works.append(Work(one.name, **fields))
-        if changing or fields.get("asked") or not all(Path(out).exists() for out in one.outs):
+        if one.name in changed or one.reads(resized):
+            resized |= set(one.outs)
+        if one.reads(pending) or fields.get("asked") or not all(Path(out).exists() for out in one.outs):
             pending |= set(one.outs)
     return works
 
@@ -119,6 +133,7 @@ def show(works: list[Work], console: Console) -> None:
 
     def cells(of: dict) -> list[str]:
         shown = {name: "?" if of[name] is None else f"{of[name]:,}" for name in counts}
+        shown["requests"] = "~" * (of["basis"] == "params") + shown["requests"]
         shown |= {name: "?" if of[name] is None else f"{of[name]:,.2f}" for name in ("hours", "money")}
         return list((shown | {"asked": shown["asked"] + ("+" if of["asked"] and of["basis"] else "")}).values())
 
@@ -130,19 +145,48 @@ def show(works: list[Work], console: Console) -> None:
     table.add_row("sum of what is known", *cells(sums | {"basis": ""}), "", runs.minutes(sums["seconds"]))
     console.print(table)
     processors = sorted({work.processor for work in works if work.processor})
+    where = f", on {' and '.join(processors)}" if processors else ""
     console.print(
         "Recorded and cached answers cost nothing. +: at least; what is asked next, retries too, depends on the "
-        "answers. ?: not known before the stages above have run, or never measured. Hours of asking are at the pace "
-        "of this model's last run, money is by runtime.prices; else is what a stage last took without asking"
-        f"{', on ' + ' and '.join(processors) if processors else ''}. 'old inputs' will change before the stage runs."
+        "answers. ~: by params.yaml. ?: not known before the stages above have run, or never measured. Hours of "
+        "asking are at the pace of this model's last run, money is by runtime.prices; else is what a stage last took "
+        f"without asking{where}. 'old inputs' will change before the stage runs."
     )
 
 
-def main(*arguments: str) -> None:
+@contextmanager
+def other_params(values: Mapping) -> Iterator[None]:
+    """The project as it is, but for params.yaml, in the current folder meanwhile."""
+    home = Path.cwd()
+    with TemporaryDirectory() as folder:
+        for path in home.iterdir():
+            if path.name != PARAMS.name:
+                Path(folder, path.name).symlink_to(path)
+        Path(folder, PARAMS).write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(home)
+
+
+def planned() -> list[Work]:
     params, cache_root = config.load(), stage.cache_root()
     with closing(Cache(cache_path(cache_root))) as cache:
-        works = plan(params, cache, cache_root)
-    if "--json" in arguments:
+        return plan(params, cache, cache_root)
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(prog="plan", description="What a run would ask and cost.")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--profile", metavar="NAME", help="as if params/NAME.yaml were laid over params.yaml")
+    options = parser.parse_args(arguments)
+    if options.profile:
+        with other_params(with_profile(options.profile)):
+            works = planned()
+    else:
+        works = planned()
+    if options.json:
         print(json.dumps([asdict(work) for work in works], indent=2))
     else:
         show(works, stage.console())

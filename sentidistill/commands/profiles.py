@@ -9,6 +9,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sentidistill import config
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
@@ -31,20 +33,32 @@ def laid_over(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None
             values[key] = change
 
 
-def main(name: str = "") -> None:
-    # DVC's own writer, so that `dvc exp run -S` changes no other line.
-    from dvc.utils.serialize import load_yaml, modify_yaml
-
+def lay_over(values: MutableMapping[str, Any], name: str) -> None:
+    """Lay a profile over the `values` of params.yaml. Raises `SentiDistillError` if they are then not valid."""
     known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name not in known:
         raise SentiDistillError(f"no profile {name!r}; NAME is one of {', '.join(known)}")
     path = FOLDER / f"{name}.yaml"
     try:
-        with modify_yaml(PARAMS) as values:
-            laid_over(values, load_yaml(path))
-            config.checked(values, PARAMS)  # an error leaves the file as it is
+        laid_over(values, yaml.safe_load(path.read_text(encoding="utf-8")))
     except KeyError as error:
         raise SentiDistillError(f"{path}: params.yaml has no key {error.args[0]}") from error
+    config.checked(values, PARAMS)
+
+
+def with_profile(name: str) -> dict[str, Any]:
+    """The values of params.yaml with the profile `name` laid over them; the file stays as it is."""
+    values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    lay_over(values, name)
+    return values
+
+
+def main(name: str = "") -> None:
+    # DVC's own writer, so that `dvc exp run -S` changes no other line.
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(PARAMS) as values:
+        lay_over(values, name)  # an error leaves the file as it is
     print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings the default run back.")
 
 

@@ -33,7 +33,7 @@ class Question:
 class Rehearsal(CachedTeacher):
     """Answers from what is stored and recorded, and notes what it was asked.
 
-    `changed` are answers by key that take the place of those. `verdicts` say by key whether `calls.ask` could use an
+    `changed` are answers by key that take the place of those. `verdicts` say by key whether the stage could use an
     answer.
     """
 

@@ -1,11 +1,16 @@
 """How broad a set of instructions is: figures to compare one set with another by."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.instructions import Instruction
+
 DRAWS = 20
+COVERED = 0.5  # cosine from which an instruction counts as one about an attribute
 
 
 def distinct_n(texts: Sequence[str], n: int, size: int, seed: int) -> float:
@@ -42,3 +47,32 @@ def named(names: Sequence[str], instructions: Sequence[str]) -> np.ndarray:
     """Which of the names stand in one of the instructions, as words (n)."""
     text = "\n".join(instructions)
     return np.array([re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) is not None for name in names])
+
+
+def breadth(
+    rows: list[Instruction],
+    embeddings: np.ndarray,
+    attributes: list[AttributeCount],
+    of_attributes: np.ndarray,
+    size: int,
+) -> dict[str, float]:
+    """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`.
+
+    An instruction covers an attribute that it names, or that it is near to by its embedding. A bare word and a sentence
+    that asks about it are often not near; one that only paraphrases it does not name it.
+    """
+    texts = [row.text for row in rows]
+    counts = np.array([attribute.count for attribute in attributes])
+    near = covered(of_attributes, embeddings, COVERED)
+    hit = near | named([attribute.name for attribute in attributes], texts)
+    families = Counter(row.family for row in rows)
+    return {
+        "instructions": len(rows),
+        "attributes_covered": round(float(hit.mean()), 4),
+        "mentions_covered": round(float(counts[hit].sum() / counts.sum()), 4),
+        "mentions_near": round(float(counts[near].sum() / counts.sum()), 4),
+        "distinct_1": round(distinct_n(texts, 1, size, seed=0), 4),
+        "distinct_2": round(distinct_n(texts, 2, size, seed=0), 4),
+        "embedding_spread": round(spread(embeddings), 4),
+        **{f"share_{family}": round(number / len(rows), 4) for family, number in sorted(families.items())},
+    }

@@ -1,10 +1,13 @@
 """Instructions: what the student learns to do, an open analysis or a task."""
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+import yaml
+from pydantic import Field, ValidationError
 
 from sentidistill.construct.checks import check_output
+from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, Table, content_id
 from sentidistill.samples import with_form
 
@@ -75,3 +78,14 @@ class HandWritten(Record):
             demonstrations=self.demonstrations,
             reference=self.demonstrations if self.labels else [],
         )
+
+
+def hand_written(path: Path) -> list[Instruction]:
+    """The baseline. Raises `SentiDistillError` naming the row that is not as it should be."""
+    found = []
+    for number, row in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")), 1):
+        try:
+            found.append(HandWritten.model_validate(row).as_instruction(number))
+        except ValidationError as error:
+            raise SentiDistillError(f"{path}, row {number}: {error}") from error
+    return found

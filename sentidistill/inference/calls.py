@@ -1,14 +1,16 @@
 """Asking the teacher: prompts in, parsed answers and a full record of every call out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeVar
 
-from sentidistill.config import Sampling
+from sentidistill.config import Params, Sampling
 from sentidistill.config import Teacher as TeacherParams
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Request, Response
+from sentidistill.pipeline.stage import cache_root
 from sentidistill.prompts import Prompt, stop_strings
 from sentidistill.records import Record, Table, content_id
 
@@ -49,75 +51,115 @@ def table_of(stage: str) -> Table[Call]:
     return Table(f"data/calls/{stage}.jsonl", Call)
 
 
-def ask(
-    teacher: CachedTeacher,
-    prompts: dict[str, Prompt],
-    sampling: Sampling,
-    params: TeacherParams,
-    parse: Callable[[str, str], tuple[T | None, list[str]]],
-    label: str,
-    *,
-    schemas: Mapping[str, dict[str, Any]] | None = None,
-    again: Callable[[str, Call], Prompt] | None = None,
-) -> tuple[dict[str, T], list[Call]]:
-    """Ask every prompt; ask again, up to `params.retries` times, where the answer cannot be parsed.
+class StageTeacher:
+    """The teacher as a stage asks it. Every call is kept, and too many answers that cannot be used end the stage."""
 
-    `parse` takes the key and the raw answer and returns (value or None, faults). `again` makes the prompt of a
-    further attempt from the key and the failed call; by default it is the same prompt. `schemas` holds the JSON
-    schema that the answer to a key has to obey, if any. Equal prompts under different keys get different random
-    numbers, and so different answers.
-    Returns the values by key, failures left out, and one `Call` for each prompt, in key order.
-    """
-    schemas = schemas or {}
-    values: dict[str, T] = {}
-    calls: dict[str, Call] = {}
-    first_attempt: dict[str, int] = {}
-    repeats: Counter[Prompt] = Counter()
-    for key in sorted(prompts):
-        first_attempt[key] = repeats[prompts[key]] * (params.retries + 1)
-        repeats[prompts[key]] += 1
-    for attempt in range(params.retries + 1):
-        # An error will not go away by asking again: the engine has done so where that makes sense.
-        keys = [key for key in sorted(prompts) if key not in values and (attempt == 0 or calls[key].error is None)]
-        if not keys:
-            break
-        current = {key: again(key, calls[key]) if attempt and again else prompts[key] for key in keys}
-        requests = [
-            Request(
-                prompt=current[key],
-                **sampling.model_dump(),
-                json_schema=schemas.get(key),
-                stop=() if key in schemas else stop_strings(params.prompt_format),
-                seed=params.seed,
-                attempt=first_attempt[key] + attempt,
+    def __init__(self, model: CachedTeacher, stage: str, params: TeacherParams):
+        self._model, self._stage, self._params = model, stage, params
+        self.calls: list[Call] = []
+
+    def ask(
+        self,
+        prompts: Mapping[str, Prompt],
+        sampling: Sampling,
+        parse: Callable[[str, str], tuple[T | None, list[str]]],
+        *,
+        part: str = "",
+        schemas: Mapping[str, dict[str, Any]] | None = None,
+        again: Callable[[str, Call], Prompt] | None = None,
+    ) -> dict[str, T]:
+        """Ask every prompt; ask again, up to `teacher.retries` times, where the answer cannot be parsed.
+
+        `parse` takes the key and the raw answer and returns (value or None, faults). `again` makes the prompt of a
+        further attempt from the key and the failed call; by default it is the same prompt. `schemas` holds the JSON
+        schema that the answer to a key has to obey, if any; `part` names these prompts among those of the stage.
+        Equal prompts under different keys get different random numbers, and so different answers.
+        Returns the values by key, failures left out. Raises `SentiDistillError` where too many failed.
+        """
+        schemas = schemas or {}
+        values: dict[str, T] = {}
+        calls: dict[str, Call] = {}
+        first_attempt: dict[str, int] = {}
+        repeats: Counter[Prompt] = Counter()
+        for key in sorted(prompts):
+            first_attempt[key] = repeats[prompts[key]] * (self._params.retries + 1)
+            repeats[prompts[key]] += 1
+        for attempt in range(self._params.retries + 1):
+            # An error will not go away by asking again: the engine has done so where that makes sense.
+            keys = [key for key in sorted(prompts) if key not in values and (attempt == 0 or calls[key].error is None)]
+            if not keys:
+                break
+            current = {key: again(key, calls[key]) if attempt and again else prompts[key] for key in keys}
+            requests = [
+                Request(
+                    prompt=current[key],
+                    **sampling.model_dump(),
+                    json_schema=schemas.get(key),
+                    stop=() if key in schemas else stop_strings(self._params.prompt_format),
+                    seed=self._params.seed,
+                    attempt=first_attempt[key] + attempt,
+                )
+                for key in keys
+            ]
+            label = self._label(part)
+            answers = self._model.generate(requests, f"{label}, attempt {attempt + 1}" if attempt else label)
+            for key, request, answer in zip(keys, requests, answers):
+                value, faults = parse(key, answer.text) if answer.error is None else (None, ["error"])
+                self._model.judged(request, value is not None)
+                status: Status = "failed" if value is None else "repaired" if faults else "parsed"
+                if value is not None:
+                    values[key] = value
+                calls[key] = _record(key, current[key], answer, attempt + 1, status, faults)
+        self._keep(list(calls.values()), part)
+        return values
+
+    def choose(
+        self, prompts: Mapping[str, Prompt], choices: Mapping[str, Sequence[str]], *, part: str
+    ) -> dict[str, Response]:
+        """Ask which of its `choices` is the likeliest answer to each prompt.
+
+        Returns the responses by key, errors left out. Raises `SentiDistillError` where too many are errors.
+        """
+        keys = sorted(prompts)
+        requests = [Request(prompts[key], choices=tuple(choices[key])) for key in keys]
+        answers = dict(zip(keys, self._model.generate(requests, self._label(part))))
+        statuses: dict[str, Status] = {key: "failed" if one.error else "parsed" for key, one in answers.items()}
+        faults = {key: ["error"] if one.error else [] for key, one in answers.items()}
+        self._keep([_record(key, prompts[key], answers[key], 1, statuses[key], faults[key]) for key in keys], part)
+        return {key: answer for key, answer in answers.items() if answer.error is None}
+
+    def _label(self, part: str) -> str:
+        return f"{self._stage}, {part}" if part else self._stage
+
+    def _keep(self, calls: list[Call], part: str) -> None:
+        self.calls += calls
+        failed = [call for call in calls if call.status == "failed"]
+        limit = self._params.max_failure_rate
+        if len(failed) > limit * len(calls):
+            example = failed[0].error or repr(failed[0].raw[:300])
+            raise SentiDistillError(
+                f"{self._label(part)}: {len(failed)} of {len(calls)} teacher answers could not be used, "
+                f"teacher.max_failure_rate is {limit}. For example: {example}. All are in "
+                f"{table_of(self._stage).path}. Use a better teacher or prompt, or raise the limit"
             )
-            for key in keys
-        ]
-        answers = teacher.generate(requests, label if attempt == 0 else f"{label}, attempt {attempt + 1}")
-        for key, request, answer in zip(keys, requests, answers):
-            value, faults = parse(key, answer.text) if answer.error is None else (None, ["error"])
-            teacher.judged(request, value is not None)
-            status: Status = "failed" if value is None else "repaired" if faults else "parsed"
-            if value is not None:
-                values[key] = value
-            calls[key] = _record(key, current[key], answer, attempt + 1, status, faults)
-    return values, [calls[key] for key in sorted(calls)]
 
 
-def choose(
-    teacher: CachedTeacher, prompts: Mapping[str, Prompt], choices: Mapping[str, Sequence[str]], label: str
-) -> tuple[dict[str, Response], list[Call]]:
-    """Ask which of its `choices` is the likeliest answer to each prompt.
+@contextmanager
+def stage_teacher(
+    stage: str, params: Params, open_model: Callable[..., AbstractContextManager[CachedTeacher]]
+) -> Iterator[StageTeacher]:
+    """The teacher for a stage. In the end, an end by an error too, all calls are in data/calls, in key order.
 
-    Returns the responses by key, errors left out, and one `Call` for each prompt, in key order.
+    Raises `SentiDistillError` where the stage had nothing to ask.
     """
-    keys = sorted(prompts)
-    answers = teacher.generate([Request(prompts[key], choices=tuple(choices[key])) for key in keys], label)
-    calls = [
-        _record(key, prompts[key], answer, 1, "failed" if answer.error else "parsed", ["error"] if answer.error else [])
-        for key, answer in zip(keys, answers)
-    ]
-    return {key: answer for key, answer in zip(keys, answers) if answer.error is None}, calls
+    with open_model("teacher", params, cache_root()) as model:
+        teacher = StageTeacher(model, stage, params.teacher)
+        try:
+            yield teacher
+        finally:
+            table_of(stage).write(sorted(teacher.calls, key=lambda call: call.key))
+    if not teacher.calls:
+        raise SentiDistillError(f"{stage}: there was nothing to ask; look at what the stage before it left out")
 
 
 def _record(key: str, prompt: Prompt, answer: Response, attempts: int, status: Status, faults: list[str]) -> Call:
@@ -150,14 +192,3 @@ def summary(calls: Iterable[Call]) -> dict[str, Any]:
         "completion_tokens": sum(call.completion_tokens for call in calls),
         "lost": dict(sorted(lost.items())),
     }
-
-
-def check_failures(calls: list[Call], limit: float, stage: str) -> None:
-    """Raise `SentiDistillError` with an example where more than the share `limit` of the calls failed."""
-    failed = [call for call in calls if call.status == "failed"]
-    if not calls or len(failed) / len(calls) > limit:
-        example = (failed[0].error or repr(failed[0].raw[:300])) if failed else "there was nothing to ask"
-        raise SentiDistillError(
-            f"{stage}: {len(failed)} of {len(calls)} teacher answers could not be used, teacher.max_failure_rate "
-            f"is {limit}. For example: {example}. Use a better teacher or prompt, or raise the limit"
-        )

@@ -194,3 +194,23 @@ class ScoringModel:
         from sentidistill.inference.engines.actors import RayEngine
 
         return RayEngine(opener, params.runtime.ray, rows=1, hash_of=lambda batch: int(batch_key(batch), 16))
+
+
+def proxy_agreement(
+    params: Params, cache: Path, samples: Sequence[Sample], scored: Sequence[Scored]
+) -> dict[str, dict[str, float]]:
+    """How alike the base student ranks some of the samples that the proxy has scored, by metric."""
+    number = min(params.score_difficulty.proxy_check, len(samples))
+    if number < 2:
+        return {}
+    student = ScoringModel(Path("models/student_base"), params, cache)
+    places = np.random.default_rng(0).choice(len(samples), number, replace=False)
+    fitted = student.fit([samples[place] for place in places])
+    places = [place for place in places if samples[place].id in fitted]
+    own = student.score([samples[place] for place in places], fitted, "score_difficulty, proxy check")
+    pairs = [(one, scored[place]) for one, place in zip(own, places)]
+    values = {
+        "proxy_difficulty": [[one.difficulty for one in pair] for pair in pairs],
+        "proxy_rank_score": [[one.scores.rank_score for one in pair] for pair in pairs],
+    }
+    return {name: agreement(*zip(*of_pairs)) for name, of_pairs in values.items()}

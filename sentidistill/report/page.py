@@ -1,0 +1,63 @@
+"""The pieces of report.md."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from sentidistill import records
+from sentidistill.construct.checks import CHECKS
+from sentidistill.inference.calls import CALLING_STAGES
+
+EXAMPLES = 10
+R = TypeVar("R")
+LOSING_STAGES = (*CALLING_STAGES, "collect_attributes", "select_perspectives", "build_instructions")
+# Figures of a stage that count what it leaves out, besides the faults of answers.
+LOSSES = {
+    "collect_attributes": {
+        "merged_by_spelling": "names merged, same spelling",
+        "merged_by_meaning": "names merged, same meaning",
+        "too_rare": "names in too few texts",
+    },
+    "select_perspectives": {"left_out": "clusters about things"},
+    "define_tasks": {"repeated": "repeated tasks", "over_limit": "proposals over max_tasks"},
+    "write_demonstrations": {
+        "repeated": "repeated texts",
+        "not_shown": "texts not confirmed, or that others are surer than",
+        "tasks_below_min_kappa": "tasks below min_kappa",
+    },
+    "collect_responses": {"tasks_of_one_label": "tasks that gave one label to nearly all texts"},
+}
+
+
+def cell(text: str, limit: int = 240) -> str:
+    """`text` fit for a cell of a Markdown table."""
+    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def drawn(rows: Sequence[R], seed: int) -> list[R]:
+    """Some of `rows` at random, in their order."""
+    places = np.random.default_rng(seed).choice(len(rows), min(EXAMPLES, len(rows)), replace=False)
+    return [rows[place] for place in sorted(places)]
+
+
+def losses() -> list[tuple[str, str, int]]:
+    """(stage, reason, number) of all that was lost between the texts and the answers."""
+    found = []
+    for name in LOSING_STAGES:
+        metrics = records.read_json(f"metrics/{name}.json")
+        reasons = {reason: line for reason, (_, line) in CHECKS.items()}
+        lost = metrics.get("lost", {}).items()
+        found += [(name, reasons.get(reason, reason.replace("_", " ")), number) for reason, number in lost]
+        found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
+    return [(name, reason, number) for name, reason, number in found if number]
+
+
+def render(**values: Any) -> str:
+    """The report, of all that its template names."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
+    return template.render(cell=cell, losses=losses(), **values)
