@@ -4,6 +4,7 @@
 
     student = Predictor("models/student")
     student.predict("What a lovely morning!")  # Prediction(answer="positive", probabilities={"negative": ...})
+    student.predict("Well.", max_error=0.2)  # answer=None where it is more likely than that to be wrong
     pride = Task("Decide whether the author of the text is proud.", cue="Pride", labels=("proud", "not proud"))
     student.predict(["We won!", "We lost."], task=pride)
 
@@ -17,7 +18,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,13 +29,16 @@ from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.evaluation.tasks import WORDING
+from sentidistill.inference.calibration import normalised
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, Response, answer
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import stop_strings
-from sentidistill.samples import prompt, with_labels
+from sentidistill.samples import prompt
 from sentidistill.sources.corpus import clean
+from sentidistill.student import folder
+from sentidistill.student.folder import which_label
 
 ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
 
@@ -44,7 +48,8 @@ class Task:
     """What is asked of a text.
 
     `cue` names the answer. With `labels`, the likeliest of them is the answer; otherwise it is written, with at most
-    `max_new_tokens` tokens. `demonstrations` are (text, answer) pairs.
+    `max_new_tokens` tokens. `demonstrations` are (text, answer) pairs. `offsets` (nats) are taken off the labels'
+    log-probabilities, and what is left is divided by `temperature`.
     """
 
     instruction: str
@@ -52,85 +57,111 @@ class Task:
     labels: tuple[str, ...] = ()
     demonstrations: tuple[tuple[str, str], ...] = ()
     max_new_tokens: int = 128
+    offsets: tuple[float, ...] = ()
+    temperature: float = 1.0
 
     def request(self, text: str, stop: tuple[str, ...]) -> Request:
-        instruction = with_labels(self.instruction, self.labels) if self.labels else self.instruction
-        asked = prompt(instruction, self.cue, text, self.demonstrations)
         if self.labels:
-            return Request(asked, choices=self.labels)
+            return which_label(self.instruction, self.cue, self.labels, text, self.demonstrations)
+        asked = prompt(self.instruction, self.cue, text, self.demonstrations)
         return Request(asked, top_k=1, max_new_tokens=self.max_new_tokens, stop=stop)
+
+    def probabilities(self, logprobs: Sequence[float]) -> dict[str, float]:
+        """Of each label, from the log-probabilities that the model gives them."""
+        rows = (normalised(np.array([logprobs])) - np.array(self.offsets or 0.0)) / self.temperature
+        return dict(zip(self.labels, np.exp(normalised(rows)[0]).tolist()))
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer; of a task with labels also how likely each is among them."""
+    """An answer; of a task with labels also how likely each is among them. None: none is likely enough."""
 
-    answer: str
+    answer: str | None
     probabilities: dict[str, float]
 
 
-# The default tasks of the evaluation are asked in the same words, so their scores are those of this.
+def _of_folder(task: folder.KnownTask) -> Task:
+    labels, offsets = tuple(task.labels), tuple(task.offsets)
+    return Task(task.instruction, task.cue, labels, offsets=offsets, temperature=task.temperature)
+
+
+# What a folder without a word of its own is asked. The default tasks of the evaluation are asked in the same words, so
+# their scores are those of this.
 TASKS = {"sentiment": Task(**WORDING["sentiment"], labels=SENTIMENTS)}
 
 
 class Predictor:
-    """The model in the folder `path`, which was trained on prompts of `prompt_format` (student.prompt_format).
+    """The model in the folder `path`.
 
-    Raises `SentiDistillError` where there is no model.
+    How it is asked, and what it knows, is in the folder. A model that is no student of this project is asked in
+    `prompt_format`. Raises `SentiDistillError` where there is no model, or one that was trained otherwise.
     """
 
-    def __init__(self, path: str | Path, *, prompt_format: PromptFormat = "transcript", device: str | None = None):
+    def __init__(self, path: str | Path, *, prompt_format: PromptFormat | None = None, device: str | None = None):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
         if not Path(path, "config.json").is_file():
             raise SentiDistillError(f"{path}: no model folder there (config.json is missing)")
+        about = folder.read(Path(path))
+        if about and prompt_format not in (None, about.prompt_format):
+            raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
+        self.tasks = TASKS if about is None else {name: _of_folder(one) for name, one in about.tasks.items()}
+        prompt_format = about.prompt_format if about else prompt_format or "transcript"
+        logging.disable_progress_bar()
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").eval()
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
-        self._reader = Reader(str(path), prompt_format, model.config.max_position_embeddings, lambda: tokenizer)
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+        self._reader = Reader(str(path), prompt_format, positions, lambda: tokenizer)
         self._stop = stop_strings(prompt_format)
 
-    def predict(self, texts: str | Sequence[str], task: str | Task = "sentiment") -> Prediction | list[Prediction]:
-        """The answer to `task`, a name in `TASKS` or a task of your own, for one text or for each of several.
+    def predict(
+        self, texts: str | Sequence[str], task: str | Task = "sentiment", *, max_error: float = 1.0
+    ) -> Prediction | list[Prediction]:
+        """The answer to `task`, a name in `tasks` or a task of your own, for one text or for each of several.
 
+        Where a label is wrong with a probability above `max_error`, the answer is None.
         Raises `SentiDistillError` for an unknown task, and for a text that is empty or too long for the model.
         """
         if isinstance(texts, str):
-            return self.predict([texts], task)[0]
-        found = self.try_each(texts, task)
+            return self.predict([texts], task, max_error=max_error)[0]
+        found = self.try_each(texts, task, max_error=max_error)
         for number, one in enumerate(found, 1):
             if isinstance(one, str):
                 raise SentiDistillError(f"text {number}: {one}")
         return found
 
-    def try_each(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[Prediction | str]:
+    def try_each(
+        self, texts: Sequence[str], task: str | Task = "sentiment", *, max_error: float = 1.0
+    ) -> list[Prediction | str]:
         """As `predict`, with a word on what is wrong in the place of a prediction that cannot be made.
 
         Texts are cleaned as those of the corpus are.
         """
         if isinstance(task, str):
-            if task not in TASKS:
-                raise SentiDistillError(f"unknown task {task!r}; known are {', '.join(TASKS)}, or give a Task")
-            task = TASKS[task]
+            if task not in self.tasks:
+                raise SentiDistillError(f"unknown task {task!r}; known are {', '.join(self.tasks)}, or give a Task")
+            task = self.tasks[task]
         cleaned = [clean(text) if isinstance(text, str) else "" for text in texts]
         requests = [task.request(text, self._stop) for text in cleaned if text]
         answers = iter(answer(self._engine, self._reader, requests))
         return [
-            self._read(next(answers), task) if clean_text else f"empty, or no text: {text!r}"
+            self._read(next(answers), task, max_error) if clean_text else f"empty, or no text: {text!r}"
             for text, clean_text in zip(texts, cleaned)
         ]
 
-    def _read(self, response: Response, task: Task) -> Prediction | str:
+    def _read(self, response: Response, task: Task, max_error: float) -> Prediction | str:
         if response.error:
             return f"too long for the model ({response.prompt_tokens} tokens)"
-        return Prediction(response.text.strip(), _probabilities(task.labels, response.choice_logprobs))
-
-
-def _probabilities(labels: Sequence[str], logprobs: Sequence[float]) -> dict[str, float]:
-    shares = np.exp(np.array(logprobs) - np.logaddexp.reduce(logprobs)) if labels else []
-    return {label: round(float(share), 4) for label, share in zip(labels, shares)}
+        if not task.labels:
+            return Prediction(response.text.strip(), {})
+        likely = task.probabilities(response.choice_logprobs)
+        answer = max(likely, key=lambda label: likely[label])
+        shown = {label: round(probability, 4) for label, probability in likely.items()}
+        return Prediction(answer if 1 - likely[answer] <= max_error else None, shown)
 
 
 def options() -> argparse.ArgumentParser:
@@ -144,26 +175,31 @@ def options() -> argparse.ArgumentParser:
         "texts", type=Path, nargs="?", help="file of texts: .csv, .tsv, .jsonl, .parquet; else standard input"
     )
     made.add_argument("--text-field", default="text", help="column or key of the texts (%(default)s)")
-    made.add_argument("--task", action="append", choices=sorted(TASKS), help="may be given several times (sentiment)")
+    made.add_argument("--task", action="append", metavar="NAME", help="may be given several times (sentiment)")
+    made.add_argument(
+        "--max-error", type=float, default=1.0, help="no answer where it is wrong with a greater probability (1)"
+    )
     made.add_argument("--out", type=Path, help="file to write: .csv or .jsonl (NAME.scored.csv)")
     made.add_argument("--encoding", default="utf-8-sig", help="of the file of texts (%(default)s)")
     return made
 
 
-def columns(tasks: Sequence[str]) -> list[str]:
+def columns(tasks: Mapping[str, Task]) -> list[str]:
     """Names of the columns that predictions are written in: each task's answer, and how likely each label is."""
-    return [name for task in tasks for name in (task, *(f"{task} {label}" for label in TASKS[task].labels))]
+    return [name for key, task in tasks.items() for name in (key, *(f"{key} {label}" for label in task.labels))]
 
 
-def cells(student: Predictor, texts: Sequence[str], tasks: Sequence[str]) -> list[dict[str, str | float]]:
+def cells(
+    student: Predictor, texts: Sequence[str], tasks: Sequence[str], max_error: float
+) -> list[dict[str, str | float]]:
     """The predictions for each text by the names of `columns`, or "error" for what cannot be predicted."""
     found: list[dict[str, str | float]] = [{} for _ in texts]
     for task in tasks:
-        for row, one in zip(found, student.try_each(texts, task)):
+        for row, one in zip(found, student.try_each(texts, task, max_error=max_error)):
             if isinstance(one, str):
                 row["error"] = one
             else:
-                row |= {task: one.answer, **{f"{task} {label}": p for label, p in one.probabilities.items()}}
+                row |= {task: one.answer or "", **{f"{task} {label}": p for label, p in one.probabilities.items()}}
     return found
 
 
@@ -179,10 +215,10 @@ def lines_of_input() -> Iterator[tuple[str | None, str | None]]:
             yield text, None
 
 
-def answer_lines(student: Predictor, task: str) -> None:
+def answer_lines(student: Predictor, task: str, max_error: float) -> None:
     lines = lines_of_input()
     while chunk := list(itertools.islice(lines, scored.CHUNK)):
-        found = iter(student.try_each([text for text, _ in chunk if text], task))
+        found = iter(student.try_each([text for text, _ in chunk if text], task, max_error=max_error))
         for text, fault in chunk:
             one = next(found) if text else fault
             row = {"error": one} if isinstance(one, str) else asdict(one)
@@ -195,15 +231,19 @@ def main(*arguments: str) -> None:
     if chosen.texts is None:
         if len(tasks) > 1 or chosen.out:
             raise SentiDistillError("several tasks, and --out, need a file of texts")
-        return answer_lines(Predictor(chosen.model), tasks[0])
+        return answer_lines(Predictor(chosen.model), tasks[0], chosen.max_error)
     source = scored.Source(chosen.texts, chosen.text_field, chosen.encoding)
     source.columns()  # what is wrong with the file is said before the model is loaded
     student = Predictor(chosen.model)
+    if unknown := [task for task in tasks if task not in student.tasks]:
+        raise SentiDistillError(f"unknown task {unknown[0]!r}; {chosen.model} knows {', '.join(student.tasks)}")
     out = chosen.out or chosen.texts.with_suffix(".scored.csv")
     files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in chosen.model.iterdir())
     with track(f"predict, {chosen.texts.name}", sum(1 for _ in source.rows())) as progress:
+        names = columns({task: student.tasks[task] for task in tasks})
+        key = [*files, chosen.max_error]
         number = scored.write(
-            source, out, columns(tasks), lambda texts: cells(student, texts, tasks), files, progress.advance
+            source, out, names, lambda texts: cells(student, texts, tasks, chosen.max_error), key, progress.advance
         )
     print(f"{out}: {number} rows")
 

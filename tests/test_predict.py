@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,13 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.questions import questions
 from sentidistill.evaluation.tasks import known
+from sentidistill.inference.calibration import fit
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.store import Cache
 from sentidistill.predict import TASKS, Predictor, Task
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
+from sentidistill.student import folder
 from tests.project import ROOT
 
 MOOD = Task("Name the mood.", cue="Mood", labels=("glad", "not glad at all"), demonstrations=(("Hooray!", "glad"),))
@@ -202,3 +205,60 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_pa
     assert len(asked) - before == 6, "four chunks of ten were done"
     assert "line 42 has not as many cells" in whole.decode()
     assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.fixture
+def described(predictor, tiny_models, tmp_path):
+    """The tiny student's folder, which knows two tasks, from one validation text with each of the labels."""
+    path = shutil.copytree(tiny_models / "student", tmp_path / "student")
+    asked = TASKS["sentiment"]
+    texts = [("A fine day.", label) for label in asked.labels]
+    model = (predictor._engine, predictor._reader)
+    task = folder.known_task(*model, "sentiment", asked.instruction, asked.cue, asked.labels, texts)
+    task = task.model_copy(update={"temperature": 2.0})
+    student = load(ROOT / "params.yaml").student.model_copy(update={"prompt_format": "transcript"})
+    folder.describe(path, student, {"sentiment": task, "mood": task})
+    return path
+
+
+def test_a_students_folder_says_how_its_labels_lean_and_what_it_knows(described):
+    student = Predictor(described)
+    assert set(student.tasks) == {"sentiment", "mood"}
+    shares = student.predict("A fine day.").probabilities
+    assert list(shares.values()) == pytest.approx([1 / 3] * 3, abs=1e-3), "what it leans to is taken off"
+    with pytest.raises(SentiDistillError, match="trained on prompts of the format transcript"):
+        Predictor(described, prompt_format="chat")
+
+
+def test_an_answer_that_is_too_likely_to_be_wrong_is_not_given(described):
+    student = Predictor(described)
+    texts = ["A fine day.", "What a dreadful, endless, miserable film that was!", "Hm.", "We lost again."]
+    likely = [max(one.probabilities.values()) for one in student.predict(texts)]
+    limit = 1 - np.mean(sorted(likely)[1:3])
+    given = [one.answer is not None for one in student.predict(texts, max_error=limit)]
+    assert given == [value >= 1 - limit for value in likely]
+    assert set(given) == {True, False}
+    rows = [json.loads(line) for line in predict(described, "--max-error", "0.01", input=b"Hm.\n").stdout.splitlines()]
+    assert rows[0]["answer"] is None
+
+
+def test_a_damaged_word_of_the_folder_is_named(described):
+    (described / folder.FILE).write_text('{"version": 2}')
+    with pytest.raises(SentiDistillError, match=r"sentidistill.json: version"):
+        Predictor(described)
+
+
+def test_offsets_and_temperature_are_those_that_made_the_scores():
+    """Scores of a known lean and sharpness: what is fitted takes both off again, whatever the shares of the labels."""
+    random = np.random.default_rng(0)
+    gold = random.choice(3, 6000, p=[0.7, 0.2, 0.1])
+    balanced = random.normal(0, 1, (6000, 3)) + 1.5 * np.eye(3)[gold]
+    truth = np.exp(1.5 * balanced) / np.exp(1.5 * balanced).sum(axis=1, keepdims=True)
+    lean = np.array([2.0, 0.0, -2.0])
+    offsets, temperature = fit(3 * np.log(truth) + lean, gold)
+    assert offsets - offsets.mean() == pytest.approx(lean, abs=0.25)
+    assert temperature == pytest.approx(3, rel=0.15)
+    assert [list(part) if hasattr(part, "__len__") else part for part in fit(np.zeros((2, 3)), np.array([0, 1]))] == [
+        [0.0, 0.0, 0.0],
+        1.0,
+    ]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from sentidistill.config import PrepareBenchmark
+from sentidistill.config import SENTIBENCH, PrepareBenchmark
+from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
 from sentidistill.records import Record, read_json
 
@@ -62,6 +63,22 @@ def known(name: str) -> EvaluationTask:
     if name not in KNOWN:
         raise ValueError(f"unknown task {name!r}; known are {', '.join(KNOWN)}")
     return KNOWN[name]
+
+
+def for_use(folder: Path) -> dict[str, tuple[EvaluationTask, list[tuple[str, str]]]]:
+    """The tasks that a student is there for, each with its validation texts and labels in `folder`.
+
+    They are sentiment, with the texts of all default tasks, and the user's own; none of SentiBench's.
+    """
+    found: dict[str, tuple[EvaluationTask, list[tuple[str, str]]]] = {}
+    for path in sorted(folder.glob("*/validation.jsonl")):
+        if path.parent.name in SENTIBENCH:
+            continue
+        task = read(path.parent)
+        name = task.name if (path.parent / "task.json").exists() else "sentiment"
+        _, texts = found.setdefault(name, (task, []))
+        texts += [(row["sentence"], task.gold_label(row)) for row in sentibench.read(path)]
+    return found
 
 
 def read(folder: Path) -> EvaluationTask:

@@ -1,0 +1,116 @@
+"""What a student's folder says of itself: all that its answers depend on besides weights and tokenizer.
+
+It lies in the folder as sentidistill.json, so that `Predictor` needs nothing else. It holds no text.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from sentidistill import records
+from sentidistill.config import PromptFormat, Student
+from sentidistill.errors import SentiDistillError
+from sentidistill.inference.calibration import fit
+from sentidistill.inference.requests import Engine, Reader, Request, stream
+from sentidistill.pipeline.progress import track
+from sentidistill.records import Record
+from sentidistill.samples import prompt, with_labels
+from sentidistill.sources.corpus import clean
+from sentidistill.sources.models import ORIGIN
+from sentidistill.sources.packages import sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FILE = "sentidistill.json"
+
+
+class KnownTask(Record):
+    """A task as the student is asked it. `offsets` (nats) are taken off the labels' log-probabilities among the labels,
+    and the rest is divided by `temperature`; both are of validation texts."""
+
+    instruction: str
+    cue: str
+    labels: list[str]
+    offsets: list[float]
+    temperature: float
+
+
+class About(Record):
+    """`prompt_format` and `max_length` (tokens of a prompt and its answer) are those of training."""
+
+    version: Literal[1]
+    prompt_format: PromptFormat
+    max_length: int
+    tasks: dict[str, KnownTask]
+
+
+def which_label(
+    instruction: str, cue: str, labels: Sequence[str], text: str, demonstrations: Sequence[tuple[str, str]] = ()
+) -> Request:
+    """Which of the labels a text gets, asked as in training and in the evaluation."""
+    return Request(prompt(with_labels(instruction, labels), cue, text, demonstrations), choices=tuple(labels))
+
+
+def known_task(
+    engine: Engine,
+    reader: Reader,
+    name: str,
+    instruction: str,
+    cue: str,
+    labels: Sequence[str],
+    texts: Sequence[tuple[str, str]],
+) -> KnownTask:
+    """The task with offsets and temperature from (validation text, label) pairs; those too long are left out."""
+    scores, gold = [], []
+    with track(f"{name}, validation texts", len(texts)) as progress:
+        requests = [which_label(instruction, cue, labels, clean(text)) for text, _ in texts]
+        for finished in stream(engine, reader, requests):
+            good = [(place, response) for place, response in finished if not response.error]
+            scores += [response.choice_logprobs for _, response in good]
+            gold += [labels.index(texts[place][1]) for place, _ in good]
+            progress.advance(len(finished), failures=len(finished) - len(good))
+    offsets, temperature = fit(np.array(scores), np.array(gold))
+    return KnownTask(
+        instruction=instruction,
+        cue=cue,
+        labels=list(labels),
+        offsets=[round(float(value), 4) for value in offsets],
+        temperature=round(temperature, 4),
+    )
+
+
+def save(
+    folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat
+) -> None:
+    """Weights, their hashes, and the tokenizer, without a chat template if the student was trained on transcripts."""
+    model.save_pretrained(folder)
+    if prompt_format == "transcript":
+        tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    weights = {file.name: sha256(file) for file in sorted(folder.glob("*.safetensors"))}
+    records.write_json(folder / ORIGIN, {"source": "trained", "weights": weights})
+
+
+def describe(folder: Path, student: Student, tasks: dict[str, KnownTask]) -> None:
+    about = About(version=1, prompt_format=student.prompt_format, max_length=student.max_length, tasks=tasks)
+    records.write_json(folder / FILE, about.model_dump())
+
+
+def read(folder: Path) -> About | None:
+    """None where the folder says nothing. Raises `SentiDistillError` for what this version cannot read."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        return About.model_validate(records.read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise SentiDistillError(
+            f"{path}: {place}: {problem['msg']}; it is of another version of sentidistill, or damaged: train the "
+            "student again, or fetch its folder again"
+        ) from error
