@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check curve test test-fast test-slow lint lock smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check export curve test test-fast test-slow lint lock smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -52,6 +52,9 @@ test-fast: ## the tests that need no model, server or process; nothing is fetche
 
 test-slow: ## runs that are killed, queued or repeated
 	$(MAKE) test TESTS=slow
+
+export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
+	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))
 
 curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
 	$(RUN) python -m sentidistill.commands.curve queue

@@ -108,7 +108,7 @@ class Predictor:
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
         self.tasks = TASKS if about is None else {name: _of_folder(one) for name, one in about.tasks.items()}
-        prompt_format = about.prompt_format if about else prompt_format or "transcript"
+        self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
         logging.disable_progress_bar()
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").eval()

@@ -65,13 +65,13 @@ def known(name: str) -> EvaluationTask:
     return KNOWN[name]
 
 
-def for_use(folder: Path) -> dict[str, tuple[EvaluationTask, list[tuple[str, str]]]]:
-    """The tasks that a student is there for, each with its validation texts and labels in `folder`.
+def for_use(folder: Path, split: str = "validation") -> dict[str, tuple[EvaluationTask, list[tuple[str, str]]]]:
+    """The tasks that a student is there for, each with the texts and labels of a split in `folder`.
 
     They are sentiment, with the texts of all default tasks, and the user's own; none of SentiBench's.
     """
     found: dict[str, tuple[EvaluationTask, list[tuple[str, str]]]] = {}
-    for path in sorted(folder.glob("*/validation.jsonl")):
+    for path in sorted(folder.glob(f"*/{split}.jsonl")):
         if path.parent.name in SENTIBENCH:
             continue
         task = read(path.parent)

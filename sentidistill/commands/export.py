@@ -1,0 +1,260 @@
+"""The student for those who do not have this package: `make export FORMAT=text-classification TASK=sentiment`
+
+python -m sentidistill.commands.export {text-classification,dataset} [--model FOLDER] [--task NAME] [--out FOLDER]
+
+text-classification: a folder for transformers.pipeline("text-classification", FOLDER). The tokenizer puts the prompt
+around the text; the rows of the output layer for the labels' first tokens are the head. It gives the label of the
+likeliest first token, and `--calibrated` folds the offsets of the labels into the head, as far as a linear one can hold
+them. parity.json says how often its labels are those of `sentidistill.predict`, and how good they are.
+
+dataset: data/train.jsonl for datasets.load_from_disk, in columns prompt and completion.
+"""
+
+import argparse
+import itertools
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sentidistill import records
+from sentidistill.config import PromptFormat
+from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import baselines, suite, tasks
+from sentidistill.evaluation.tasks import EvaluationTask
+from sentidistill.inference.calibration import fit
+from sentidistill.pipeline import stage
+from sentidistill.pipeline.progress import track
+from sentidistill.predict import Predictor, Task
+from sentidistill.prompts import Rendered, answer_ids, render, transcript
+from sentidistill.samples import TRAIN_ROWS
+from sentidistill.sources.corpus import clean
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+LEAST_EQUAL = 0.995  # share of the labels that have to be those of the student
+SAMPLES = ("Quite.", "A b c d", "7 of 9", "We lost, again", "#no @one")
+
+
+def around(
+    tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task
+) -> tuple[list[int], list[int]]:
+    """(token ids before a text, ids after it) in the prompt of a task."""
+    rows = [render(task.request(text, ()).prompt, tokenizer, prompt_format).prompt_ids for text in SAMPLES]
+    return _beginning(rows), _beginning([row[::-1] for row in rows])[::-1]
+
+
+def _beginning(rows: Sequence[list[int]]) -> list[int]:
+    """What all of the rows begin with."""
+    return [column[0] for column in itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows))]
+
+
+def framing(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task) -> "PreTrainedTokenizerFast":
+    """A tokenizer that puts the prompt of `task` around a text by itself.
+
+    Raises `SentiDistillError` where this kind of tokenizer does not read a text within a prompt as it reads it alone.
+    """
+    from tokenizers import Tokenizer, normalizers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    before, after = around(tokenizer, prompt_format, task)
+    fast = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    known = [fast.normalizer] if fast.normalizer else []
+    fast.normalizer = normalizers.Sequence([*known, normalizers.Strip(), normalizers.Prepend(" ")])
+    parts = [("<prompt>", before), ("<answer>", after)]
+    fast.post_processor = TemplateProcessing(
+        single="<prompt> $A <answer>",
+        special_tokens=[
+            {"id": name, "ids": ids, "tokens": [fast.id_to_token(one) for one in ids]} for name, ids in parts
+        ],
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=fast,
+        pad_token=tokenizer.pad_token,
+        eos_token=tokenizer.eos_token,
+        padding_side="left",
+        split_special_tokens=True,
+    )
+    for text in SAMPLES:
+        if made(text)["input_ids"] != render(task.request(text, ()).prompt, tokenizer, prompt_format).prompt_ids:
+            raise SentiDistillError(
+                f"this tokenizer ({type(tokenizer).__name__}) reads a text alone otherwise than within the prompt, so "
+                "it cannot carry one; use sentidistill.predict"
+            )
+    return made
+
+
+def first_tokens(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, labels: Sequence[str]) -> list[int]:
+    """The token that each label begins with. Raises `SentiDistillError` where two share one."""
+    first = {label: answer_ids(label, tokenizer, prompt_format)[0] for label in labels}
+    for label, token in first.items():
+        if twins := [other for other in labels if other != label and first[other] == token]:
+            raise SentiDistillError(
+                f"the labels {label!r} and {twins[0]!r} begin with the same token, so a classification head cannot "
+                "tell them apart; give one another name, or use sentidistill.predict"
+            )
+    return list(first.values())
+
+
+def constant(states: np.ndarray, ridge: float = 1e-2) -> np.ndarray:
+    """v (d) with states (n x d) @ v near 1: what a head without a bias can carry an offset by. Ridge regression."""
+    scale = ridge * float(np.square(states).sum(axis=1).mean())
+    gram = states @ states.T + scale * np.eye(len(states))
+    return states.T @ np.linalg.solve(gram, np.ones(len(states)))
+
+
+def last_states(model: "PreTrainedModel", rendered: Callable[[str], Rendered], texts: Sequence[str]) -> np.ndarray:
+    """What the output layer sees at the last token of each text's prompt (n x d)."""
+    import torch
+
+    rows = []
+    with torch.inference_mode(), track("export, texts", len(texts)) as progress:
+        for text in texts:
+            ids = torch.tensor([rendered(text).prompt_ids])
+            rows.append(model.base_model(ids, use_cache=False).last_hidden_state[0, -1].float().numpy())
+            progress.advance()
+    return np.array(rows)
+
+
+def with_head(source: Path, weights: "torch.Tensor", labels: Sequence[str], pad: int) -> "PreTrainedModel":
+    """The sequence classifier with the body of the model in `source` and the head `weights` (labels x d)."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    names = dict(enumerate(labels))
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source, num_labels=len(labels), id2label=names, label2id={name: key for key, name in names.items()}
+        )
+        head = model.score
+    except (ValueError, AttributeError) as error:
+        raise SentiDistillError(f"{source}: transformers has no classifier of this architecture ({error})") from error
+    with torch.no_grad():
+        head.weight.copy_(weights)
+    model.config.pad_token_id = pad
+    return model
+
+
+def text_classification(source: Path, name: str, out: Path, calibrated: bool, limit: int) -> dict[str, Any]:
+    """Write the folder `out`, and return its parity with the student in `source`, on `limit` test texts at most.
+
+    Raises `SentiDistillError` where its labels are not those of the student's likeliest first token; nothing is left.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # the head is new, as it has to be
+    student = Predictor(source)
+    validation, test = (labelled(name, split, limit) for split in ("validation", "test"))
+    if name not in student.tasks or not test:
+        known = [task for task in student.tasks if labelled(task, "test", 1)]
+        raise SentiDistillError(
+            f"unknown task {name!r}; {source} and data/benchmark both have {', '.join(known) or 'none'}"
+        )
+    task, prompt_format = student.tasks[name], student.prompt_format
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    framed = framing(tokenizer, prompt_format, task)
+    model = AutoModelForCausalLM.from_pretrained(source).eval()
+    rows = model.get_output_embeddings().weight[first_tokens(tokenizer, prompt_format, task.labels)].detach().float()
+
+    def rendered(text: str) -> Rendered:
+        return render(task.request(clean(text), ()).prompt, tokenizer, prompt_format)
+
+    head, offsets = rows, np.zeros(len(task.labels))
+    if calibrated:
+        states = last_states(model, rendered, [text for text, _ in validation])
+        gold = np.array([task.labels.index(label) for _, label in validation])
+        offsets, temperature = fit(states @ rows.numpy().T, gold)
+        head = (rows - torch.from_numpy(np.outer(offsets, constant(states))).float()) / temperature
+    states = last_states(model, rendered, [text for text, _ in test])
+    expected = (states @ rows.numpy().T - offsets).argmax(axis=1)
+    framed.model_max_length = getattr(model.config.get_text_config(), "max_position_embeddings", 10**6)
+    shutil.rmtree(out, ignore_errors=True)
+    with_head(source, head, task.labels, framed.pad_token_id).save_pretrained(out)
+    framed.save_pretrained(out)
+    found = parity(student, name, out, [task.labels[place] for place in expected], test)
+    records.write_json(out / "parity.json", {"task": name, "calibrated": calibrated, **found})
+    if not calibrated and found["same_as_first_token"] < LEAST_EQUAL:
+        shutil.rmtree(out)
+        raise SentiDistillError(
+            f"{name}: {found['same_as_first_token']:.1%} of the exported labels are the student's, at least "
+            f"{LEAST_EQUAL:.1%} have to be; use sentidistill.predict"
+        )
+    return found
+
+
+def labelled(name: str, split: str, limit: int) -> list[tuple[str, str]]:
+    """(text, label) pairs of a task in data/benchmark, spread over the split; none where there is no such task."""
+    _, texts = tasks.for_use(Path("data/benchmark"), split).get(name, (None, []))
+    return texts[:: max(1, -(-len(texts) // limit))]
+
+
+def parity(
+    student: Predictor, name: str, out: Path, first: Sequence[str], test: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """How often the labels of the folder `out` are those of the student's first token and of its predictions.
+
+    And how good they are (macro-F1 in percent, 95 % of resampled texts), texts a second, and the size of the folder.
+    """
+    import torch
+
+    task = EvaluationTask(name, student.tasks[name].instruction, student.tasks[name].cue, student.tasks[name].labels)
+    rows = [{"sentence": text, "label": label} for text, label in test]
+    started = time.monotonic()
+    outcomes = baselines.outcomes(baselines.classifier(out, torch.device("cpu")), task, rows, [], suite.Settings())
+    seconds = time.monotonic() - started
+    answers = student.predict([text for text, _ in test], name)
+    given = [one.output for one in outcomes]
+    return {
+        "texts": len(test),
+        "same_as_first_token": round(float(np.mean([a == b for a, b in zip(given, first)])), 4),
+        "same_as_predict": round(float(np.mean([a == one.answer for a, one in zip(given, answers)])), 4),
+        "macro_f1": suite.estimate(task, rows, outcomes, 2000, "output").rounded(),
+        "texts_per_second": round(len(test) / seconds, 1),
+        "megabytes": round(sum(file.stat().st_size for file in out.iterdir()) / 1e6, 1),
+    }
+
+
+def dataset(out: Path) -> int:
+    """data/train.jsonl in the layout of Hugging Face datasets; returns the number of rows."""
+    from datasets import Dataset
+
+    rows = TRAIN_ROWS.read()
+    columns = [
+        {"id": row.id, "family": row.family, "prompt": transcript(row.prompt()), "completion": row.answer}
+        for row in rows
+    ]
+    Dataset.from_list(columns).save_to_disk(out)
+    return len(rows)
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(prog="export", description="The student for those who do not have this package.")
+    parser.add_argument("format", choices=["text-classification", "dataset"])
+    parser.add_argument("--model", type=Path, default=Path("models/student"), help="folder of a student (%(default)s)")
+    parser.add_argument("--task", default="sentiment", help="of those that the student knows (%(default)s)")
+    parser.add_argument("--out", type=Path, help="folder to write (exports/TASK, exports/dataset)")
+    parser.add_argument("--calibrated", action="store_true", help="with the offsets of the labels in the head")
+    parser.add_argument("--texts", type=int, default=1000, help="test texts for parity.json (%(default)s)")
+    chosen = parser.parse_args(arguments)
+    if chosen.format == "dataset":
+        out = chosen.out or Path("exports/dataset")
+        print(f"{out}: {dataset(out)} rows")
+        return
+    out = chosen.out or Path("exports", chosen.task)
+    found = text_classification(chosen.model, chosen.task, out, chosen.calibrated, chosen.texts)
+    for key, value in found.items():
+        print(f"{key}: {value}")
+    print(f'{out}: transformers.pipeline("text-classification", "{out}")')
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])
