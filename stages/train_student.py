@@ -4,6 +4,7 @@ The folder has safetensors, tokenizer and sentidistill.json: the tasks that the 
 temperature of their labels from the validation texts.
 """
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,7 @@ from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
-from sentidistill.student import folder
-from sentidistill.student.training import tokenise, train
+from sentidistill.student import folder, training
 
 PROBES = 16
 
@@ -27,16 +27,16 @@ def main() -> None:
     params = config.load()
     section, student, runtime = params.train_student, params.student, params.runtime
     cache, base = stage.cache_root(), Path("models/student_base")
-    rows = TRAIN_ROWS.read()
     tokenizer = models.load_tokenizer(base, cache.parent)
-    data = tokenise(rows, tokenizer, student.prompt_format, student.max_length)
+    data = training.tokenise(TRAIN_ROWS.read(), tokenizer, student.prompt_format, student.max_length)
     if data.dropped:
         raise SentiDistillError(
-            f"train_student: {data.dropped} of {len(rows)} rows do not fit into student.max_length = "
-            f"{student.max_length} tokens; raise it, or remake data/train.jsonl by score_difficulty and select_samples"
+            f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
+            f"{student.max_length} tokens; raise it, or remake the file by score_difficulty and select_samples"
         )
     model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
-    losses = train(
+    checkpoints = cache / "train" / records.content_id(models.identity(base), section.model_dump(), data.input_ids)
+    losses = training.train(
         model,
         tokenizer,
         data,
@@ -44,10 +44,11 @@ def main() -> None:
         max_length=student.max_length,
         rows_per_step=runtime.train_rows_per_step,
         save_steps=runtime.save_steps,
-        checkpoints=cache / "train" / records.content_id(models.identity(base), section.model_dump(), data.input_ids),
+        checkpoints=checkpoints,
     )
     out = Path("models/student")
     folder.save(out, model, tokenizer, student.prompt_format)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
     reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)

@@ -3,6 +3,7 @@ import copy
 import pytest
 
 from sentidistill.config import TrainStudent
+from sentidistill.errors import SentiDistillError
 from sentidistill.samples import TrainRow
 from sentidistill.student.training import tokenise, train
 
@@ -111,7 +112,6 @@ def test_training_lowers_the_loss_on_the_answers_and_nothing_else(tiny_models, t
     assert loss(1) < 0.5 * answer_before
     assert loss(0) > 0.8 * prompt_before
     assert losses[-1]["loss"] < losses[0]["loss"]
-    assert not (tmp_path / "c").exists()
 
 
 def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student, tmp_path):
@@ -176,7 +176,21 @@ def test_a_killed_training_goes_on_from_its_checkpoint(tiny_models, tmp_path, mo
     monkeypatch.setattr(SFTTrainer, "train", with_callback)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "killed")
+    torn = tmp_path / "killed/checkpoint-9"
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text('{"global_step": 9, "log_hi')
     resumed = run(tmp_path / "killed")
     assert steps[8] == 7, "the second run starts after the checkpoint of step 6"
     for one, other in zip(whole.parameters(), resumed.parameters()):
         assert one.detach().allclose(other.detach(), atol=1e-5)
+
+
+def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(tiny_models / "student") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    data = tokenise(rows(), tokenizer, "transcript", 512)
+    wild = PARAMS.model_copy(update={"learning_rate": 1e38, "epochs": 8})
+    settings = {"max_length": 512, "rows_per_step": 4, "save_steps": 0, "checkpoints": tmp_path / "c"}
+    with pytest.raises(SentiDistillError, match=r"lower train_student.learning_rate"):
+        train(model, tokenizer, data, wild, **settings)

@@ -1,18 +1,23 @@
 """Supervised fine-tuning of the student on the teacher's answers, by TRL."""
 
-import shutil
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentidistill.config import PromptFormat, TrainStudent
+from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import Prompt
 from sentidistill.samples import TrainRow, fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+# Stands in a checkpoint that was written to its end.
+WHOLE = "whole"
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,12 @@ def train(
 ) -> list[dict[str, float]]:
     """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
 
-    With `save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last
-    one found there, and the folder is removed at the end.
+    With `save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one found
+    there. Who has saved the model removes the folder. Raises `SentiDistillError` once a loss or a weight is not finite.
     """
     import torch
     from datasets import Dataset, disable_progress_bars
     from transformers import PrinterCallback, TrainerCallback
-    from transformers.trainer_utils import get_last_checkpoint
     from trl import SFTConfig, SFTTrainer
 
     class AnswersOnly(SFTTrainer):
@@ -91,6 +95,13 @@ def train(
 
         def on_step_end(self, args, state, control, **_):
             self.tracker.advance()
+
+        def on_log(self, args, state, control, logs=None, **_):
+            if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
+                raise _not_finite(f"the loss of step {state.global_step} is {loss}")
+
+        def on_save(self, args, state, control, **_):
+            (checkpoints / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
         def on_train_end(self, args, state, control, **_):
             self.shown.__exit__(None, None, None)
@@ -120,7 +131,7 @@ def train(
         logging_first_step=True,
         save_strategy="steps" if save_steps else "no",
         save_steps=save_steps or 500,
-        save_total_limit=1,
+        save_total_limit=2,  # one is whole while another is written or removed
         seed=params.seed,
         data_seed=params.seed,
         report_to="none",
@@ -132,11 +143,22 @@ def train(
         model=model, args=config, train_dataset=dataset, processing_class=tokenizer, callbacks=[Progress()]
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+    trainer.train(resume_from_checkpoint=last_whole(checkpoints))
     model.eval()
-    shutil.rmtree(checkpoints)
+    if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        raise _not_finite("a weight of the trained student is not a finite number")
     return [
         {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
+
+
+def last_whole(checkpoints: Path) -> str | None:
+    """The last checkpoint that was written to its end."""
+    found = {int(path.parent.name.split("-")[1]): path.parent for path in checkpoints.glob(f"checkpoint-*/{WHOLE}")}
+    return str(found[max(found)]) if found else None
+
+
+def _not_finite(what: str) -> SentiDistillError:
+    return SentiDistillError(f"train_student: {what}; lower train_student.learning_rate, or max_grad_norm")
