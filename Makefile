@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check export publish curve test test-fast test-slow lint lock smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check export publish compare curve test test-fast test-slow lint lock smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -58,6 +58,9 @@ export: .venv/.installed ## the student without this package: FORMAT=text-classi
 
 publish: .venv/.installed ## exports/student: the student with a model card and where it comes from; REPO=OWNER/NAME uploads it
 	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO))
+
+compare: .venv/.installed ## what changed between two commits or experiments, and is it real: A=HEAD~1 B=HEAD; B may be left out
+	$(RUN) python -m sentidistill.commands.compare $(A) $(B)
 
 curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
 	$(RUN) python -m sentidistill.commands.curve queue

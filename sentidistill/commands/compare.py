@@ -1,0 +1,299 @@
+"""What changed between two runs, and is the difference real? `make compare A=HEAD~1 B=HEAD`
+
+python -m sentidistill.commands.compare A [B] [--out FILE] [--fail]
+
+A and B are commits, branches, tags or DVC experiments; without B, A is compared with the work tree. All of it is read
+from git: params, the lock, metrics, and what each model said of each test record, so that scores are compared on the
+same records (paired). The first line says whether something got worse beyond its interval; `--fail` makes that the exit
+status.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from sentidistill import records
+from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, mean
+from sentidistill.pipeline import stage
+
+PREDICTIONS, INSTRUCTIONS = "metrics/predictions.csv", "data/instructions.jsonl"
+SAMPLES = 2000
+MOST = 10  # records that are listed
+COLUMNS = {"output": "plain", "calibrated": "calibrated"}
+
+
+class Revision:
+    """The files of a commit or an experiment, or of the work tree where `name` is empty."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self._commit = _commit(name) if name else ""
+
+    def __str__(self) -> str:
+        return self.name or "the work tree"
+
+    def text(self, path: str) -> str:
+        """A tracked file. Raises `SentiDistillError` where it is not there."""
+        if not self.name:
+            try:
+                return Path(path).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SentiDistillError(f"{path}: cannot be read ({error}); run `make repro`") from error
+        found = subprocess.run(["git", "show", f"{self._commit}:{path}"], capture_output=True)
+        if found.returncode:
+            raise SentiDistillError(
+                f"{path} is not in {self.name}; compare runs that have it: `git log -- {path}` lists them"
+            )
+        return found.stdout.decode("utf-8", "replace")
+
+    def metrics(self) -> dict[str, Any]:
+        """Figures of the stages by file and key."""
+        if self.name:
+            command = ["git", "ls-tree", "--name-only", self._commit, "metrics/"]
+            paths = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        else:
+            paths = [str(path) for path in Path("metrics").glob("*.json")]
+        found = {Path(path).stem: json.loads(self.text(path)) for path in sorted(paths) if path.endswith(".json")}
+        return dict(leaves(found))
+
+    def instructions(self) -> set[str] | None:
+        """Texts of the instructions; None where DVC has not got them here."""
+        from dvc.api import read
+        from dvc.exceptions import DvcException
+
+        try:
+            raw = read(INSTRUCTIONS, rev=self._commit or None, mode="r", encoding="utf-8")
+        except (DvcException, OSError):
+            return None
+        return {json.loads(line)["text"] for line in raw.split("\n") if line}
+
+
+def _commit(name: str) -> str:
+    """The commit that `name` stands for; names of experiments count, too."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from scmrepo.exceptions import RevError, SCMError
+
+    try:
+        with Repo(".") as repo:
+            found = repo.experiments.ls(all_commits=True)
+            known = {one[0]: one[1] for of in found.values() for one in of if one[1]}
+            return known.get(name) or repo.scm.resolve_rev(name)
+    except (DvcException, RevError, SCMError) as error:
+        raise SentiDistillError(f"{name!r} is no commit, branch, tag or experiment here ({error})") from error
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(key, before, after) of what differs; None for what is not there."""
+    keys = sorted({*before, *after})
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def reran(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(stage, what differs of it) from two locks: its command, params, code, inputs or outputs."""
+
+    def parts(one: Mapping[str, Any]) -> dict[str, Any]:
+        deps = {dep["path"]: dep.get("md5") for dep in one.get("deps", [])}
+        return {
+            "command": one.get("cmd"),
+            "params": one.get("params"),
+            "code": {path: md5 for path, md5 in deps.items() if path.endswith(".py")},
+            "inputs": {path: md5 for path, md5 in deps.items() if not path.endswith(".py")},
+            "outputs": {out["path"]: out.get("md5") for out in one.get("outs", [])},
+        }
+
+    found = []
+    for name in sorted({*before, *after}):
+        differing = changed(parts(before.get(name, {})), parts(after.get(name, {})))
+        if differing:
+            found.append((name, ", ".join(key for key, _, _ in differing)))
+    return found
+
+
+def predictions(revision: Revision) -> pd.DataFrame:
+    """What each model said of each record, by task, id and model; empty cells are empty texts."""
+    table = pd.read_csv(io.StringIO(revision.text(PREDICTIONS)), dtype=str, keep_default_na=False)
+    return table.set_index(["task", "id", "model"]).sort_index()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Macro-F1 in percent of a model on a task, or the mean of all, in both runs; `gain` is after - before."""
+
+    model: str
+    task: str
+    kind: str
+    before: float
+    after: float
+    gain: dict[str, float]
+
+    @property
+    def worse(self) -> bool:
+        """Only a mean counts: of twenty scores that did not change, one lies outside its interval."""
+        return self.task == "mean" and self.gain["high"] < 0
+
+    @property
+    def better(self) -> bool:
+        return self.task == "mean" and self.gain["low"] > 0
+
+
+def _macro_f1(rows: pd.DataFrame, column: str, labels: Sequence[str], draws: np.ndarray) -> Estimate:
+    cells = confusion_cells(labels, rows["gold"].tolist(), rows[column].tolist())
+    counts = np.stack([confusion(cells[draw], len(labels) + 1) for draw in draws])
+    values = 100 * f1_by_class(counts)[:, :-1].mean(axis=1)
+    return Estimate(float(values[0]), values[1:])
+
+
+def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
+    """Of every model and task that both runs tested, on the records that both have, resampled in pairs.
+
+    Without those whose answers are the same, and with the mean of the others.
+    """
+    found = []
+    for model in sorted(set(before.index.get_level_values("model")) & set(after.index.get_level_values("model"))):
+        for column, kind in COLUMNS.items():
+            pairs: dict[str, tuple[Estimate, Estimate]] = {}
+            for task in sorted(set(before.index.get_level_values("task")) & set(after.index.get_level_values("task"))):
+                old, new = (table.loc[task].xs(model, level="model") for table in (before, after))
+                shared = old.index.intersection(new.index).sort_values()
+                old, new = old.loc[shared], new.loc[shared]
+                if not len(shared) or (old[column] == "").all() or (new[column] == "").all() or old.equals(new):
+                    continue
+                random = np.random.default_rng([len(shared), *task.encode()])
+                draws = np.vstack([np.arange(len(shared)), random.integers(len(shared), size=(SAMPLES, len(shared)))])
+                labels = sorted(set(old["gold"]))
+                pairs[task] = (_macro_f1(old, column, labels, draws), _macro_f1(new, column, labels, draws))
+            if pairs:
+                pairs["mean"] = (mean([old for old, _ in pairs.values()]), mean([new for _, new in pairs.values()]))
+            found += [
+                Difference(model, task, kind, old.value, new.value, (new - old).rounded())
+                for task, (old, new) in pairs.items()
+            ]
+    return found
+
+
+def moved(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
+    """(task, id, gold, student's label before, after): the records on which the student's labels moved most.
+
+    By how far the log-probability of the right label moved among the labels, where both runs have scores.
+    """
+    found = []
+    both = before.index.intersection(after.index)
+    for task, record, model in both[both.get_level_values("model") == "student"]:
+        old, new = before.loc[(task, record, model)], after.loc[(task, record, model)]
+        labels = sorted(set(before.loc[task]["gold"]))
+        far = abs(_right(old, labels) - _right(new, labels))
+        if old["output"] != new["output"] or old["calibrated"] != new["calibrated"]:
+            of = "calibrated" if old["calibrated"] and new["calibrated"] else "output"
+            found.append((far, task, record, old["gold"], old[of], new[of]))
+    return [row[1:] for row in sorted(found, key=lambda row: -row[0])[:MOST]]
+
+
+def _right(row: pd.Series, labels: Sequence[str]) -> float:
+    """Probability of the right label among the labels; 0 without scores. Labels are scored in alphabetical order."""
+    scores = np.array(row["scores"].split(), dtype=float)
+    if len(scores) != len(labels):
+        return 0.0
+    return float(np.exp(scores - np.logaddexp.reduce(scores))[labels.index(row["gold"])])
+
+
+def texts_here() -> dict[str, str]:
+    """Texts of the test records by id, as far as the benchmark lies here."""
+    rows = (records.lines_of(path.read_text(encoding="utf-8")) for path in Path("data/benchmark").glob("*/*.jsonl"))
+    return {row["id"]: row["sentence"] for lines in rows for row in map(json.loads, lines) if "id" in row}
+
+
+def verdict(found: Sequence[Difference]) -> str:
+    """One sentence: which mean got worse beyond its interval, else which got better."""
+    worse = [f"{one.model}, {one.kind}, {one.gain['main']:+.1f}" for one in found if one.worse]
+    if worse:
+        return f"**Worse beyond its interval:** {'; '.join(worse)}."
+    better = [f"{one.model}, {one.kind}, {one.gain['main']:+.1f}" for one in found if one.better]
+    if better:
+        return f"Nothing got worse beyond its interval. Better: {'; '.join(better)}."
+    return "No mean score changed beyond its interval."
+
+
+def signed(gain: Mapping[str, float]) -> tuple[str, str]:
+    return f"{gain['main']:+.1f}", f"{gain['low']:+.1f} to {gain['high']:+.1f}"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    def cell(value: Any) -> str:
+        text = " ".join(("-" if value is None else str(value)).split()).replace("|", "\\|").replace("<", "&lt;")
+        return text if len(text) <= 200 else f"{text[:200]}..."
+
+    if not rows:
+        return ["None.", ""]
+    lines = [" | ".join(headings), "|".join("---" for _ in headings), *(" | ".join(map(cell, row)) for row in rows)]
+    return [*(f"| {line} |" for line in lines), ""]
+
+
+def compared(a: Revision, b: Revision) -> tuple[str, list[Difference]]:
+    """(the comparison as Markdown, the differences of scores)."""
+    before, after = predictions(a), predictions(b)
+    found = differences(before, after)
+    params = [dict(leaves(yaml.safe_load(one.text("params.yaml")))) for one in (a, b)]
+    locks = [yaml.safe_load(one.text("dvc.lock"))["stages"] for one in (a, b)]
+    scores = [
+        (one.model, one.kind, one.task, f"{one.before:.1f}", f"{one.after:.1f}", *signed(one.gain)) for one in found
+    ]
+    texts = texts_here()
+    lines = [verdict(found), "", f"# {a} and {b}", ""]
+    lines += ["## Scores", "", "Macro-F1 in percent on the same records, with the central 95 % over resampled ones."]
+    lines += ["What is not listed answered the same; a mean is over what is.", ""]
+    lines += table(("model", "scores", "task", str(a), str(b), "difference", "95 %"), scores)
+    lines += ["## Params", "", *table(("key", str(a), str(b)), changed(*params))]
+    lines += ["## Stages", "", *table(("stage", "what differs"), reran(*locks))]
+    figures = [row for row in changed(a.metrics(), b.metrics()) if not row[0].startswith("report.")]
+    lines += ["## Figures of the stages", "", *table(("figure", str(a), str(b)), figures)]
+    made = [one.instructions() for one in (a, b)]
+    lines += ["## Instructions", ""]
+    if None in made:
+        lines += [f"{INSTRUCTIONS} of one of them is not here: `dvc pull` or `dvc repro` brings it.", ""]
+    else:
+        old, new = made
+        rows = [("lost", text) for text in sorted(old - new)] + [("gained", text) for text in sorted(new - old)]
+        lines += table(("", "instruction"), rows)
+    lines += [f"## Records on which the student moved most, {MOST} at most", ""]
+    rows = [(*row, texts.get(row[1], "")) for row in moved(before, after)]
+    lines += table(("task", "id", "right", str(a), str(b), "text"), rows)
+    return "\n".join(lines), found
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(prog="compare", description="What changed between two runs.")
+    parser.add_argument("a", help="commit, branch, tag or experiment")
+    parser.add_argument("b", nargs="?", default="", help="another; else the work tree")
+    parser.add_argument("--out", type=Path, help="write the Markdown to this file, too")
+    parser.add_argument("--fail", action="store_true", help="exit status 1 if a score got worse beyond its interval")
+    chosen = parser.parse_args(arguments)
+    text, found = compared(Revision(chosen.a), Revision(chosen.b))
+    print(text)
+    if chosen.out:
+        records.write_text(chosen.out, text)
+    if chosen.fail and any(one.worse for one in found):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

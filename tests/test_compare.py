@@ -1,0 +1,113 @@
+"""Two runs beside each other, read from git."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentidistill.commands.compare import Revision, changed, differences, predictions, reran, verdict
+from sentidistill.errors import SentiDistillError
+from tests.project import ROOT, environment
+
+LABELS = ("negative", "neutral", "positive")
+LOCK = "stages:\n  select_samples:\n    cmd: python -m stages.select_samples\n    params: {params.yaml: {rate: %s}}\n"
+
+
+def write_run(rate: float, share_right: float, seed: int = 0) -> None:
+    """A run whose student is right on `share_right` of 300 records of two tasks; the teacher always says the same."""
+    random = np.random.default_rng(seed)
+    lines = ["task,id,model,gold,output,calibrated,scores"]
+    for task in ("tweet", "movie"):
+        for number in range(300):
+            gold = LABELS[number % 3]
+            said = gold if random.random() < share_right else LABELS[(number + 1) % 3]
+            scores = " ".join("-0.1" if label == said else "-3" for label in LABELS)
+            lines.append(f"{task},{number:04d},student,{gold},{said},{said},{scores}")
+            lines.append(f"{task},{number:04d},teacher,{gold},{gold},,")
+    Path("metrics").mkdir(exist_ok=True)
+    Path("metrics/predictions.csv").write_text("\n".join(lines) + "\n")
+    Path("metrics/select_samples.json").write_text(json.dumps({"kept": int(1000 * rate)}))
+    Path("params.yaml").write_text(f"select_samples:\n  rate: {rate}\n")
+    Path("dvc.lock").write_text(LOCK % rate)
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch) -> Path:
+    """A repository with a good run, tagged, a worse one after it, and one as good in the work tree."""
+    monkeypatch.chdir(tmp_path)
+    git("init")
+    subprocess.run([shutil.which("dvc") or "dvc", "init", "-q"], check=True, env=environment())
+    write_run(0.5, 0.8)
+    git("add", "-A")
+    git("commit", "-m", "good")
+    git("tag", "good")
+    write_run(0.1, 0.6)
+    git("commit", "-am", "worse")
+    write_run(0.5, 0.8, seed=1)
+    return tmp_path
+
+
+def compare(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "sentidistill.commands.compare", *arguments]
+    path = {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, env={**environment(), **path})
+
+
+def test_the_first_line_says_what_got_worse_beyond_its_interval(runs):
+    result = compare("good", "HEAD", "--fail", "--out", "compared.md")
+    assert result.returncode == 1
+    first = result.stdout.split("\n")[0]
+    assert first.startswith("**Worse beyond its interval:** student, plain, -")
+    assert "teacher" not in first
+    assert Path("compared.md").read_text() in result.stdout
+    for told in (
+        "| select_samples.rate | 0.5 | 0.1 |",
+        "| select_samples | params |",
+        "| select_samples.kept | 500 | 100 |",
+    ):
+        assert told in result.stdout
+    back = compare("HEAD", "good", "--fail")
+    assert back.returncode == 0
+    assert back.stdout.startswith("Nothing got worse beyond its interval. Better: student")
+
+
+def test_runs_that_differ_by_chance_alone_are_not_told_apart(runs):
+    """The same rate of right answers, other records; B is the work tree."""
+    result = compare("good", "--fail")
+    assert result.returncode == 0, result.stdout
+    assert "No mean score changed beyond its interval." in result.stdout
+    assert "## Records on which the student moved most" in result.stdout
+
+
+def test_a_run_beside_itself_has_no_difference(runs):
+    found = differences(predictions(Revision("good")), predictions(Revision("good")))
+    assert (found, verdict(found)) == ([], "No mean score changed beyond its interval.")
+    assert reran({}, {}) == changed({"a": 1}, {"a": 1}) == []
+
+
+def test_intervals_hold_what_they_say(runs):
+    """Two students with the same rate of right answers: about one in twenty pairs is called different."""
+    tables = []
+    for seed in range(12):
+        write_run(0.5, 0.7, seed)
+        tables.append(predictions(Revision("")))
+    pairs = [(a, b) for number, a in enumerate(tables) for b in tables[:number]]
+    called = [any(one.worse or one.better for one in differences(a, b)) for a, b in pairs]
+    assert np.mean(called) < 0.2
+
+
+def test_what_cannot_be_compared_is_named(runs):
+    with pytest.raises(SentiDistillError, match="'gone' is no commit, branch, tag or experiment"):
+        Revision("gone")
+    git("rm", "-q", "--cached", "metrics/predictions.csv")
+    git("commit", "-m", "without")
+    with pytest.raises(SentiDistillError, match=r"predictions.csv is not in HEAD; .*git log"):
+        predictions(Revision("HEAD"))
