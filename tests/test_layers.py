@@ -21,7 +21,7 @@ LAYERS = (
     ("construct",),
     ("difficulty", "student"),
     ("evaluation",),
-    ("scored",),
+    ("scored", "shares"),
     ("predict",),
     ("report",),
     ("commands",),

@@ -1,0 +1,105 @@
+"""Shares of labels with intervals that hold, whatever the student is worth."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sentidistill.errors import SentiDistillError
+from sentidistill.shares import joined, more_to_read, share
+from tests.project import ROOT
+
+
+def made_up(random: np.random.Generator, worth: float, lean: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, probabilities): 30 % have the label; predictions follow it by `worth` and lean by `lean`."""
+    truth = (random.random(size) < 0.3).astype(float)
+    noise = random.normal(0, 1, size)
+    return truth, 1 / (1 + np.exp(-(worth * (2 * truth - 1) + noise + lean)))
+
+
+@pytest.mark.parametrize(("worth", "lean"), [(2.0, 0.0), (2.0, 1.5), (0.0, -1.0)])
+def test_nineteen_of_twenty_intervals_hold_the_share(worth, lean):
+    """Of a good student, one that leans to the label, and one that knows nothing."""
+    random = np.random.default_rng(5)
+    hits, narrower = 0, []
+    for _ in range(600):
+        truth, predicted = made_up(random, worth, lean, 2000)
+        found = share(truth[:80], predicted[:80], predicted[80:])
+        low, high = found.interval
+        hits += low <= 0.3 <= high
+        narrower.append(found.half_width / found.alone)
+    assert 0.925 <= hits / 600 <= 0.975
+    assert np.mean(narrower) < (0.85 if worth else 1.02)
+
+
+def test_a_student_alone_would_be_wrong_and_what_was_read_puts_it_right():
+    truth, predicted = made_up(np.random.default_rng(1), 2.0, 1.5, 50_000)
+    found = share(truth[:1000], predicted[:1000], predicted[1000:])
+    assert abs(predicted.mean() - truth.mean()) > 0.1
+    assert abs(found.share - truth.mean()) < 0.03
+
+
+def test_as_many_more_as_it_says_make_the_interval_as_narrow_as_wished():
+    truth, predicted = made_up(np.random.default_rng(2), 1.5, 0.0, 20_000)
+    found = share(truth[:100], predicted[:100], predicted[100:])
+    number = 100 + more_to_read(found, 0.04)
+    again = share(truth[:number], predicted[:number], predicted[number:])
+    assert again.half_width == pytest.approx(0.04, rel=0.25)
+    assert more_to_read(again, 0.5) == 0
+
+
+def tables(read: int = 60) -> tuple[pd.DataFrame, pd.DataFrame]:
+    truth, predicted = made_up(np.random.default_rng(3), 2.0, 0.0, 400)
+    scored = pd.DataFrame(
+        {
+            "text": [f"Text {number}." for number in range(400)],
+            "shop": ["north" if number % 2 else "south" for number in range(400)],
+            "day": [f"2026-0{1 + number % 2}-15" for number in range(400)],
+            "sentiment": np.where(predicted > 0.5, "negative", "positive"),
+            "sentiment negative": predicted.round(4).astype(str),
+            "sentiment positive": (1 - predicted).round(4).astype(str),
+            "error": "",
+        }
+    )
+    labelled = pd.DataFrame(
+        {"text": scored["text"][:read], "label": np.where(truth[:read] > 0, "negative", "positive")}
+    )
+    return scored, labelled
+
+
+@pytest.mark.parametrize("options", [[], ["--by", "shop"], ["--month", "day"]])
+def test_a_table_from_two_files(options, tmp_path):
+    for table, name in zip(tables(), ("scored.csv", "read.csv")):
+        table.to_csv(tmp_path / name, index=False)
+    command = [
+        sys.executable,
+        "-m",
+        "sentidistill.shares",
+        tmp_path / "scored.csv",
+        "--labelled",
+        tmp_path / "read.csv",
+    ]
+    shown = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rows = [[cell.strip() for cell in line.split("\u2502")[1:-1]] for line in shown.splitlines() if "\u2502" in line]
+    groups = {"--by": {"north", "south"}, "--month": {"2026-01", "2026-02"}}.get((options or [""])[0], {"all texts"})
+    assert {row[0] for row in rows} == groups
+    for name in groups:
+        both = [float(row[2]) for row in rows if row[0] == name]
+        assert len(both) == 2
+        assert sum(both) == pytest.approx(100, abs=0.3)
+
+
+def test_faults_of_the_files_are_named():
+    scored, labelled = tables()
+    with pytest.raises(SentiDistillError, match="label 'great'; known are negative, positive"):
+        joined(scored, labelled.assign(label="great"), "text", "label", "sentiment")
+    with pytest.raises(SentiDistillError, match="60 labelled texts are not among the scored ones"):
+        joined(scored, labelled.assign(text=labelled["text"] + "!"), "text", "label", "sentiment")
+    with pytest.raises(SentiDistillError, match="5 labelled texts; at least 20"):
+        joined(scored, labelled[:5], "text", "label", "sentiment")
+    with pytest.raises(SentiDistillError, match="labelled file has no column 'mood'; it has text, label"):
+        joined(scored, labelled, "text", "mood", "sentiment")
+    with pytest.raises(SentiDistillError, match="no columns of the task 'irony'"):
+        joined(scored, labelled, "text", "label", "irony")
