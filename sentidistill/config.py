@@ -1,15 +1,26 @@
 """`params.yaml` as frozen, checked sections. What each key means stands beside it in params.yaml."""
 
-import difflib
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from sentidistill.errors import SentiDistillError
+from sentidistill.yaml_files import explain, read_yaml, shown
 
 DefaultTask = Literal["tweet", "amazon", "movie", "editorial"]
 DEFAULT_TASKS: tuple[str, ...] = get_args(DefaultTask)
@@ -19,14 +30,108 @@ SENTIBENCH = (
     *("irony18", "irony18_stripped", "tweeteval", "pstance", "intimacy"),
     *("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener"),
 )
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 PromptFormat = Literal["transcript", "chat"]
 
 
+def _number(kind: type, expected: str, **limits: float) -> Any:
+    def check(value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            if not isinstance(value, bool):
+                return handler(value)
+        except (ValueError, OverflowError):
+            pass
+        raise ValueError(f"expected {expected}, found {shown(value)}")
+
+    return Annotated[kind, Field(**limits), WrapValidator(check)]
+
+
+def _whole(low: int, high: int) -> Any:
+    return _number(int, f"a whole number from {low:,} to {high:,}", ge=low, le=high)
+
+
+def _real(low: float, high: float) -> Any:
+    return _number(float, f"a number from {low:g} to {high:,.10g}", ge=low, le=high)
+
+
+def _above(low: float, high: float) -> Any:
+    return _number(float, f"a number above {low:g} and at most {high:,.10g}", gt=low, le=high)
+
+
+def _text(pattern: str, expected: str) -> Any:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII | re.DOTALL):
+            raise ValueError(f"expected {expected}, found {shown(value)}")
+        return value
+
+    return Annotated[str, AfterValidator(check)]
+
+
+# What a number may be, far beyond what is sensible. A value outside would fail later, for some only after the teacher
+# was paid.
+Seed = _whole(0, 2**32 - 1)
+Positive = _whole(1, 1_000_000_000)
+Count = _whole(0, 1_000_000_000)
+Few = _whole(1, 1_000)
+Shots = _whole(0, 1_000)
+Tokens = _whole(16, 1_048_576)
+NewTokens = _whole(1, 1_048_576)
+Share = _real(0, 1)
+PartAboveZero = _above(0, 1)
+Percent = _real(0, 100)
+Cosine = _real(0, 2)  # above 1: never
+Rating = _real(-4, 4)
+Texts = _real(0, 1_000_000)
+Seconds = _above(0, 86_400)
+
+# Names reach shell commands (dvc.yaml), paths and pip.
+TASK_NAME = r"[a-z][a-z0-9_]{0,49}"
+Name = _text(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", "a name of letters, digits and . _ + - that starts with no sign")
+TaskName = _text(TASK_NAME, "a name of small letters, digits and _ that starts with a letter")
+Sha256 = _text(r"[0-9a-f]{64}", "a SHA-256, 64 digits of 0-9 and a-f")
+Repo = _text(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", "a repository of the hub, OWNER/NAME")
+Revision = _text(r"(?!.*\.\.)[A-Za-z0-9][\w./+-]{0,199}", "a branch, tag or commit")
+Member = _text(r"(?!/)(?!(.*/)?\.\.(/|$))(?=.*\S)[^\n]{1,200}", "a path within the archive or repository, without ..")
+Place = _text(r"(?=.*\S)[^\n]{1,1000}", "a path")
+Line = _text(r"(?=.*\S)[^\n]{1,200}", "one line of text that is not blank")
+Text = _text(r"(?=.*\S).{1,10000}", "a text that is not blank, of at most 10,000 characters")
+Device = _text(r"auto|cpu|mps|cuda(:\d{1,2})?", "auto, cpu, mps, cuda or cuda:NUMBER")
+
+
+def _not_all_zero(numbers: dict[str, int]) -> dict[str, int]:
+    if not any(numbers.values()):
+        raise ValueError("all are 0; give one of them a number above 0")
+    return numbers
+
+
+def _plain(value: Any, place: str = "") -> Any:
+    """`value`, of texts, finite numbers, booleans, lists and mappings; what JSON can hold."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{place}expected names as keys, found {shown(key)}")
+            _plain(part, f"{place}{key}: ")
+    elif isinstance(value, list):
+        for part in value:
+            _plain(part, place)
+    elif not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{place}expected a text, a finite number, true or false, found {shown(value)}")
+    return value
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_plain)]
+
+
+def _by_key(*keys: str) -> Discriminator:
+    """Which of several mappings a value is: that of the first of `keys` that it has."""
+    return Discriminator(
+        lambda value: next((key for key in keys if isinstance(value, Mapping) and key in value), None),
+        custom_error_type="no_key",
+        custom_error_message=f"expected a mapping with one of the keys {', '.join(keys)}",
+    )
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Section)
@@ -40,57 +145,72 @@ def _without_faults(section: S, faults: Mapping[str, object]) -> S:
 
 
 class Package(Section):
-    name: str
-    version: str
-    sha256: str
+    name: Name
+    version: Name
+    sha256: Sha256
     sdist: bool = False
+
+
+Packages = Annotated[list[Package], Field(min_length=1)]
 
 
 class PypiModel(Section):
     source: Literal["pypi"]
-    packages: list[Package]
-    members: str
-    gguf_sha256: str | None = None
+    packages: Packages
+    members: Member
+    gguf_sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PypiModel":
+        is_folder = re.fullmatch(r"[^*?\[]+/\*", self.members)
+        faults = {"without gguf_sha256, members is a folder: FOLDER/*": not self.gguf_sha256 and not is_folder}
+        return _without_faults(self, faults)
 
 
 class HubModel(Section):
     source: Literal["hub"]
-    repo: str
-    revision: str = "main"
+    repo: Repo
+    revision: Revision = "main"
     weights: bool = True
 
 
 class PathModel(Section):
     source: Literal["path"]
-    path: str
+    path: Place
 
 
 class PackagedFile(Section):
     """A file in parts: the members of each package in turn."""
 
-    packages: list[Package]
-    members: str
+    packages: Packages
+    members: Member
 
 
 class HubFile(Section):
-    repo: str
-    revision: str = "main"
-    file: str
+    repo: Repo
+    revision: Revision = "main"
+    file: Member
 
 
 class LocalFile(Section):
-    path: str
+    path: Place
+
+
+GgufPlace = Annotated[
+    Annotated[LocalFile, Tag("path")] | Annotated[HubFile, Tag("repo")] | Annotated[PackagedFile, Tag("packages")],
+    _by_key("path", "repo", "packages"),
+]
 
 
 class GgufModel(Section):
     source: Literal["gguf"]
-    sha256: str | None = None
-    places: Annotated[list[PackagedFile | HubFile | LocalFile], Field(min_length=1)]
+    sha256: Sha256 | None = None
+    places: Annotated[list[GgufPlace], Field(min_length=1)]
 
 
 class ServerModel(Section):
     source: Literal["server"]
-    model: str
+    model: Line
 
 
 ModelSource = Annotated[PypiModel | HubModel | PathModel, Field(discriminator="source")]
@@ -106,7 +226,7 @@ class PrepareModels(Section):
 
 class Vader(Section):
     package: Package
-    inner_archive: str
+    inner_archive: Member
 
 
 class Splits(Section):
@@ -116,24 +236,29 @@ class Splits(Section):
 
 
 def _in_own(path: str) -> str:
-    if not path.startswith("own/") or ".." in Path(path).parts:
-        raise ValueError(f"{path!r} does not lie in own/, where DVC sees that a file changes; put it there, or a link")
+    parts = Path(path).parts
+    if parts[0] != "own" or len(parts) < 2 or ".." in parts:
+        raise ValueError(
+            f"{shown(path)} does not lie in own/, where DVC sees that a file changes; put it there, or a link"
+        )
     return path
 
 
-OwnPath = Annotated[str, AfterValidator(_in_own)]
+HELD_OUT = "params/held_out.txt"
+OwnPath = Annotated[Place, AfterValidator(_in_own)]
+HeldOut = Annotated[Place, AfterValidator(lambda path: path if path == HELD_OUT else _in_own(path))]
 
 
 class OwnTask(Section):
     """A labelled file of the user's own as a task of the evaluation."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of files and of a stage
+    name: TaskName  # of files and of a stage
     path: OwnPath
-    text_field: str
-    label_field: str
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    instruction: str
-    cue: str = "Answer"
+    text_field: Line
+    label_field: Line
+    labels: Annotated[tuple[Line, ...], Field(min_length=2)]
+    instruction: Text
+    cue: Line = "Answer"
 
     @model_validator(mode="after")
     def _a_task_of_its_own(self) -> "OwnTask":
@@ -146,13 +271,13 @@ class OwnTask(Section):
 
 
 class PrepareBenchmark(Section):
-    tasks: dict[DefaultTask, str]
-    negative_below: float
-    positive_above: float
+    tasks: dict[DefaultTask, Name]
+    negative_below: Rating
+    positive_above: Rating
     per_label: Splits
     min_chars: Positive
     max_chars: Positive
-    sentibench: str | None
+    sentibench: Place | None
     own: list[OwnTask]
     own_records: Splits
 
@@ -162,57 +287,67 @@ class PrepareBenchmark(Section):
         faults = {
             "negative_below lies above positive_above": self.negative_below > self.positive_above,
             "own: two tasks have one name": len(set(names)) < len(names),
+            "min_chars lies above max_chars": self.min_chars > self.max_chars,
         }
         return _without_faults(self, faults)
 
 
 class VaderTexts(Section):
-    domain: str
-    vader: str
+    domain: Name
+    vader: Name
 
 
 class FileTexts(Section):
-    domain: str
+    domain: Name
     path: OwnPath
-    text_field: str = "text"
+    text_field: Line = "text"
+
+
+TextSource = Annotated[
+    Annotated[VaderTexts, Tag("vader")] | Annotated[FileTexts, Tag("path")], _by_key("vader", "path")
+]
 
 
 class Pools(Section):
-    enumeration: Annotated[int, Field(ge=2)]  # write_demonstrations shows two of them at a time
+    enumeration: _whole(2, 1_000_000_000)  # write_demonstrations shows two of them at a time
     distillation: Positive
 
 
 class PrepareCorpus(Section):
-    sources: list[VaderTexts | FileTexts]
+    sources: Annotated[list[TextSource], Field(min_length=1)]
     min_chars: Positive
     max_chars: Positive
     near_duplicate_similarity: Share
-    held_out: Literal["params/held_out.txt"] | OwnPath | None
+    held_out: HeldOut | None
     pool_sizes: Pools
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PrepareCorpus":
+        return _without_faults(self, {"min_chars lies above max_chars": self.min_chars > self.max_chars})
 
 
 class Teacher(Section):
     prompt_format: PromptFormat
     worked_examples: bool
-    max_prompt_tokens: Positive
-    retries: Count
+    max_prompt_tokens: Tokens
+    retries: _whole(0, 100)
     max_failure_rate: Share
     api: Literal["completions", "chat"]
-    extra_body: dict[str, Any]
-    seed: int
+    extra_body: Options
+    seed: Seed
 
 
 class Student(Section):
     prompt_format: PromptFormat
-    max_length: Positive
+    max_length: Tokens
 
 
 class Sampling(Section):
-    temperature: Annotated[float, Field(ge=0)]
-    top_p: Annotated[float, Field(gt=0, le=1)]
+    temperature: _real(0, 10)
+    top_p: PartAboveZero
     top_k: Positive
-    frequency_penalty: float
-    max_new_tokens: Positive
+    frequency_penalty: _real(-2, 2)
+    max_new_tokens: NewTokens
 
 
 class EnumerateAttributes(Section):
@@ -222,101 +357,104 @@ class EnumerateAttributes(Section):
 class CollectAttributes(Section):
     min_texts: Positive
     min_share: Share
-    same_spelling: Annotated[float, Field(ge=0, le=100)]
-    same_meaning: Annotated[float, Field(ge=0)]
+    same_spelling: Percent
+    same_meaning: Cosine
 
 
 class ClusterAttributes(Section):
     method: Literal["affinity_propagation", "agglomerative", "kmeans"]
-    preference_percentile: Annotated[float, Field(ge=0, le=100)]
-    damping: Annotated[float, Field(ge=0.5, lt=1)]
-    max_iter: Positive
-    n_clusters: Positive
+    preference_percentile: Percent
+    damping: _real(0.5, 0.999)
+    max_iter: _whole(1, 1_000_000)
+    n_clusters: _whole(1, 1_000_000)
     with_descriptions: bool
-    stability_runs: Count
-    seed: int
+    stability_runs: _whole(0, 1_000)
+    seed: Seed
 
 
 class SelectPerspectives(Section):
     method: Literal["none", "embedding"]
-    min_margin: Annotated[float, Field(ge=-2, le=2)]
+    min_margin: _real(-2, 2)
 
 
 class WriteAnalysisInstructions(Section):
-    attributes_per_call: Positive
+    attributes_per_call: Few
     max_similarity: Share
     sampling: Sampling
 
 
 class ProposeTasks(Section):
-    attributes_per_cluster: Positive
-    max_per_attribute: Positive
+    attributes_per_cluster: Few
+    max_per_attribute: Few
     sampling: Sampling
 
 
 class DefineTasks(Section):
-    max_labels: Annotated[int, Field(ge=2)]
-    max_label_words: Positive
-    max_examples: Positive
+    max_labels: _whole(2, 1_000)
+    max_label_words: Few
+    max_examples: Few
     max_similarity: Share
     max_tasks: dict[Literal["classification", "scoring", "extraction", "structured"], Count]
     sampling: Sampling
 
 
 class WriteDemonstrations(Section):
-    prompts_per_closed_task: Positive
-    prompts_per_open_task: Positive
-    min_words: Positive
+    prompts_per_closed_task: Few
+    prompts_per_open_task: Few
+    min_words: Few
     max_similarity: Share
-    shrinkage: Annotated[float, Field(ge=0)]
-    min_kappa: Annotated[float, Field(ge=-1, le=1)]
-    min_lead: Annotated[float, Field(ge=0)]
+    shrinkage: Texts
+    min_kappa: _real(-1, 1)
+    min_lead: _real(0, 1_000)
     min_agreement: Share
-    max_per_label: Positive
-    seed: int
+    max_per_label: Few
+    seed: Seed
     sampling: Sampling
 
 
 class BuildInstructions(Section):
     source: Literal["attributes", "hand_written"]
-    min_demonstrations: Positive
+    min_demonstrations: Few
     max_similarity: Share
 
 
 class ComposePrompts(Section):
-    prompts: dict[Literal["classification", "scoring", "extraction", "structured", "analysis"], Count]
-    mentions_power: Annotated[float, Field(ge=0)]
-    teacher_shots: Count
-    student_shots: list[Count]
-    seed: int
+    prompts: Annotated[
+        dict[Literal["classification", "scoring", "extraction", "structured", "analysis"], Count],
+        AfterValidator(_not_all_zero),
+    ]
+    mentions_power: _real(0, 10)
+    teacher_shots: Shots
+    student_shots: Annotated[list[Shots], Field(min_length=1, max_length=1_000)]
+    seed: Seed
 
 
 class CollectResponses(Section):
     calibrate: bool
-    shrinkage: Annotated[float, Field(ge=0)]
-    max_share_of_one_label: Annotated[float, Field(gt=0, le=1)]
+    shrinkage: Texts
+    max_share_of_one_label: PartAboveZero
     sampling: Sampling
 
 
 class ScoreDifficulty(Section):
-    top_p: Annotated[float, Field(gt=0, le=1)]
+    top_p: PartAboveZero
     batch_tokens: Positive
     model: Literal["student_base", "proxy"]
     proxy_check: Count
     engine: Literal["transformers", "vllm"]
-    vllm_shown: Positive
+    vllm_shown: _whole(1, 1_000_000)
     max_truncated_share: Share
 
 
 class SelectSamples(Section):
-    rate: Annotated[float, Field(gt=0, le=1)]
+    rate: PartAboveZero
     budget: dict[Literal["samples", "tokens"], Positive]
     metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
     strategy: Literal["soft", "hard", "easy", "random"]
-    peak: Annotated[float, Field(ge=0, le=1)]
+    peak: Share
     stratify: bool
-    max_share: dict[Literal["cluster", "family"], Annotated[float, Field(gt=0, le=1)]]
-    seed: int
+    max_share: dict[Literal["cluster", "family"], PartAboveZero]
+    seed: Seed
 
     @model_validator(mode="after")
     def _consistent(self) -> "SelectSamples":
@@ -328,35 +466,40 @@ class SelectSamples(Section):
 
 
 class TrainStudent(Section):
-    epochs: Annotated[float, Field(gt=0)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    batch_size: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    epochs: _above(0, 1_000)
+    learning_rate: PartAboveZero
+    batch_size: _whole(1, 1_000_000)
+    weight_decay: _real(0, 10)
     warmup_ratio: Share
-    max_grad_norm: Annotated[float, Field(gt=0)]
-    seed: int
+    max_grad_norm: _above(0, 1_000_000)
+    seed: Seed
 
 
 class SentiBench(Section):
-    shots: Count
-    seeds: list[int]
+    shots: Shots
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]
     demonstrations: Literal["shared", "per_record"]
     max_demonstration_chars: Positive
     label_limit: Count
     tuple_limit: Count
     with_schema: bool
-    max_new_tokens: Positive
+    max_new_tokens: NewTokens
 
 
 class Evaluate(Section):
-    tasks: list[str]
+    tasks: Annotated[list[TaskName], Field(min_length=1)]
     split: Literal["validation", "test"]
-    shots_per_label: Count
+    shots_per_label: Shots
     calibration_texts: Count
     limit: Count
-    bootstrap_samples: Positive
-    seed: int
+    bootstrap_samples: _whole(1, 100_000)
+    seed: Seed
     sentibench: SentiBench
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Evaluate":
+        repeated = sorted({task for task in self.tasks if self.tasks.count(task) > 1})
+        return _without_faults(self, {f"tasks names {', '.join(repeated)} twice": repeated})
 
 
 class Engines(Section):
@@ -364,8 +507,10 @@ class Engines(Section):
     student: Literal["transformers", "vllm"]
 
 
-def _without_secrets(url: str) -> str:
+def _address(url: str) -> str:
     parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("expected an address such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise ValueError(
             "holds a name, password or query, which errors and logs would show; give the key by key_variable"
@@ -373,40 +518,47 @@ def _without_secrets(url: str) -> str:
     return url
 
 
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", name):
+        # Not shown: it may be the key.
+        raise ValueError("expected the name of an environment variable that holds the key, not the key itself")
+    return name
+
+
 class Server(Section):
-    base_url: Annotated[str, AfterValidator(_without_secrets)]
-    model: str
-    key_variable: str
+    base_url: Annotated[str, AfterValidator(_address)]
+    model: Annotated[str, Field(max_length=200)]
+    key_variable: Annotated[str, AfterValidator(_variable)]
     requests_per_minute: Count
-    timeout: Annotated[float, Field(gt=0)]
-    attempts: Positive
-    first_wait: Annotated[float, Field(gt=0)]
-    max_wait: Annotated[float, Field(gt=0)]
+    timeout: Seconds
+    attempts: Few
+    first_wait: Seconds
+    max_wait: Seconds
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"]
     schemas: bool
 
 
 class Ray(Section):
-    actors: Count
-    cpus_per_actor: Annotated[float, Field(ge=0)]
-    gpus_per_actor: Annotated[float, Field(ge=0)]
+    actors: _whole(0, 10_000)
+    cpus_per_actor: _real(0, 1_024)
+    gpus_per_actor: _real(0, 1_024)
 
 
 class Prices(Section):
-    prompt: Annotated[float, Field(ge=0)]
-    completion: Annotated[float, Field(ge=0)]
+    prompt: _real(0, 1_000_000)
+    completion: _real(0, 1_000_000)
 
 
 class Runtime(Section):
     engine: Engines
-    device: str
+    device: Device
     dtype: Literal["float32", "bfloat16", "float16"]
-    threads: Count
-    concurrency: Positive
+    threads: _whole(0, 1_024)
+    concurrency: _whole(1, 100_000)
     batch_tokens: Positive
     cache: Literal["read-write", "read", "refresh"]
-    llamacpp: dict[str, Any]
-    vllm: dict[str, Any]
+    llamacpp: Options
+    vllm: Options
     server: Server
     ray: Ray
     prices: Prices
@@ -440,82 +592,100 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        """Raise `ValueError` for settings of different sections that contradict each other."""
-        tasks, benchmark = self.evaluate.tasks, self.prepare_benchmark
-        own = [task.name for task in benchmark.own]
-        others = set(tasks) - {*benchmark.tasks, *own}
-        unknown = sorted(others - set(SENTIBENCH))
-        teacher, source = self.teacher, self.prepare_models.teacher.source
-        engine, server = self.runtime.engine.teacher, self.runtime.server
-        by_chat = engine == "openai" and teacher.api == "chat"
-        faults = {
-            f"evaluate.tasks names {unknown}: no such task in prepare_benchmark.tasks, own or SentiBench": unknown,
-            f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data": (
-                others and not benchmark.sentibench
-            ),
-            "add one of prepare_benchmark.tasks or own to evaluate.tasks: the headline is computed from them": (
-                len(others) == len(tasks)
-            ),
-            "score_difficulty.model 'proxy' needs prepare_models.proxy": (
-                self.score_difficulty.model == "proxy" and self.prepare_models.proxy is None
-            ),
-            "runtime.train_rows_per_step must divide train_student.batch_size": (
-                self.train_student.batch_size % self.runtime.train_rows_per_step
-            ),
-            "runtime.engine.teacher 'llamacpp' runs models of source 'gguf', and no other engine does": (
-                (source == "gguf") != (engine == "llamacpp")
-            ),
-            "prepare_models.teacher.source 'server' needs runtime.engine.teacher 'openai' and teacher.api 'chat'": (
-                source == "server" and not by_chat
-            ),
-            "runtime.engine.teacher 'openai' needs runtime.server.base_url": engine == "openai" and not server.base_url,
-            "teacher.api 'chat' needs teacher.prompt_format 'chat'": by_chat and teacher.prompt_format != "chat",
-            "teacher.api 'chat' gives no scores of labels to calibrate; set collect_responses.calibrate to false, or "
-            "teacher.api to 'completions' if the server is vLLM's": by_chat and self.collect_responses.calibrate,
-        }
-        return _without_faults(self, faults)
+        return _without_faults(self, _contradictions(dict(self)))
 
 
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """Names that the section at `location` of `Params` knows, as far as plain nesting goes."""
-    section: Any = Params
-    for name in location:
-        field = getattr(section, "model_fields", {}).get(name)
-        section = field.annotation if field else None
-    return list(getattr(section, "model_fields", {}))
+def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
+    """What settings of different sections may say against each other, and whether they do.
+
+    `of` are the sections, by name, that are valid by themselves.
+    """
+    faults: dict[str, object] = {}
+    if {"evaluate", "prepare_benchmark"} <= of.keys():
+        faults |= _of_tasks(of["evaluate"], of["prepare_benchmark"])
+    if {"score_difficulty", "prepare_models"} <= of.keys():
+        faults["score_difficulty.model 'proxy' needs prepare_models.proxy"] = (
+            of["score_difficulty"].model == "proxy" and of["prepare_models"].proxy is None
+        )
+    if {"build_instructions", "define_tasks"} <= of.keys():
+        faults[
+            "define_tasks.max_tasks are all 0; give a family some, or set build_instructions.source to hand_written"
+        ] = of["build_instructions"].source == "attributes" and not any(of["define_tasks"].max_tasks.values())
+    if {"train_student", "runtime"} <= of.keys():
+        rows, batch = of["runtime"].train_rows_per_step, of["train_student"].batch_size
+        faults[f"runtime.train_rows_per_step ({rows}) must divide train_student.batch_size ({batch})"] = batch % rows
+    if {"prepare_models", "teacher", "runtime", "collect_responses"} <= of.keys():
+        calibrate = of["collect_responses"].calibrate
+        faults |= _of_teacher(of["prepare_models"].teacher.source, of["teacher"], of["runtime"], calibrate)
+    return faults
 
 
-def _explain(problem: dict[str, Any], path: Path) -> str:
-    location = problem["loc"]
-    key = ".".join(map(str, location))
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _fields_at(location[:-1]), n=1, cutoff=0.0)
-        return f"{path}: unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
-    if problem["type"] == "missing":
-        return f"{path}: {key} is missing"
-    place = f"{path}: {key}" if key else str(path)
-    return "\n".join(f"{place}: {line}" for line in problem["msg"].removeprefix("Value error, ").splitlines())
+def _of_tasks(section: Evaluate, benchmark: PrepareBenchmark) -> dict[str, object]:
+    others = set(section.tasks) - {*benchmark.tasks, *(task.name for task in benchmark.own)}
+    unknown = sorted(others - set(SENTIBENCH))
+    per_label, own, shots = benchmark.per_label.train, benchmark.own_records.train, section.shots_per_label
+    return {
+        f"evaluate.tasks names {unknown}: no such task in prepare_benchmark.tasks, own or SentiBench": unknown,
+        f"evaluate.tasks names {sorted(others)}; set prepare_benchmark.sentibench to a copy of the data": (
+            others and not benchmark.sentibench
+        ),
+        "add one of prepare_benchmark.tasks or own to evaluate.tasks: the headline is computed from them": (
+            len(others) == len(section.tasks)
+        ),
+        f"evaluate.shots_per_label is {shots}; it has to be below prepare_benchmark.per_label.train, {per_label}: the "
+        "texts that are left calibrate the scores": shots >= per_label and set(section.tasks) & set(benchmark.tasks),
+        f"evaluate.shots_per_label is {shots} for each label of an own task; all of them have to be below "
+        f"prepare_benchmark.own_records.train, {own}": any(
+            shots * len(task.labels) >= own for task in benchmark.own if task.name in section.tasks
+        ),
+    }
+
+
+def _of_teacher(source: str, teacher: Teacher, runtime: Runtime, calibrate: bool) -> dict[str, object]:
+    engine = runtime.engine.teacher
+    by_chat = engine == "openai" and teacher.api == "chat"
+    return {
+        "runtime.engine.teacher 'llamacpp' runs models of source 'gguf', and no other engine does": (
+            (source == "gguf") != (engine == "llamacpp")
+        ),
+        "prepare_models.teacher.source 'server' needs runtime.engine.teacher 'openai' and teacher.api 'chat'": (
+            source == "server" and not by_chat
+        ),
+        "runtime.engine.teacher 'openai' needs runtime.server.base_url": (
+            engine == "openai" and not runtime.server.base_url
+        ),
+        "teacher.api 'chat' needs teacher.prompt_format 'chat'": by_chat and teacher.prompt_format != "chat",
+        "teacher.api 'chat' gives no scores of labels to calibrate; set collect_responses.calibrate to false, or "
+        "teacher.api to 'completions' if the server is vLLM's": by_chat and calibrate,
+    }
 
 
 def load(path: str | Path = "params.yaml") -> Params:
     """Read and check the whole of `path`.
 
-    Raises `SentiDistillError` naming the key, and for an unknown key the nearest known one.
-    Numbers such as `2e-5`, which YAML 1.1 reads as text, are accepted as numbers.
+    Raises `SentiDistillError` with all faults: for each the key, the value and what it may be, and for an unknown key
+    the nearest known one. Numbers such as `2e-5`, which YAML 1.1 reads as text, are accepted as numbers.
     """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SentiDistillError(f"{path}: cannot be read ({error})") from error
+    return checked(read_yaml(path), path, path)
+
+
+def checked(values: Any, where: str | Path, path: str | Path | None = None) -> Params:
+    """The contents of params.yaml, which errors call `where`, with lines where it is the file `path`.
+
+    Raises as `load` does.
+    """
     if not isinstance(values, dict):
-        raise SentiDistillError(f"{path}: expected sections such as 'teacher:', found {type(values).__name__}")
-    return checked(values, path)
-
-
-def checked(values: dict[str, Any], path: Path) -> Params:
-    """The contents of `path`. Raises as `load` does."""
+        raise SentiDistillError(f"{where}: expected sections such as 'teacher:', found {shown(values)}")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise SentiDistillError("\n".join(_explain(problem, path) for problem in error.errors())) from error
+        lines = explain(error, values, Params, where, path)
+        faulty = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+    if faulty:
+        sections = {
+            name: field.annotation.model_validate(values[name])
+            for name, field in Params.model_fields.items()
+            if name not in faulty
+        }
+        lines += [f"{where}: {text}" for text, wrong in _contradictions(sections).items() if wrong]
+    raise SentiDistillError("\n".join(lines))

@@ -8,13 +8,15 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from pydantic import BaseModel, ConfigDict, Field
 
-from sentidistill.config import PromptFormat
+from sentidistill.config import Line, PromptFormat, Text
 from sentidistill.errors import SentiDistillError
+from sentidistill.yaml_files import read, read_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -166,31 +168,107 @@ def _apply_template(
     )
 
 
+class _Example(BaseModel):
+    """A worked example: what a call is about, and the answer. The fields are the variables of the call's template."""
+
+    model_config = ConfigDict(extra="forbid")
+    output: Text
+
+
+class _Attribute(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: Line
+    description: Line
+
+
+class _Enumeration(_Example):
+    text: Text
+
+
+class _Analysis(_Example):
+    attributes: Annotated[list[_Attribute], Field(min_length=1)]
+
+
+class _Proposal(_Example):
+    name: Line
+    description: Text
+    related: list[Line]
+
+
+class _Definition(_Example):
+    name: Line
+    family: Literal["classification", "scoring", "extraction", "structured"]
+    description: Text
+
+
+class _Demonstration(_Example):
+    family: Literal["classification", "scoring", "extraction", "structured"]
+    instruction: Text
+    answers: list[Line]
+    styles: list[Text]
+
+
+EXAMPLES: dict[str, type[_Example]] = {
+    "enumerate_attributes": _Enumeration,
+    "write_analysis_instructions": _Analysis,
+    "propose_tasks": _Proposal,
+    "define_tasks": _Definition,
+    "write_demonstrations": _Demonstration,
+}
+REPAIR = {"previous", "faults"}  # what a teacher that repairs a definition is shown besides
+BLOCKS = ("instruction", "input", "cue")
+
+
 class Template:
     """A teacher call: `prompts/{name}.jinja` with the blocks `instruction`, `input` and `cue`.
 
     Its worked examples are in `prompts/{name}.yaml`: mappings of the input's variables and `output`. Without
     `worked_examples` the prompt is the same but for them.
+
+    Raises `SentiDistillError` with file and line where a template is no Jinja, knows no such block or uses a variable
+    that the call does not have, and where an example is not as `EXAMPLES` says.
     """
 
     def __init__(self, name: str, *, worked_examples: bool, folder: Path = Path("prompts")):
+        self._path = folder / f"{name}.jinja"
         environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        path = folder / f"{name}.jinja"
         try:
-            self._template = environment.from_string(path.read_text(encoding="utf-8"))
-            rows = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8")) if worked_examples else []
-        except (OSError, yaml.YAMLError) as error:
-            raise SentiDistillError(f"prompt {name}: {error}") from error
-        self._rows = rows
-        self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in rows)
+            source = read_text(self._path)
+            self._template = environment.from_string(source)
+            used = meta.find_undeclared_variables(environment.parse(source))
+        except TemplateSyntaxError as error:
+            raise SentiDistillError(f"{self._path}, line {error.lineno}: {error.message}") from error
+        except RecursionError as error:
+            raise SentiDistillError(f"{self._path}: it is nested too deeply") from error
+        if missing := [block for block in BLOCKS if block not in self._template.blocks]:
+            raise SentiDistillError(
+                f"{self._path}: the block {missing[0]} is missing; write {{% block {missing[0]} %}}"
+            )
+        known = EXAMPLES[name].model_fields.keys() - {"output"} | (REPAIR if name == "define_tasks" else set())
+        if unknown := sorted(used - known):
+            line = next(at for at, text in enumerate(source.splitlines(), 1) if unknown[0] in text)
+            raise SentiDistillError(
+                f"{self._path}, line {line}: there is no variable {unknown[0]}; there are {', '.join(sorted(known))}"
+            )
+        self._rows: list[dict[str, Any]] = []
+        if worked_examples:
+            examples = Annotated[list[EXAMPLES[name]], Field(min_length=1)]
+            self._rows = [row.model_dump() for row in read(self._path.with_suffix(".yaml"), examples)]
+        self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in self._rows)
 
     def _block(self, name: str, values: dict[str, Any]) -> str:
-        return "".join(self._template.blocks[name](self._template.new_context(values))).strip()
+        try:
+            return "".join(self._template.blocks[name](self._template.new_context(values))).strip()
+        except Exception as error:  # a template is code: it may raise anything
+            frames = [one for one in extract_tb(error.__traceback__) if one.filename == self._template.filename]
+            lines = [self._template.get_corresponding_lineno(one.lineno) for one in frames]
+            place = f"{self._path}, line {lines[-1]}" if lines else f"{self._path}, block {name}"
+            raise SentiDistillError(f"{place}: {error}") from error
 
     def prompt(self, *, same: str | None = None, **values: Any) -> Prompt:
         """The prompt for one case; with `same`, only worked examples with the same value of this variable are in it.
 
-        Raises `jinja2.UndefinedError` for a variable without a value.
+        Raises `SentiDistillError` with file and line where it cannot be written, as for a variable without a value.
         """
         shown = tuple(
             demonstration

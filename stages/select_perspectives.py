@@ -7,10 +7,9 @@ A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "c
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from sentidistill import clustering, config
-from sentidistill.construct.perspectives import CLUSTERS, PERSPECTIVES, Cluster, Perspective, margins
+from sentidistill.construct.perspectives import CLUSTERS, PERSPECTIVES, Cluster, Perspective, margins, words
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
@@ -20,8 +19,8 @@ WORDS = Path("prompts/perspectives.yaml")
 
 def measured(clusters: list[Cluster]) -> list[float]:
     folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
-    words = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
-    texts = [words["sentiment"], words["things"], *([one.name for one in cluster.attributes] for cluster in clusters)]
+    ends_of = words(WORDS)
+    texts = [ends_of.sentiment, ends_of.things, *([one.name for one in cluster.attributes] for cluster in clusters)]
     rows = clustering.embed([name for group in texts for name in group], folder)
     ends = np.cumsum([len(group) for group in texts])
     sentiment, things, *members = np.split(rows, ends[:-1])

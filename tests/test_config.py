@@ -39,7 +39,7 @@ def test_a_missing_key_is_named(tmp_path):
 
 def test_a_value_out_of_range_is_named(tmp_path):
     path = changed(tmp_path, lambda values: values["select_samples"].update(rate=2))
-    with pytest.raises(SentiDistillError, match=r"select_samples\.rate: .*less than or equal to 1"):
+    with pytest.raises(SentiDistillError, match=r"select_samples\.rate: .*above 0 and at most 1, found 2"):
         config.load(path)
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Names of sentidistill/. A module may import from its own line and from the lines above it.
 LAYERS = (
-    ("errors", "config", "records", "pipeline"),
+    ("errors", "yaml_files", "config", "records", "pipeline"),
     ("clustering", "selection"),
     ("parsing",),
     ("prompts", "samples"),

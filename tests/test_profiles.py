@@ -64,7 +64,13 @@ def test_a_profile_keeps_the_comments_and_can_be_laid_twice(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("train_student: {epoch: 1}", r"mine\.yaml: params\.yaml has no key train_student\.epoch"),
+        ("train_student: {epoch: 1}", r"params/mine\.yaml: unknown key train_student\.epoch; did you mean epochs\?"),
+        ("train_student: {epochs: 1, epochs: 2}", r"params/mine\.yaml, line 1: 'epochs' is given twice"),
+        ("train_student: {epochs: 2024-13-45}", r"params/mine\.yaml, line 1: '2024-13-45' is no timestamp"),
+        ("train_student: " + "[" * 3000, r"params/mine\.yaml, line 1: more than 50 levels"),
+        ("- epochs", r"params/mine\.yaml: expected sections"),
+        ("", r"params/mine\.yaml: expected sections"),
+        ("teacher: 5\nstudent: {max_length: 1}", r"(?s)mine\.yaml: teacher: expected a mapping.*student\.max_length"),
         ("train_student: {epochs: -1}", r"train_student\.epochs"),
     ],
 )

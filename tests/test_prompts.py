@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import jinja2
 import pytest
 
 from sentidistill.errors import SentiDistillError
@@ -116,13 +115,84 @@ def test_a_teacher_that_is_to_repair_a_definition_sees_it_and_its_faults():
 
 
 def test_a_missing_variable_is_an_error():
-    with pytest.raises(jinja2.UndefinedError, match="text"):
+    with pytest.raises(SentiDistillError, match=r"enumerate_attributes\.jinja, line 10: 'text' is undefined"):
         Template("enumerate_attributes", worked_examples=False).prompt()
 
 
 def test_a_missing_template_is_named():
     with pytest.raises(SentiDistillError, match="no_such_prompt"):
         Template("no_such_prompt", worked_examples=False)
+
+
+@pytest.fixture
+def prompts(tmp_path) -> Path:
+    """A folder with a template and its worked examples."""
+    for name in ("define_tasks.jinja", "define_tasks.yaml"):
+        (tmp_path / name).write_bytes(Path("prompts", name).read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b"{{ name }}", b"{{ nmae }}", r"line 16: there is no variable nmae; there are .*name"),
+        (b"{{ previous }}", b"{{ previuos }}", "there is no variable previuos"),  # shown in some prompts only
+        (b"{{ name }}", b"{{ name", "line 17: "),
+        (b"{{ name }}", b"{{ name | shout }}", "line 16: No filter named 'shout'"),
+        (b"{{ name }}", b"{{ name.first }}", "line 16: .* has no attribute 'first'"),
+        (b"{{ name }}", b"{{ 1 / 0 }}", "line 16: division by zero"),
+        (b"{{ name }}", b"{{ " + b"(" * 3000 + b"name" + b")" * 3000 + b" }}", "nested too deeply"),
+        (b"{% endif %}", b"", "Unexpected end of template|Encountered unknown tag"),
+        (b"block cue", b"block que", "there is no .% block cue %."),
+        (b"Kind: ", b"\xe9", "line 17: not UTF-8"),
+    ],
+)
+def test_a_template_that_cannot_be_written_is_refused_with_its_line(prompts, old, new, said):
+    path = prompts / "define_tasks.jinja"
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(SentiDistillError, match=rf"define_tasks\.jinja(, |: ).*({said})"):
+        Template("define_tasks", worked_examples=True, folder=prompts)
+
+
+EXAMPLE = "- name: Joy\n  family: scoring\n  description: Rate it.\n  output: "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{EXAMPLE}yes", r", line 4: 0\.output: expected a text, found true; put it into quotes"),
+        (f"{EXAMPLE}3", r", line 4: 0\.output: expected a text, found 3; put it into quotes"),
+        (f"{EXAMPLE}2024-13-45", ", line 4: '2024-13-45' is no timestamp"),
+        (EXAMPLE, r", line 4: 0\.output: expected a text, found nothing"),
+        (f"{EXAMPLE}'x'\n{EXAMPLE[:-10]}", r", line 5: 1\.output is missing"),
+        (f"{EXAMPLE}x\n  famly: scoring", r", line 5: unknown key 0\.famly; did you mean family\?"),
+        (
+            EXAMPLE.replace("scoring", "scores") + "x",
+            r", line 2: 0\.family: expected 'classif.*found 'scores'",
+        ),
+        ("", ": expected a list, found nothing"),
+        ("[]", ": expected at least 1, found 0"),
+        ("Joy: yes", ": expected a list, found a mapping"),
+        ("- Joy", ": 0: expected a mapping"),
+        (f"{EXAMPLE}x\n  output: y", ", line 5: 'output' is given twice, first in line 4"),
+        ("- [", ", line 1: "),
+    ],
+)
+def test_worked_examples_that_are_none_are_refused_with_their_line(prompts, text, said):
+    (prompts / "define_tasks.yaml").write_text(text)
+    with pytest.raises(SentiDistillError, match=rf"define_tasks\.yaml(, line 1)?{said}"):
+        Template("define_tasks", worked_examples=True, folder=prompts)
+    assert Template("define_tasks", worked_examples=False, folder=prompts).demonstrations == ()
+
+
+def test_worked_examples_that_are_not_there_or_no_text_are_named(prompts):
+    path = prompts / "define_tasks.yaml"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(SentiDistillError, match=r"define_tasks\.yaml, line 1: not UTF-8"):
+        Template("define_tasks", worked_examples=True, folder=prompts)
+    path.unlink()
+    with pytest.raises(SentiDistillError, match=r"define_tasks\.yaml: cannot be read"):
+        Template("define_tasks", worked_examples=True, folder=prompts)
 
 
 @pytest.mark.parametrize("family", SPECIAL)

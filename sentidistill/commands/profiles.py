@@ -9,47 +9,45 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sentidistill import config
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
+from sentidistill.yaml_files import read_yaml, shown
 
 FOLDER, PARAMS = Path("params"), Path("params.yaml")
 
 
 def laid_over(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None:
-    """Change `values` in place. Raises `KeyError` with the path of a key that is not there."""
+    """Change `values` in place."""
     for key, change in changes.items():
-        if key not in values:
-            raise KeyError(key)
-        old = values[key]
+        old = values.get(key)
         if isinstance(change, dict) and isinstance(old, MutableMapping) and "source" not in change and old:
-            try:
-                laid_over(old, change)
-            except KeyError as error:
-                raise KeyError(f"{key}.{error.args[0]}") from error
+            laid_over(old, change)
         else:
             values[key] = change
 
 
-def lay_over(values: MutableMapping[str, Any], name: str) -> None:
-    """Lay a profile over the `values` of params.yaml. Raises `SentiDistillError` if they are then not valid."""
+def read(name: str) -> dict[str, Any]:
+    """What the profile `name` changes. Raises `SentiDistillError` where there is no such profile."""
     known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name not in known:
         raise SentiDistillError(f"no profile {name!r}; NAME is one of {', '.join(known)}")
     path = FOLDER / f"{name}.yaml"
-    try:
-        laid_over(values, yaml.safe_load(path.read_text(encoding="utf-8")))
-    except KeyError as error:
-        raise SentiDistillError(f"{path}: params.yaml has no key {error.args[0]}") from error
-    config.checked(values, PARAMS)
+    changes = read_yaml(path)
+    if not isinstance(changes, dict):
+        raise SentiDistillError(f"{path}: expected sections such as 'teacher:', found {shown(changes)}")
+    return changes
 
 
 def with_profile(name: str) -> dict[str, Any]:
-    """The values of params.yaml with the profile `name` laid over them; the file stays as it is."""
-    values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    lay_over(values, name)
+    """The values of params.yaml with the profile `name` laid over them; the file stays as it is.
+
+    Raises `SentiDistillError` where they are not valid.
+    """
+    changes, values = read(name), read_yaml(PARAMS)
+    if isinstance(values, dict):
+        laid_over(values, changes)
+    config.checked(values, f"{PARAMS} with {FOLDER / name}.yaml")
     return values
 
 
@@ -57,8 +55,9 @@ def main(name: str = "") -> None:
     # DVC's own writer, so that `dvc exp run -S` changes no other line.
     from dvc.utils.serialize import modify_yaml
 
+    with_profile(name)  # an error leaves the file as it is
     with modify_yaml(PARAMS) as values:
-        lay_over(values, name)  # an error leaves the file as it is
+        laid_over(values, read(name))
     print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings the default run back.")
 
 

@@ -1,15 +1,15 @@
 """Instructions: what the student learns to do, an open analysis or a task."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
-from sentidistill.construct.checks import check_output
-from sentidistill.errors import SentiDistillError
+from sentidistill.config import Line, Text
+from sentidistill.construct.checks import CLOSED_FAMILIES, check_output
 from sentidistill.records import Record, Table, content_id
 from sentidistill.samples import with_form
+from sentidistill.yaml_files import read
 
 
 class AnalysisInstruction(Record):
@@ -55,13 +55,23 @@ INSTRUCTIONS = Table("data/instructions.jsonl", Instruction)
 class HandWritten(Record):
     """A row of prompts/hand_written.yaml: a task with `labels` or `format`, or an analysis with neither."""
 
-    name: str
+    name: Line
     family: Literal["classification", "scoring", "extraction", "structured", "analysis"]
-    cue: str
-    instruction: str
-    labels: list[str] = Field(default_factory=list)
+    cue: Line
+    instruction: Text
+    labels: list[Line] = Field(default_factory=list)
     format: str = ""
-    demonstrations: list[tuple[str, str]] = Field(default_factory=list)
+    demonstrations: list[tuple[Text, Text]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _of_its_family(self) -> "HandWritten":
+        closed, is_task = self.family in CLOSED_FAMILIES, self.family != "analysis"
+        if closed != (len(self.labels) >= 2) or (is_task and not closed) != bool(self.format):
+            raise ValueError(
+                "classification and scoring have two labels or more, extraction and structured a format, "
+                "and an analysis has neither"
+            )
+        return self
 
     def as_instruction(self, number: int) -> Instruction:
         """The instruction, with the `number` of its row for a cluster; all weigh the same."""
@@ -81,11 +91,6 @@ class HandWritten(Record):
 
 
 def hand_written(path: Path) -> list[Instruction]:
-    """The baseline. Raises `SentiDistillError` naming the row that is not as it should be."""
-    found = []
-    for number, row in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")), 1):
-        try:
-            found.append(HandWritten.model_validate(row).as_instruction(number))
-        except ValidationError as error:
-            raise SentiDistillError(f"{path}, row {number}: {error}") from error
-    return found
+    """The baseline. Raises `SentiDistillError` with the lines of all faults."""
+    rows = read(path, Annotated[list[HandWritten], Field(min_length=1)])
+    return [row.as_instruction(number) for number, row in enumerate(rows, 1)]

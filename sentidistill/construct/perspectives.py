@@ -1,11 +1,16 @@
 """Which clusters of attributes are perspectives: ways to read a text, not parts of the things it is about."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from sentidistill.config import Line
 from sentidistill.construct.attributes import AttributeCount
 from sentidistill.records import Record, Table
+from sentidistill.yaml_files import read
 
 NEAREST = 3
 
@@ -31,6 +36,18 @@ class Perspective(Cluster):
 
 
 PERSPECTIVES = Table("data/perspectives.jsonl", Perspective)
+
+
+class Words(Record):
+    """prompts/perspectives.yaml: words that tell attitudes from things."""
+
+    sentiment: Annotated[list[Line], Field(min_length=1)]
+    things: Annotated[list[Line], Field(min_length=1)]
+
+
+def words(path: Path) -> Words:
+    """Raises `SentiDistillError` with the line of a fault."""
+    return read(path, Words)
 
 
 def margins(clusters: Sequence[np.ndarray], sentiment: np.ndarray, things: np.ndarray) -> np.ndarray:

@@ -4,10 +4,10 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
+from sentidistill import config
+from sentidistill.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Stage:
 
 def load() -> list[Stage]:
     """The stages of ./dvc.yaml with the lists of ./params.yaml, in an order in which they can run."""
-    return stages(*(yaml.safe_load(Path(name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml")))
+    return stages(read_yaml("dvc.yaml"), config.load().model_dump())
 
 
 def dependents(all_stages: list[Stage], name: str) -> list[Stage]:

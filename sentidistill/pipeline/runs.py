@@ -9,10 +9,10 @@ import platform
 from collections import Counter
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from sentidistill import records
+from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import graph
 from sentidistill.records import Record
 
@@ -89,7 +89,7 @@ def place(name: str, cache_root: Path) -> str:
     """
     try:
         every = graph.load()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+    except (SentiDistillError, ValueError, LookupError, TypeError, AttributeError):
         return ""  # what is wrong with these files, the stage itself says
     names = [one.name for one in every]
     if name not in names:
