@@ -34,6 +34,7 @@ from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import prompt, with_labels
+from sentidistill.sources import models
 from sentidistill.sources.corpus import clean
 
 ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
@@ -81,12 +82,9 @@ class Predictor:
 
     def __init__(self, path: str | Path, *, prompt_format: PromptFormat = "transcript", device: str | None = None):
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        if not Path(path, "config.json").is_file():
-            raise SentiDistillError(f"{path}: no model folder there (config.json is missing)")
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").eval()
+        tokenizer = models.open_tokenizer(Path(path))
+        model = models.open_language_model(Path(path), dtype="auto")
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
         self._reader = Reader(str(path), prompt_format, model.config.max_position_embeddings, lambda: tokenizer)

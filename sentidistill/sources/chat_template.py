@@ -1,4 +1,4 @@
-"""A chat template tried with limits: python -m sentidistill.sources.chat_template < JSON, in a process of its own.
+"""A chat template tried with limits, in a process of its own: python -P chat_template.py < JSON.
 
 A template may compute for ever, within a single operation too, and only a process can be ended from outside.
 """

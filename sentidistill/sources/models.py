@@ -5,15 +5,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sentidistill import records
+from sentidistill import clustering, records
 from sentidistill.config import GgufModel, HubModel, PathModel, PypiModel, Runtime, TeacherSource
 from sentidistill.errors import SentiDistillError
-from sentidistill.sources import gguf, packages
+from sentidistill.sources import chat_template, gguf, packages
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 ORIGIN = "origin.json"
 # The weights again in other formats, some of which run code when they are read: safetensors alone are.
 COPIES = [
-    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx*", "*.tflite", "consolidated*"),
+    *(
+        "*.bin",
+        "*.pt",
+        "*.pth",
+        "*.ckpt",
+        "*.gguf",
+        "*.h5",
+        "*.msgpack",
+        "*.onnx*",
+        "*.tflite",
+        "*.ot",
+        "consolidated*",
+    ),
     *("original/*", "metal/*", "onnx/*", "openvino/*", "coreml/*"),
 ]
 WEIGHTS = ["*.safetensors", *COPIES]
@@ -247,27 +259,41 @@ def open_language_model(files: Path, **settings: Any) -> "PreTrainedModel":
     Raises `SentiDistillError` where it cannot be read, or its weights are not just those that it needs.
     """
     from transformers import AutoModelForCausalLM
+
+    model, loaded = _open(AutoModelForCausalLM, files, **settings)
+    _refuse_keys(files, "has weights of another model", loaded["unexpected_keys"])
+    return model.eval()
+
+
+def _open(kind: Any, files: Path, **settings: Any) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """(model, what transformers says of its weights)"""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     _refuse_other_weights(files)
-    with _explained(files, "the model", "fetch it anew, or take one that transformers knows"), _quiet():
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            files,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-            output_loading_info=True,
-            **_LOCAL,
-            **settings,
-        )
-    for kind, keys in (
-        ("lacks weights", loaded["missing_keys"]),
-        ("has weights of another model", loaded["unexpected_keys"]),
-        ("has weights of another size than its config.json says", [key for key, *_ in loaded["mismatched_keys"]]),
-    ):
-        if keys:
-            raise SentiDistillError(f"{files}: {kind}, such as {min(keys)} ({len(keys)} in all); fetch the model anew")
-    return model.eval()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its tables are said here, in a sentence
+    try:
+        with _explained(files, "the model", "fetch it anew, or take one that transformers knows"):
+            model, loaded = kind.from_pretrained(
+                files,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+                **_LOCAL,
+                **settings,
+            )
+    finally:
+        logging.set_verbosity(verbosity)
+    _refuse_keys(files, "lacks weights", [key for key in loaded["missing_keys"] if "pooler" not in key])
+    sizes = [key for key, *_ in loaded["mismatched_keys"]]
+    _refuse_keys(files, "has weights of another size than its config.json says", sizes)
+    return model, loaded
+
+
+def _refuse_keys(files: Path, fault: str, keys: Collection[str]) -> None:
+    if keys:
+        raise SentiDistillError(f"{files}: {fault}, such as {min(keys)} ({len(keys)} in all); fetch the model anew")
 
 
 def _refuse_other_weights(files: Path) -> None:
@@ -285,9 +311,10 @@ def _refuse_other_weights(files: Path) -> None:
 @contextmanager
 def _explained(files: Path, what: str, remedy: str) -> Iterator[None]:
     """Whatever a library makes of a broken folder, as one message."""
-    if not (files / "config.json").is_file():
+    if not (files / "config.json").is_file() and not (files / "modules.json").is_file():
         raise SentiDistillError(f"{files}: no model folder there (config.json is missing)")
-    if not isinstance(records.read_json(files / "config.json"), dict):
+    config = files / "config.json"
+    if config.is_file() and not isinstance(records.read_json(config), dict):
         raise SentiDistillError(f"{files / 'config.json'}: no JSON object; {remedy}")
     try:
         yield
@@ -301,19 +328,6 @@ def _explained(files: Path, what: str, remedy: str) -> Iterator[None]:
         raise SentiDistillError(f"{files}: {what} cannot be opened ({reason[:300]}); {remedy}") from error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tables of transformers: what they show is said in our errors."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
 def check_language_model(folder: Path, root: Path, *, weights: bool = True) -> None:
     """Open what `folder` stands for as its users will, but for the numbers in its weights.
 
@@ -322,43 +336,48 @@ def check_language_model(folder: Path, root: Path, *, weights: bool = True) -> N
     """
     tokenizer = load_tokenizer(folder, root)
     files = locate(folder, root, weights=weights)
-    _check_template(files, tokenizer)
-    if not weights or "quantization_config" in records.read_json(files / "config.json"):
-        return
-    known = open_language_model(files, device_map="meta").get_input_embeddings().num_embeddings
-    used = (tokenizer.vocab_size - 1, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    if max(token for token in used if token is not None) >= known:
-        raise SentiDistillError(
-            f"{files}: its tokenizer is of another model: it has {tokenizer.vocab_size} tokens and more, the weights "
-            f"know {known}; fetch the model anew"
-        )
+    if weights and "quantization_config" not in records.read_json(files / "config.json"):
+        known = open_language_model(files, device_map="meta").get_input_embeddings().num_embeddings
+        used = (tokenizer.vocab_size - 1, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        if max(token for token in used if token is not None) >= known:
+            raise SentiDistillError(
+                f"{files}: its tokenizer is of another model: it has {tokenizer.vocab_size} tokens or more, and the "
+                f"weights know {known}; fetch the model anew"
+            )
+    if tokenizer.chat_template is not None:
+        _check_template(files, tokenizer)
 
 
 def check_embedder(folder: Path, root: Path) -> None:
     """Open the sentence-transformers model that `folder` stands for, and embed a word."""
-    from sentidistill import clustering
+    from transformers import AutoModel
 
     files = locate(folder, root)
-    _refuse_other_weights(files)
+    parts = records.read_json(files / "modules.json") if (files / "modules.json").exists() else []
+    with _explained(files, "the embedder", "take a model of sentence-transformers"):
+        inner = files / (parts[0]["path"] if parts else "")
+    _open(AutoModel, inner, device_map="meta")
     with _explained(files, "the embedder", "take a model of sentence-transformers"):
         vector = clustering.embed(["word"], files)
-    if not (abs((vector**2).sum() - 1) < 0.01):
-        raise SentiDistillError(f"{files}: the embedder gives no vectors of length 1 (NaN?); fetch the model anew")
+    if not abs((vector**2).sum() - 1) < 0.01:
+        raise SentiDistillError(f"{files}: gives no vectors of length 1 (but NaN, perhaps); fetch the embedder anew")
 
 
 def _check_template(files: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
-    """A template is a program of strangers. transformers runs it in a sandbox, here also with limits."""
-    if tokenizer.chat_template is None:
-        return
+    """A template is a program of strangers. transformers runs it in a sandbox, this also with limits."""
+    with _explained(files, "its chat template", "it has to have one that is called default"):
+        template = tokenizer.get_chat_template()
     given = {
-        "template": tokenizer.get_chat_template(),
+        "template": template,
         "tokens": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
         "limits": [_SECONDS, _MEGABYTES * 2**20, _CHARACTERS],
     }
-    command = [sys.executable, "-m", "sentidistill.sources.chat_template"]
-    result = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-P", chat_template.__file__], input=json.dumps(given), capture_output=True, text=True
+    )
     if result.returncode:
-        reason = (result.stderr.strip().splitlines() or [f"more than {_SECONDS} seconds or {_MEGABYTES} MB"])[-1]
+        ended = result.returncode < 0 or not result.stderr.strip()
+        reason = f"more than {_SECONDS} seconds" if ended else result.stderr.strip().splitlines()[-1]
         raise SentiDistillError(
             f"{files}: its chat template cannot be used ({reason[:300]}); take another model, or mend the template"
         )
