@@ -16,7 +16,8 @@ def embed(texts: Sequence[str], folder: Path) -> np.ndarray:
     """Unit-length float32 embeddings, one row per text, by the sentence-transformers model in `folder`."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(folder))
+    settings = {"use_safetensors": True}
+    model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False, model_kwargs=settings)
     return model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False).astype(np.float32)
 
 

@@ -36,6 +36,7 @@ from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import prompt
+from sentidistill.sources import models
 from sentidistill.sources.corpus import clean
 from sentidistill.student import folder
 from sentidistill.student.folder import which_label
@@ -99,19 +100,14 @@ class Predictor:
 
     def __init__(self, path: str | Path, *, prompt_format: PromptFormat | None = None, device: str | None = None):
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
 
-        if not Path(path, "config.json").is_file():
-            raise SentiDistillError(f"{path}: no model folder there (config.json is missing)")
         about = folder.read(Path(path))
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
         self.tasks = TASKS if about is None else {name: _of_folder(one) for name, one in about.tasks.items()}
         self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
-        logging.disable_progress_bar()
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").eval()
+        tokenizer = models.open_tokenizer(Path(path))
+        model = models.open_language_model(Path(path), dtype="auto")
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize

@@ -5,94 +5,16 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
+from sentidistill.sources.tables import Row, Source, at
 
 CHUNK = 1000  # rows that are predicted and stored at once
-SEPARATORS = ",;\t|"
-READS, WRITES = (".csv", ".tsv", ".jsonl", ".parquet"), (".csv", ".jsonl")
-FIELD_LIMIT = 2**27  # characters of a cell of a CSV file; the library's own limit is 131,072
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file of texts: CSV with any of the usual separators, JSON Lines or Parquet; texts are in the column `field`."""
-
-    path: Path
-    field: str
-    encoding: str = "utf-8-sig"
-
-    def columns(self) -> list[str]:
-        """Names of the columns of the file; of JSON Lines, the keys of its first object.
-
-        Raises `SentiDistillError` where the file cannot be read or the text's column is not there.
-        """
-        if self.path.suffix.lower() not in READS:
-            raise SentiDistillError(f"{self.path}: unknown kind of file; use one of {', '.join(READS)}")
-        with closing(self.rows()) as rows:
-            row, fault = next(rows, (None, None))
-        if row is None:
-            raise SentiDistillError(f"{self.path}: {fault or 'no rows in it'}")
-        if self.field not in row:
-            raise SentiDistillError(
-                f"{self.path}: no column {self.field!r}; it has {', '.join(row)}; name the right one by --text-field"
-            )
-        return list(row)
-
-    def rows(self) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-        """(row, None), or (None, fault) for a row that cannot be read; a file that ends in the middle ends there."""
-        readers = {".jsonl": self._jsonl, ".parquet": self._parquet}
-        try:
-            yield from readers.get(self.path.suffix.lower(), self._csv)()
-        except OSError as error:
-            raise SentiDistillError(f"{self.path}: cannot be read ({error})") from error
-        except UnicodeError as error:
-            raise SentiDistillError(
-                f"{self.path}: not in the encoding {self.encoding} ({error}); name another, such as --encoding cp1252"
-            ) from error
-
-    def _csv(self) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-        csv.field_size_limit(FIELD_LIMIT)
-        with open(self.path, encoding=self.encoding, newline="") as file:
-            head = file.readline()
-            separator = max(SEPARATORS, key=head.count)
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=separator)
-            for row in reader:
-                if None in row or None in row.values():
-                    fault = f"line {reader.line_num} has not as many cells as there are columns"
-                    row.pop(None, None)
-                    yield {name: value or "" for name, value in row.items()}, fault
-                else:
-                    yield row, None
-
-    def _jsonl(self) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-        with open(self.path, encoding=self.encoding, newline="\n") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    yield None, f"line {number} is no JSON ({error})"
-                    continue
-                yield (row, None) if isinstance(row, dict) else (None, f"line {number} is no object")
-
-    def _parquet(self) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            for batch in pyarrow.parquet.ParquetFile(self.path).iter_batches(batch_size=CHUNK):
-                yield from ((row, None) for row in batch.to_pylist())
-        except pyarrow.ArrowInvalid as error:
-            raise SentiDistillError(f"{self.path}: not a Parquet file ({error})") from error
+WRITES = (".csv", ".jsonl")
 
 
 def write(
@@ -143,19 +65,16 @@ def write(
 
 
 def _predicted(
-    chunk: Sequence[tuple[dict[str, Any] | None, str | None]],
-    field: str,
-    names: Sequence[str],
-    predict: Callable[[list[str]], list[dict[str, Any]]],
+    chunk: Sequence[Row], field: str, names: Sequence[str], predict: Callable[[list[str]], list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    faults = [fault or _fault(row[field] if row and field in row else None) for row, fault in chunk]
-    texts = [row[field] for (row, _), fault in zip(chunk, faults) if not fault]
-    different = list(dict.fromkeys(texts))
+    found = [at(row.values or {}, field) for row in chunk]
+    faults = [f"{row.place} {row.fault}" if row.fault else _fault(text) for row, text in zip(chunk, found)]
+    different = list(dict.fromkeys(text for text, fault in zip(found, faults) if not fault))
     known = dict(zip(different, predict(different)))
     nothing = dict.fromkeys(names, "")
     return [
-        {**(row or {}), **nothing, **({"error": fault} if fault else {"error": "", **known[row[field]]})}
-        for (row, _), fault in zip(chunk, faults)
+        {**(row.values or {}), **nothing, **({"error": fault} if fault else {"error": "", **known[text]})}
+        for row, text, fault in zip(chunk, found, faults)
     ]
 
 

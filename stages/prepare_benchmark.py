@@ -27,8 +27,9 @@ def main() -> None:
         made[task] = split(rated, section, task)
     for own in section.own:
         path = stage.cache_root().parent / own.path
-        rows = corpus.read_rows(path, own.text_field, own.label_field)
-        made[own.name] = split_own(rows, tasks[own.name], path, section.own_records.model_dump())
+        rows, empty = corpus.read_rows(path, own.text_field, own.label_field)
+        splits, left_out = split_own(rows, tasks[own.name], path, section.own_records.model_dump())
+        made[own.name] = splits, {**left_out, "without_text": empty}
         records.write_json(f"data/benchmark/{own.name}/task.json", asdict(tasks[own.name]))
     sizes = {}
     for task, (splits, left_out) in made.items():

@@ -15,16 +15,17 @@ from sentidistill.sources import corpus
 from sentidistill.sources.corpus import TEXTS
 
 
-def read_sources(params: Params) -> list[tuple[str, str]]:
-    """(raw text, domain) pairs of all sources."""
-    pairs, root = [], stage.cache_root()
+def read_sources(params: Params) -> tuple[list[tuple[str, str]], int]:
+    """((raw text, domain) pairs of all sources, how many rows had no text)."""
+    pairs, without_text, root = [], 0, stage.cache_root()
     for source in params.prepare_corpus.sources:
         if isinstance(source, FileTexts):
-            texts = corpus.read_file(root.parent / source.path, source.text_field)
+            rows, empty = corpus.read_rows(root.parent / source.path, source.text_field)
+            texts, without_text = [text for (text,) in rows], without_text + empty
         else:
             texts = [row.text for row in corpus.rated_sentences(params.vader, root / "downloads", source.vader)]
         pairs += [(text, source.domain) for text in texts]
-    return pairs
+    return pairs, without_text
 
 
 def read_ids(path: Path) -> set[str]:
@@ -37,7 +38,7 @@ def read_ids(path: Path) -> set[str]:
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
-    pairs = read_sources(params)
+    pairs, without_text = read_sources(params)
     texts, left_out = corpus.distinct(pairs, section.min_chars, section.max_chars)
     held_out = [
         record["sentence"]
@@ -64,6 +65,7 @@ def main() -> None:
         "prepare_corpus",
         {
             "texts_read": len(pairs),
+            "rows_without_text": without_text,
             **left_out,
             "removed_same_as_benchmark": exact,
             "removed_near_duplicate_of_benchmark": sum(near) - exact,

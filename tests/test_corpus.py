@@ -1,4 +1,6 @@
+import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -7,13 +9,14 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
 
 from sentidistill import records
 from sentidistill.config import Package, PrepareBenchmark, Vader
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import Example, label
 from sentidistill.evaluation.splits import split
-from sentidistill.sources import corpus, packages
+from sentidistill.sources import corpus, packages, tables
 from stages import prepare_corpus
 from tests.project import ROOT
 
@@ -216,6 +219,26 @@ def test_masks_alone_make_no_duplicates():
     ]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["so", "good", "really", "goods", "@x", "film", "films", "\U0001f600"])), max_size=12
+    ),
+    st.lists(st.lists(st.sampled_from(["so", "good", "really", "a", "film"])), min_size=1, max_size=12),
+    st.sampled_from([0.0, 0.1, 0.3, 0.5, 2 / 3, 0.7, 0.75, 0.9, 1.0]),
+)
+def test_what_is_flagged_is_what_comparing_every_pair_flags(texts, references, similarity):
+    texts, references = ([" ".join(words) for words in rows] for rows in (texts, references))
+    grams = CountVectorizer(analyzer="char_wb", lowercase=False, ngram_range=(5, 5)).build_analyzer()
+
+    def alike(one: str, other: str) -> bool:
+        ones, others = ({*grams(corpus.fold(text))} for text in (one, other))
+        return corpus.fold(one) == corpus.fold(other) or len(ones & others) / max(len(ones | others), 1) >= similarity
+
+    expected = [any(alike(text, other) for other in references) for text in texts]
+    assert corpus.near_duplicates(texts, references, similarity) == expected
+
+
 def test_pools_are_disjoint_stable_and_spread_over_the_domains():
     texts = [(f"{domain} text number {i}", domain) for domain in ("tweet", "movie") for i in range(40)]
     sizes = {"enumeration": 10, "distillation": 36}
@@ -296,10 +319,11 @@ def test_listed_texts_stay_out_of_the_corpus_and_a_missing_list_is_named(own_tex
 def test_300_reviews_of_ones_own_fill_both_pools_and_the_metrics_say_what_was_asked(own_texts):
     reviews = [f"Review number {i}: it does what it says, and more than that." for i in range(300)]
     held_out, same = "@anna This one is held out, as you can see!", reviews[0].upper()
-    rows, metrics = own_texts([*reviews, "short", held_out, same])
+    rows, metrics = own_texts([*reviews, "short", "", held_out, same])
     assert len(rows) == 300
     assert metrics == {
         "texts_read": 303,
+        "rows_without_text": 1,
         "too_short_or_long": 1,
         "same_as_another": 1,
         "removed_same_as_benchmark": 1,
@@ -319,76 +343,140 @@ def test_too_few_texts_end_the_stage_with_the_numbers_and_what_to_change(own_tex
     assert not Path("data/corpus.jsonl").exists()
 
 
-def test_own_files_are_read_in_every_format(tmp_path):
-    table = pd.DataFrame({"review": ["Good, really", "Bad"]})
-    table.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
-    table.to_csv(tmp_path / "a.csv", index=False)
-    table.to_parquet(tmp_path / "a.parquet")
-    for kind in ("jsonl", "csv", "parquet"):
-        assert corpus.read_file(tmp_path / f"a.{kind}", "review") == ["Good, really", "Bad"]
+TABLE = pd.DataFrame({"review": ["Good, really", 'Bad\nand "worse"'], "stars": [5, 1]})
+
+
+def in_kind(path: Path) -> Path:
+    """`TABLE` as a file of the kind that the path's name says."""
+    kind = path.name.partition(".")[2].removesuffix(".gz")
+    if kind == "parquet":
+        TABLE.to_parquet(path)
+    elif kind == "jsonl":
+        TABLE.to_json(path, orient="records", lines=True)
+    else:
+        TABLE.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jsonl", "a.csv", "a.tsv", "a.parquet", "a.csv.gz", "a.tsv.gz", "a.jsonl.gz", "A.CSV"]
+)
+def test_own_files_are_read_in_every_format(name, tmp_path):
+    path = in_kind(tmp_path / name)
+    assert corpus.read_rows(path, "review", "stars") == ([("Good, really", "5"), ('Bad\nand "worse"', "1")], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "review;stars\nGood, really, and cheap;5\nBad, too;1\n"),
+        ("a.csv", '"review, whole"|review\n"x"|Good, really, and cheap\ny|Bad, too\n'),
+        ("a.csv", "\ufeffreview\tid\nGood, really, and cheap\t1\nBad, too\t2\n\n\n"),
+        ("a.csv", 'id,review\r\n1,"Good, really, and cheap"\r\n2,"Bad, too"\r\n\r\n'),
+        ("a.jsonl", '{"review": "Good, really, and cheap"}\n\n{"review": "Bad, too"}\n\n \n'),
+        ("a.jsonl", '\ufeff{"review": "Good, really, and cheap"}\r\n{"review": "Bad, too"}'),
+    ],
+)
+def test_separators_marks_and_blank_lines_are_as_programs_write_them(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content.encode())
+    assert corpus.read_rows(tmp_path / name, "review")[0] == [("Good, really, and cheap",), ("Bad, too",)]
+
+
+def test_names_within_objects_are_found_and_shown(tmp_path):
+    rows = [{"id": 1, "review": {"title": "Fine", "body": {"text": f"It works, {number}."}}} for number in range(3)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    for kind in ("jsonl", "parquet"):
+        path = tmp_path / f"a.{kind}"
+        assert corpus.read_rows(path, "review.body.text", "id")[0][2] == ("It works, 2.", "1")
+        with pytest.raises(
+            SentiDistillError, match=r"a\.\w+, (line|row) 1: no text .*has id, review\.title, review\.body"
+        ):
+            corpus.read_rows(path, "review")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_rows_without_a_text_are_counted_up_to_a_share(name, tmp_path):
+    def read(empty: int, of: int = 40) -> tuple[list, int]:
+        texts = [None if 8 <= number < 8 + empty else f"text {number}" for number in range(of)]
+        table, path = pd.DataFrame({"id": range(of), "text": texts}), tmp_path / name
+        writers = {"csv": table.to_csv, "jsonl": table.to_json, "parquet": table.to_parquet}
+        writers[path.suffix[1:]](path, **({"orient": "records", "lines": True} if path.suffix == ".jsonl" else {}))
+        return corpus.read_rows(path, "text")
+
+    rows, empty = read(3)
+    assert (len(rows), empty) == (37, 3)
+    assert rows[7:9] == [("text 7",), ("text 11",)]
+    with pytest.raises(
+        SentiDistillError, match=r"(line (9|10)|row 9): no text under 'text', as in 30 of 40 rows.*text_field"
+    ):
+        read(30)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "ok"}\n{"text": \n', "a.jsonl, line 2"),
+        ("a.jsonl", b'{"text": "ok"}\n{"text": \n', "a.jsonl, line 2: no JSON"),
+        ("a.jsonl", b'{"text": "ok"}\n\n' + b"[" * 5000 + b"\n", "a.jsonl, line 3: no JSON"),
         ("a.jsonl", b'{"text": "ok"}\n{"other": "x"}\n', "a.jsonl, line 2: no text under 'text'"),
-        ("a.jsonl", b'{"text": "ok"}\n\xff\xfe\n', "a.jsonl, line 2"),
-        ("a.jsonl", b"[1]\n", "a.jsonl, line 1"),
-        ("a.csv", b"text\nok\n\xff\n", "a.csv, line"),
-        ("a.csv", b"other\nok\n", "a.csv, line 2: no text under 'text'"),
+        ("a.jsonl", b'{"text": "ok"}\n\xff\xfe\n', "a.jsonl, line 2: not in the encoding utf-8"),
+        ("a.jsonl", b"[1]\n", "a.jsonl, line 1: no object"),
+        (
+            "a.jsonl",
+            b'{"review": "ok", "stars": 5}\n',
+            "no column 'text'; it has review, stars; set text_field in params",
+        ),
+        ("a.csv", b"text\nok\n\xff\n", "a.csv, line 3: not in the encoding .*0xff.*; save the file in UTF-8"),
+        ("a.csv", "id;text\n1;ok\n2;Tr\u00e8s bon\n".encode("latin-1"), "line 3: .*0xe8.*save the file in UTF-8"),
+        ("a.csv", "text\nok\n".encode("utf-16"), "a.csv: in UTF-16, not in UTF-8; save"),
+        ("a.csv", b"other\nok\n", "a.csv: no column 'text'; it has other; set text_field.*first line has to name"),
+        ("a.csv", b"Great phone,5\nBad phone,1\n", "no column 'text'; it has Great phone, 5; set text_field"),
+        ("a.csv", b"text,n\nok,1\nso, so,2\n", r"a.csv, line 3: has not as many cells .*\(3 for 2\)"),
+        ("a.csv", b'n,text\n1,"two\nlines"\n2\n', r"a.csv, line 4: has not as many cells .*\(1 for 2\)"),
+        ("a.csv", b'n,text\n1,ok\n2,"open\n3,ok\n4,ok\n', "a.csv, lines 3 to 5: no CSV"),
+        ("a.csv", b"text,text\nok,ok\n", "two columns are called text"),
+        ("a.csv", b"text\n", "a.csv: no rows"),
         ("a.parquet", b"nonsense", "a.parquet: not a Parquet file"),
-        ("a.jsonl", b"", "a.jsonl: no texts"),
-        ("a.txt", b"x", "unknown kind of file"),
+        ("a.jsonl", b"", "a.jsonl: no rows"),
+        ("a.jsonl", b"\n\n", "a.jsonl: no rows"),
+        ("a.csv.gz", gzip.compress(b"text\n" + b"ok\n" * 99)[:-12], "a.csv.gz: cannot be read"),
+        ("a.csv.gz", b"text\nok\n", "a.csv.gz: cannot be read"),
+        ("a.txt", b"x", "unknown kind of file; use one of .csv, .tsv, .jsonl, .parquet"),
+        ("a.parquet.gz", b"x", "unknown kind of file"),
     ],
 )
-def test_a_bad_file_is_named_with_its_line(tmp_path, name, content, message):
+def test_a_bad_file_is_named_with_its_line_and_the_remedy(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(SentiDistillError, match=message):
-        corpus.read_file(path, "text")
+        corpus.read_rows(path, "text")
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_CHARS", 1000)
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "x" * 2000 + '"}\n')
+    with pytest.raises(SentiDistillError, match=r"a\.jsonl, line 1: more than 1,000 characters"):
+        corpus.read_rows(tmp_path / "a.jsonl", "text")
+    (tmp_path / "a.csv").write_text('n,text\n1,"open\n' + "2,short\n" * 500)
+    with pytest.raises(SentiDistillError, match=r"a\.csv, lines 2 to .*: no CSV"):
+        corpus.read_rows(tmp_path / "a.csv", "text")
+
+
+def test_a_bad_row_ends_nothing_where_rows_are_marked(tmp_path):
+    """As `sentidistill.predict` reads: the rows around it are whole, and its place is said."""
+    lines = [f"{number},text {number}".encode() for number in range(300)]
+    lines[200], lines[210], lines[220] = b"200,Tr\xe8s bon", b"210", b'220,a "b" c, "d'
+    (tmp_path / "a.csv").write_bytes(b"\n".join([b"id,text", *lines]))
+    rows = list(tables.Source(tmp_path / "a.csv", "text").rows())
+    assert [row.place for row in rows if row.fault] == ["line 202", "line 212", "line 222"]
+    assert [row.values["text"] for row in rows if not row.fault] == [
+        f"text {number}" for number in range(300) if number not in (200, 210, 220)
+    ]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(SentiDistillError, match=r"gone\.csv"):
-        corpus.read_file(tmp_path / "gone.csv", "text")
-
-
-def test_members_of_archives_come_in_name_order():
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in ("x/part1", "x/part0", "y/part2"):
-            archive.writestr(name, name)
-    assert packages.members(buffer.getvalue(), "x/part*") == {"x/part0": b"x/part0", "x/part1": b"x/part1"}
-
-
-def test_a_package_that_does_not_exist_is_named(tmp_path):
-    package = Package(name="no-such-package-of-ours", version="9.9.9", sha256="0" * 64)
-    with pytest.raises(SentiDistillError, match=r"no-such-package-of-ours==9\.9\.9: pip could not fetch it"):
-        packages.fetch(package, tmp_path / "downloads")
-    assert not (tmp_path / "downloads").exists()
-
-
-def test_a_wrong_checksum_is_an_error_and_nothing_is_kept(tmp_path, monkeypatch):
-    """pip is given a folder with a wheel of ours, so that no registry is needed."""
-    wheel = tmp_path / "wheels" / "tiny_wheel_of_ours-1.0-py3-none-any.whl"
-    wheel.parent.mkdir()
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_wheel_of_ours/data", "content")
-        archive.writestr("tiny_wheel_of_ours-1.0.dist-info/METADATA", "Name: tiny-wheel-of-ours\nVersion: 1.0\n")
-        archive.writestr("tiny_wheel_of_ours-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("tiny_wheel_of_ours-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    package = Package(name="tiny-wheel-of-ours", version="1.0", sha256="0" * 64)
-    with pytest.raises(SentiDistillError, match="SHA-256") as error:
-        packages.fetch(package, tmp_path / "downloads")
-    assert packages.sha256(wheel) in str(error.value)
-    assert not (tmp_path / "downloads").exists()
-    right = package.model_copy(update={"sha256": packages.sha256(wheel)})
-    assert packages.fetch(right, tmp_path / "downloads").read_bytes() == wheel.read_bytes()
-    wheel.unlink()
-    assert packages.fetch(right, tmp_path / "downloads").exists()
+    with pytest.raises(SentiDistillError, match=r"gone\.csv: cannot be read"):
+        corpus.read_rows(tmp_path / "gone.csv", "text")
 
 
 RATED = [corpus.Rated(text=f"@user{i} what number {i} has to say", rating=(-2.0, 0.0, 2.0)[i % 3]) for i in range(30)]

