@@ -31,12 +31,10 @@ plan: .venv/.installed ## what the stages would ask and cost, and how long they 
 	$(RUN) python -m sentidistill.commands.plan $(if $(PROFILE),--profile $(PROFILE))
 
 repro: .venv/.installed ## run what is not up to date of the whole pipeline
-	$(RUN) dvc repro
-	$(RUN) python -m sentidistill.commands.runs
+	$(RUN) python -m sentidistill.commands.repro
 
 live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
-	SENTIDISTILL_RECORDINGS=off $(RUN) dvc repro --force
-	$(RUN) python -m sentidistill.commands.runs
+	SENTIDISTILL_RECORDINGS=off $(RUN) python -m sentidistill.commands.repro --force
 
 record: .venv/.installed ## put the answers that the run used into recordings/default; STAGES="..." for some of them
 	$(RUN) python -m sentidistill.commands.record $(STAGES)
