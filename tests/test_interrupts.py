@@ -61,6 +61,8 @@ def here(folder: Path, *command: str, **variables: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where the tests themselves run in the background, SIGINT is ignored, and a process inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -172,8 +174,7 @@ def test_a_stage_ends_with_the_run_that_started_it(folder, server, starter):
 
 
 def test_a_stage_that_is_to_outlive_its_terminal_goes_on(folder, server):
-    environ = {name: "" for name in ("DVC_ROOT",) if name in os.environ}
-    process = started_by(folder, "nohup", **environ)
+    process = started_by(folder, "nohup")
     wait_for_calls(server, 3, process)
     running_stage = the_stage(process)
     os.kill(process.pid, signal.SIGKILL)

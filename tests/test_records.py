@@ -106,6 +106,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_command_that_may_not_write_so_much_says_so_in_a_line(writer, tmp_path):
     program = (
