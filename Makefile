@@ -1,11 +1,11 @@
 # Targets: see `make help`. Each sets up what it needs; only Python 3.11+, make and git are presumed.
 PYTHON ?= python3
-TESTS ?= not slow
+TESTS ?= not slow and not faults
 BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check export publish compare curve test test-fast test-slow lint lock smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check export publish compare curve test test-fast test-slow test-faults lint lock smoke test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -31,12 +31,10 @@ plan: .venv/.installed ## what the stages would ask and cost, and how long they 
 	$(RUN) python -m sentidistill.commands.plan $(if $(PROFILE),--profile $(PROFILE))
 
 repro: .venv/.installed ## run what is not up to date of the whole pipeline
-	$(RUN) dvc repro
-	$(RUN) python -m sentidistill.commands.runs
+	$(RUN) python -m sentidistill.commands.repro
 
 live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
-	SENTIDISTILL_RECORDINGS=off $(RUN) dvc repro --force
-	$(RUN) python -m sentidistill.commands.runs
+	SENTIDISTILL_RECORDINGS=off $(RUN) python -m sentidistill.commands.repro --force
 
 record: .venv/.installed ## put the answers that the run used into recordings/default; STAGES="..." for some of them
 	$(RUN) python -m sentidistill.commands.record $(STAGES)
@@ -44,14 +42,17 @@ record: .venv/.installed ## put the answers that the run used into recordings/de
 spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
 	$(RUN) python -m sentidistill.commands.spot_check $(if $(SEED),--seed $(SEED))
 
-test: .venv/.installed-dev ## the tests, without the slow ones; all of them with TESTS=""
+test: .venv/.installed-dev ## the tests, without slow ones and faults; all of them with TESTS=""
 	$(RUN) python -m pytest -n 2 --maxschedchunk 1 -m "$(TESTS)"
 
 test-fast: ## the tests that need no model, server or process; nothing is fetched
-	$(MAKE) test TESTS="not slow and not heavy"
+	$(MAKE) test TESTS="not slow and not heavy and not faults"
 
 test-slow: ## runs that are killed, queued or repeated
-	$(MAKE) test TESTS=slow
+	$(MAKE) test TESTS="slow and not faults"
+
+test-faults: .venv/.installed-dev ## kills, full disks, hostile files and servers, mutated answers; a table at the end; up to 90 minutes
+	$(RUN) SENTIDISTILL_MUTATIONS=5000 python -m pytest -k "faults or mutated"
 
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))

@@ -1,8 +1,12 @@
-"""JSONL and JSON files: stable bytes, atomic writes, errors that name the line."""
+"""JSONL and JSON files: stable bytes, atomic writes, errors that name the line; and what helps where a disk is full."""
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +32,99 @@ def content_id(*parts: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
+# What a file system says, in words, and what helps.
+FAULTS = {
+    errno.ENOSPC: ("no space left", "make room"),
+    errno.EDQUOT: ("the disk quota is used up", "make room"),
+    errno.EFBIG: ("larger than a file may be here", "raise the limit (ulimit -f), or use another file system,"),
+    errno.EROFS: ("the file system is read-only", "make it writable"),
+    errno.EACCES: ("no permission", "give it to yourself"),
+    errno.EPERM: ("not permitted", "give yourself the right to it"),
+    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
+    errno.EIO: ("the disk fails", "use another one"),
+    errno.ENOTDIR: ("a file where a folder has to be", "move it away"),
+    errno.EEXIST: ("a file where a folder has to be", "move it away"),
+    errno.EISDIR: ("a folder where a file has to be", "move it away"),
+    errno.ENOENT: ("not there", "put it there or, where it is an output, have `dvc repro` make it,"),
+}
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.EIO)
+AGAIN = "and run the same command again"
+# How libraries that are not written in Python put the number into their words, if at all.
+NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
+NO_NUMBER = re.compile(r"inline_container\.cc|PytorchStreamWriter|\d+ requested and \d+ written")
+
+
+def file_fault(error: BaseException) -> str | None:
+    """What is wrong with a file or disk, and the remedy, in a line; None where `error` is about something else.
+
+    Where the error names no path, it is one of a disk, and the fullest of those that are written to is named.
+    """
+    number = getattr(error, "errno", None)
+    if number is None and (found := NUMBER.search(str(error))):
+        number = int(found[1])
+    if number is None and NO_NUMBER.search(str(error)):
+        number = _full_or_limited()
+    path = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if number not in FAULTS or (path is None and number not in OF_DISKS):
+        return None
+    words, remedy = FAULTS[number]
+    return f"{path or _fullest()}: {words}; {remedy} {AGAIN}"
+
+
+def with_remedy(text: str) -> str:
+    """`text`, an error's, with what helps, where a file system's word stands in it and no remedy."""
+    remedies = (remedy for number, (_, remedy) in FAULTS.items() if os.strerror(number) in text)
+    remedy = next(remedies, None)
+    return text if remedy is None or AGAIN in text else f"{text}; {remedy} {AGAIN}"
+
+
+def _full_or_limited() -> int:
+    import resource
+
+    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    return errno.EFBIG if limited else errno.ENOSPC
+
+
+def _fullest() -> Path:
+    return min((Path.cwd(), Path(tempfile.gettempdir())), key=lambda path: shutil.disk_usage(path).free)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` so that a reader sees the old file or the new one, never a part."""
+    """Write `content` so that a reader sees the old file or the new one, never a part.
+
+    Raises `SentiDistillError` with the remedy where it cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise SentiDistillError(file_fault(error) or f"{path}: cannot be written ({error})") from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writers that were killed have left in `folder`; a writer that is still at it keeps its file."""
+    for path in folder.glob(".*.tmp"):
+        number = path.suffixes[-2:][0].removeprefix(".")
+        if number.isdigit() and not _runs(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True  # somebody else's, or no number of a process
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

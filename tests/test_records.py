@@ -1,5 +1,10 @@
 """Rows of JSONL files: what was written is what is read, whatever characters texts hold."""
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +12,7 @@ from hypothesis import strategies as st
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import sentibench
+from tests.project import ROOT
 
 # What `str.splitlines` takes for the end of a line.
 SEPARATORS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
@@ -46,3 +52,74 @@ def test_a_bad_line_is_named(tmp_path):
     (tmp_path / "b.jsonl").write_bytes(b"\xff\n")
     with pytest.raises(SentiDistillError, match=r"b\.jsonl: cannot be read"):
         records.read_jsonl(tmp_path / "b.jsonl", Row)
+
+
+FULL = {
+    errno.ENOSPC: "no space left; make room and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
+    errno.EFBIG: "larger than a file may be here",
+    errno.EROFS: "the file system is read-only; make it writable and run the same command again",
+}
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_a_disk_that_takes_nothing_is_named_with_the_remedy(number):
+    here = OSError(number, os.strerror(number), "a/b.jsonl")
+    assert records.file_fault(here).startswith(f"a/b.jsonl: {FULL[number]}")
+    for pathless in (
+        OSError(number, os.strerror(number)),
+        RuntimeError(f"I/O error: {os.strerror(number)} (os error {number})"),
+        RuntimeError(f"Error writing bytes to file. Detail: [errno {number}] {os.strerror(number)}"),
+    ):
+        assert f": {FULL[number]}" in records.file_fault(pathless)
+
+
+def test_of_a_copy_the_place_that_is_written_to_is_named():
+    error = OSError(errno.ENOSPC, "No space left on device", "from", None, "to")
+    assert records.file_fault(error).startswith("to: no space left")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Error 28"), KeyError("x"), OSError("no such model"), ConnectionError(111)]
+)
+def test_other_errors_are_no_faults_of_a_disk(error):
+    assert records.file_fault(error) is None
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(SentiDistillError, match=r"data: a file where a folder has to be; move it away and run"):
+        records.write_text(tmp_path / "data/a.jsonl", "x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SentiDistillError, match=r"folder: a folder where a file has to be"):
+        records.write_text(tmp_path / "folder", "x")
+
+
+# Each writes a file of 8 MB in the way of another library.
+WRITERS = {
+    "ours": "records.write_text('big', text)",
+    "Python": "Path('big').write_text(text)",
+    "numpy": "import numpy; numpy.save('big', numpy.zeros(10**6))",
+    "pandas": "import pandas; pandas.DataFrame({'a': [text] }).to_csv('big')",
+    "safetensors": "import torch; from safetensors.torch import save_file; save_file({'a': torch.zeros(10**6)}, 'big')",
+    "torch": "import torch; torch.save(torch.zeros(10**6), 'big')",
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_command_that_may_not_write_so_much_says_so_in_a_line(writer, tmp_path):
+    program = (
+        "import resource; from pathlib import Path; from sentidistill import records\n"
+        "from sentidistill.pipeline import stage; text = 'x' * 8_000_000\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))\n"
+        f"def main(): {WRITERS[writer]}\n"
+        "stage.run(main)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert line.endswith("run the same command again")
+    assert "larger than a file may be here" in line

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ from rich.table import Table
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
-from sentidistill.pipeline import runs
+from sentidistill.pipeline import graph, interrupts, runs
 
 WIDTH = 160
+# Folders of .cache that stages write to while they run, and what lies there.
+KEPT = {
+    "generations": "the answers that came are stored",
+    "difficulty": "the scores that are done are stored",
+    "downloads": "what was fetched is kept",
+    "gguf": "what was fetched is kept",
+}
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
-    """Call `main` as a command: one clear message and exit code 1 for a fault of the input.
+    """Call `main` as a command: one clear message and exit code 1 for a fault of the input, a file or the disk.
 
     A stage of the pipeline says first which one it is and how long the rest will take, and notes at the end what it
-    took.
+    took. An interrupt ends it with one line, which says what is stored.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "sentence_transformers", "datasets"):
@@ -30,22 +38,73 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     # The progress bars of libraries would drown our own lines in a DVC log.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    name = runs.name_of(sys.argv[0], arguments)
+    interrupts.listen(partial(_how_to_go_on, name, time.time()))
     started = time.monotonic()
     try:
-        name = runs.name_of(sys.argv[0], arguments)
         if name and (place := runs.place(name, cache_root())):
             logging.info(place)
+            _remove_unfinished(name)
         main(*arguments)
         if name:
             runs.write(cache_root(), name, round(time.monotonic() - started, 1))
     except SentiDistillError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; finished teacher answers are kept, run the same command again to continue")
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        sys.exit(f"error: {_elsewhere(str(error)) if missing else records.with_remedy(str(error))}")
+    except BrokenPipeError:  # what was printed to has ended, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if (fault := records.file_fault(error)) is None:
+            raise
+        sys.exit(f"error: {_elsewhere(fault) if isinstance(error, FileNotFoundError) else fault}")
+
+
+def _how_to_go_on(name: str | None, since: float) -> str:
+    """The line of an interrupted command: what it has stored since the time `since`, and what to do."""
+    if name is None:
+        return "interrupted; run the same command again, which goes on with what is stored"
+    if name == "train_student":
+        whole = any((_cache() / "train").glob("*/checkpoint-*/trainer_state.json"))
+        kept = {"training goes on at its last checkpoint" if whole else "no checkpoint yet, so training starts anew"}
+    else:
+        kept = {what for folder, what in KEPT.items() if _written(_cache() / folder, since)}
+    return f"interrupted; {', '.join(sorted(kept)) or 'nothing was to be stored yet'}: run the same command again"
+
+
+def _written(folder: Path, since: float) -> bool:
+    return any(path.stat().st_mtime >= since for path in folder.rglob("*") if path.is_file())
+
+
+def _remove_unfinished(name: str) -> None:
+    """A stage that was killed may have left parts of files among its outputs, and others read whole folders."""
+    (one,) = (one for one in graph.load() if one.name == name)
+    for out in map(Path, (*one.outs, *one.metrics)):
+        for folder in (out.parent, out, *(out.rglob("*/") if out.is_dir() else ())):
+            records.remove_unfinished(folder)
+
+
+def _elsewhere(fault: str) -> str:
+    """`fault`, with where to go where the current folder is not the repository, and else with its remedy."""
+    if _in_repository():
+        return records.with_remedy(fault)
+    own = Path(__file__).resolve().parents[2]
+    found = [folder for folder in (*Path.cwd().parents, own) if Path(folder, "dvc.yaml").exists()]
+    return f"{fault}; this folder is not the repository: run it in {found[0] if found else 'a clone of it'}"
+
+
+def _in_repository() -> bool:
+    return Path("params.yaml").exists() or Path("dvc.yaml").exists()
 
 
 def cache_root() -> Path:
     """`.cache` of the repository; of the parent repository inside `dvc exp run --queue` and `--temp`."""
+    if "DVC_ROOT" not in os.environ and not _in_repository():
+        raise SentiDistillError(_elsewhere("params.yaml: not there"))
+    return _cache()
+
+
+def _cache() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
 
 

@@ -1,0 +1,84 @@
+"""`dvc repro`, and then what each stage took: python -m sentidistill.commands.repro, with options of `dvc repro`.
+
+DVC writes dvc.lock anew after every stage. Where it is killed meanwhile, or the disk is full, a part of the file is
+left, which it cannot read any more. So the last good copy is kept beside it, and put back. Nothing is lost by that:
+what stages made since, DVC takes from its own cache.
+"""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import yaml
+
+from sentidistill import records
+from sentidistill.commands import runs
+from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import interrupts, stage
+
+LOCK, GOOD = Path("dvc.lock"), Path("dvc.lock.good")
+STAGE_SECONDS, DVC_SECONDS = 10, 20  # how long a stage, and then DVC, may take to end
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether DVC could read `content` as a dvc.lock."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, UnicodeDecodeError, Invalid):
+        return False
+    return True
+
+
+def keep_lock() -> None:
+    """Keep a copy of dvc.lock or, where it is damaged, put the copy back.
+
+    Raises `SentiDistillError` where it is damaged and there is no copy.
+    """
+    if not LOCK.exists():
+        return
+    if is_whole(content := LOCK.read_bytes()):
+        records.write_bytes(GOOD, content)
+    elif GOOD.exists():
+        records.write_bytes(LOCK, GOOD.read_bytes())
+        logging.warning(
+            "%s was damaged, as by a kill while it is written; the last good copy is back in its place", LOCK
+        )
+    else:
+        raise SentiDistillError(
+            f"{LOCK}: damaged, as by a kill while it is written; get it back with `git checkout {LOCK}`"
+        )
+
+
+def dvc_repro(arguments: tuple[str, ...]) -> int:
+    """Run `dvc repro`; an interrupt goes to the stage that runs, so that DVC can end as after any stage that fails."""
+    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *arguments])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        for one in psutil.Process(process.pid).children(recursive=True):
+            if "-c" not in one.cmdline():  # shells wait for the stage
+                one.terminate()
+        try:
+            return process.wait(STAGE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            return process.wait()
+
+
+def main(*arguments: str) -> None:
+    keep_lock()
+    code = dvc_repro(arguments)
+    keep_lock()
+    if code:
+        sys.exit(code)
+    runs.main()
+
+
+if __name__ == "__main__":
+    interrupts.listen(follow=True, grace=STAGE_SECONDS + DVC_SECONDS)
+    stage.run(main, *sys.argv[1:])

@@ -1,0 +1,103 @@
+"""`make repro`: a dvc.lock that a kill cut off is put back, and DVC goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sentidistill.commands import repro
+from sentidistill.errors import SentiDistillError
+from tests.project import ROOT, environment
+
+WHOLE = (ROOT / "dvc.lock").read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_a_lock_that_was_cut_off_is_put_back(folder, share, caplog):
+    repro.LOCK.write_bytes(WHOLE)
+    repro.keep_lock()
+    # In the middle of a path: the YAML is whole, and yet DVC cannot read it.
+    cut = WHOLE.index(b"- path: ", int(share * len(WHOLE))) + len(b"- pa") if share else 0
+    repro.LOCK.write_bytes(WHOLE[:cut])
+    repro.keep_lock()
+    assert repro.LOCK.read_bytes() == WHOLE
+    assert "dvc.lock was damaged" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x00", b"schema: '2.0'\nstages: [", b"- 1\n", b"schema: '1.0'\n"])
+def test_without_a_copy_the_command_that_gets_it_back_is_named(folder, content):
+    repro.LOCK.write_bytes(content)
+    with pytest.raises(SentiDistillError, match=r"git checkout dvc\.lock"):
+        repro.keep_lock()
+    assert repro.LOCK.read_bytes() == content
+
+
+def test_a_lock_that_is_whole_is_left_alone_and_kept(folder):
+    for content in (WHOLE, b"schema: '2.0'\nstages: {}\n"):
+        repro.LOCK.write_bytes(content)
+        repro.keep_lock()
+        assert repro.LOCK.read_bytes() == repro.GOOD.read_bytes() == content
+
+
+PIPELINE = {
+    "stages": {
+        "quick": {"cmd": "python -c \"open('a', 'w').write('1')\"", "outs": ["a"], "desc": "-"},
+        "slow": {"cmd": "python -m slow", "deps": ["a"], "outs": ["b"], "desc": "-"},
+    }
+}
+SLOW = """
+from sentidistill.pipeline import interrupts
+interrupts.listen(follow=True)
+import pathlib, time
+def wait():
+    pathlib.Path("begun").touch()
+    while pathlib.Path("wait").exists(): time.sleep(0.1)
+    pathlib.Path("b").touch()
+wait()
+"""
+
+
+def start(folder: Path) -> subprocess.Popen:
+    environ = {**environment(), "PYTHONPATH": f"{ROOT}:{folder}"}
+    command = [sys.executable, "-m", "sentidistill.commands.repro"]
+    return subprocess.Popen(
+        command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_a_run_that_is_ended_ends_its_stage_and_goes_on_with_what_was_done(folder):
+    (folder / "dvc.yaml").write_text(json.dumps(PIPELINE))
+    (folder / "params.yaml").write_text("{}")
+    (folder / "slow.py").write_text(SLOW)
+    (folder / "wait").touch()
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=folder, check=True)
+    process = start(folder)
+    while not (folder / "begun").exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    repro.LOCK.write_bytes(b"schema: '2.0'\nstages:\n  quick:\n")
+    repro.GOOD.write_bytes(b"schema: '2.0'\nstages: {}\n")
+    (folder / "wait").unlink()
+    process = start(folder)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert (folder / "b").exists()
+    assert "dvc.lock was damaged" in output
+    assert "What each stage last took" in output
