@@ -485,7 +485,7 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     return list(getattr(section, "model_fields", {}))
 
 
-def _explain(problem: dict[str, Any], path: Path) -> str:
+def _explain(problem: Mapping[str, Any], path: Path) -> str:
     location = problem["loc"]
     key = ".".join(map(str, location))
     if problem["type"] == "extra_forbidden":
@@ -513,7 +513,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     return checked(values, path)
 
 
-def checked(values: dict[str, Any], path: Path) -> Params:
+def checked(values: Mapping[str, Any], path: Path) -> Params:
     """The contents of `path`. Raises as `load` does."""
     try:
         return Params.model_validate(values)

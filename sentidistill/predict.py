@@ -70,7 +70,7 @@ class Prediction:
 
 
 # The default tasks of the evaluation are asked in the same words, so their scores are those of this.
-TASKS = {"sentiment": Task(**WORDING["sentiment"], labels=SENTIMENTS)}
+TASKS = {"sentiment": Task(WORDING["sentiment"]["instruction"], WORDING["sentiment"]["cue"], SENTIMENTS)}
 
 
 class Predictor:
@@ -97,13 +97,12 @@ class Predictor:
 
         Raises `SentiDistillError` for an unknown task, and for a text that is empty or too long for the model.
         """
-        if isinstance(texts, str):
-            return self.predict([texts], task)[0]
-        found = self.try_each(texts, task)
-        for number, one in enumerate(found, 1):
+        found = []
+        for number, one in enumerate(self.try_each([texts] if isinstance(texts, str) else texts, task), 1):
             if isinstance(one, str):
                 raise SentiDistillError(f"text {number}: {one}")
-        return found
+            found.append(one)
+        return found[0] if isinstance(texts, str) else found
 
     def try_each(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[Prediction | str]:
         """As `predict`, with a word on what is wrong in the place of a prediction that cannot be made.
@@ -185,7 +184,7 @@ def answer_lines(student: Predictor, task: str) -> None:
         found = iter(student.try_each([text for text, _ in chunk if text], task))
         for text, fault in chunk:
             one = next(found) if text else fault
-            row = {"error": one} if isinstance(one, str) else asdict(one)
+            row = asdict(one) if isinstance(one, Prediction) else {"error": one}
             print(json.dumps({"text": text, **row}, ensure_ascii=False), flush=True)
 
 

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ class Source:
             )
         return list(row)
 
-    def rows(self) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
+    def rows(self) -> Generator[tuple[dict[str, Any] | None, str | None], None, None]:
         """(row, None), or (None, fault) for a row that cannot be read; a file that ends in the middle ends there."""
         readers = {".jsonl": self._jsonl, ".parquet": self._parquet}
         try:
@@ -149,12 +149,12 @@ def _predicted(
     predict: Callable[[list[str]], list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     faults = [fault or _fault(row[field] if row and field in row else None) for row, fault in chunk]
-    texts = [row[field] for (row, _), fault in zip(chunk, faults) if not fault]
+    texts = [row[field] for (row, _), fault in zip(chunk, faults) if row and not fault]
     different = list(dict.fromkeys(texts))
     known = dict(zip(different, predict(different)))
     nothing = dict.fromkeys(names, "")
     return [
-        {**(row or {}), **nothing, **({"error": fault} if fault else {"error": "", **known[row[field]]})}
+        {**(row or {}), **nothing, **({"error": "", **known[row[field]]} if row and not fault else {"error": fault})}
         for (row, _), fault in zip(chunk, faults)
     ]
 

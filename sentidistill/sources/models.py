@@ -198,4 +198,4 @@ def load_causal_lm(folder: Path, root: Path, runtime: Runtime) -> "PreTrainedMod
 
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(locate(folder, root), dtype=runtime.dtype)
-    return model.to(device(runtime)).eval()
+    return model.to(device(runtime)).eval()  # type: ignore[arg-type]  # functools.wraps hides that `to` is a method

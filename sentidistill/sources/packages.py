@@ -57,4 +57,5 @@ def members(archive: bytes, pattern: str) -> dict[str, bytes]:
             return {name: opened.read(name) for name in names if not name.endswith("/")}
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         names = sorted(fnmatch.filter(opened.getnames(), pattern))
-        return {name: opened.extractfile(name).read() for name in names if opened.getmember(name).isfile()}
+        files = {name: opened.extractfile(name) for name in names if opened.getmember(name).isfile()}
+        return {name: file.read() for name, file in files.items() if file}
