@@ -72,9 +72,10 @@ lock: .venv/.installed-dev ## write locks/ anew, after a change of a pin in requ
 	$(RUN) python -m pip install --quiet uv
 	$(RUN) python -m scripts.lock
 
-lint: .venv/.installed-dev ## ruff
+lint: .venv/.installed-dev ## ruff and mypy
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy
 
 smoke: .venv/.installed ## the whole pipeline on made-up texts and tiny models, in a temporary copy; no network, a few minutes
 	$(RUN) python -m tests.project

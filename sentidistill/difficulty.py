@@ -158,11 +158,11 @@ def score_batch(model: "PreTrainedModel", rows: Sequence[Row], *, top_p: float, 
     tree = PrefixTree.of([read(context, answer) for context, answer, _, _ in cut])
     if not tree.tokens:
         return [Difficulty.of([], [], *flags) for _, _, *flags in cut]
-    sources = [place for path, length in zip(tree.paths, lengths) for place in path[len(path) - length :]]
-    targets = [token for _, answer, _, _ in cut for token in answer]
+    source_places = [place for path, length in zip(tree.paths, lengths) for place in path[len(path) - length :]]
+    target_ids = [token for _, answer, _, _ in cut for token in answer]
     with torch.inference_mode():
         ids, depths, sources, targets = (
-            torch.tensor(one, device=model.device) for one in (tree.tokens, tree.depths, sources, targets)
+            torch.tensor(one, device=model.device) for one in (tree.tokens, tree.depths, source_places, target_ids)
         )
         kept, of_target = sources.unique(return_inverse=True)
         logits = model(

@@ -88,7 +88,7 @@ def _of_folder(task: folder.KnownTask) -> Task:
 
 # What a folder without a word of its own is asked. The default tasks of the evaluation are asked in the same words, so
 # their scores are those of this.
-TASKS = {"sentiment": Task(**WORDING["sentiment"], labels=SENTIMENTS)}
+TASKS = {"sentiment": Task(WORDING["sentiment"]["instruction"], WORDING["sentiment"]["cue"], SENTIMENTS)}
 
 
 class Predictor:
@@ -122,13 +122,13 @@ class Predictor:
         Where a label is wrong with a probability above `max_error`, the answer is None.
         Raises `SentiDistillError` for an unknown task, and for a text that is empty or too long for the model.
         """
-        if isinstance(texts, str):
-            return self.predict([texts], task, max_error=max_error)[0]
-        found = self.try_each(texts, task, max_error=max_error)
-        for number, one in enumerate(found, 1):
+        found = []
+        each = self.try_each([texts] if isinstance(texts, str) else texts, task, max_error=max_error)
+        for number, one in enumerate(each, 1):
             if isinstance(one, str):
                 raise SentiDistillError(f"text {number}: {one}")
-        return found
+            found.append(one)
+        return found[0] if isinstance(texts, str) else found
 
     def try_each(
         self, texts: Sequence[str], task: str | Task = "sentiment", *, max_error: float = 1.0
@@ -217,7 +217,7 @@ def answer_lines(student: Predictor, task: str, max_error: float) -> None:
         found = iter(student.try_each([text for text, _ in chunk if text], task, max_error=max_error))
         for text, fault in chunk:
             one = next(found) if text else fault
-            row = {"error": one} if isinstance(one, str) else asdict(one)
+            row = asdict(one) if isinstance(one, Prediction) else {"error": one}
             print(json.dumps({"text": text, **row}, ensure_ascii=False), flush=True)
 
 

@@ -158,7 +158,7 @@ def _apply_template(
 ) -> str:
     if tokenizer.chat_template is None:
         raise SentiDistillError("prompt_format is 'chat', but the model has no chat template; use 'transcript'")
-    return tokenizer.apply_chat_template(
+    return tokenizer.apply_chat_template(  # type: ignore[return-value]  # a text, as nothing is tokenised
         turns,
         tokenize=False,
         add_generation_prompt=add_generation_prompt,

@@ -126,8 +126,9 @@ def differences(predictions: dict[Run, Tested], column: Column, samples: int) ->
     """
     of_point: dict[tuple[str, float], list[Estimate]] = {}
     for run, rows in predictions.items():
-        by_task = [suite.estimate(task, (), outcomes, samples, column) for task, outcomes in rows.items()]
-        if None in by_task:
+        found = (suite.estimate(task, (), outcomes, samples, column) for task, outcomes in rows.items())
+        by_task = [one for one in found if one is not None]
+        if len(by_task) < len(rows):
             return pd.DataFrame()
         of_point.setdefault(run.point, []).append(mean(by_task))
     pairs = [(("soft", rate), other) for rate in RATES for other in (("random", rate), ("all", 1.0))]

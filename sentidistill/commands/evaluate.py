@@ -19,7 +19,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +36,7 @@ from sentidistill.evaluation.sentibench import GROUPS
 from sentidistill.evaluation.tasks import EvaluationTask, tasks_of
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.opening import cache_path, local_engine, over_actors
-from sentidistill.inference.requests import Reader
+from sentidistill.inference.requests import Engine, Reader
 from sentidistill.inference.store import Cache
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
@@ -71,7 +71,7 @@ def options() -> argparse.ArgumentParser:
         epilog=__doc__.split("\n\n")[2],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    for name, settings in {
+    known: dict[str, dict[str, Any]] = {
         "models": {
             "nargs": "+",
             "metavar": "MODEL",
@@ -97,7 +97,8 @@ def options() -> argparse.ArgumentParser:
         "--format": {"choices": ("transcript", "chat"), "default": "transcript", "help": "how prompts are written"},
         "--engine": {"choices": ("transformers", "vllm"), "default": "transformers"},
         "--server": {"default": "", "help": "address of an OpenAI-compatible server"},
-    }.items():
+    }
+    for name, settings in known.items():
         made.add_argument(name, **settings)
     return made
 
@@ -115,7 +116,7 @@ def opened(
             identity = records.content_id("server", chosen.server, model)
             extra = params.teacher.extra_body
             reader = Reader(identity, "chat", chosen.max_prompt_tokens, extra_body=extra, messages_only=True)
-            open_engine = partial(
+            open_engine: Callable[[], Engine] = partial(
                 ServerEngine,
                 settings,
                 model,

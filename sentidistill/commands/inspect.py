@@ -39,7 +39,7 @@ def clusters(chosen: argparse.Namespace) -> Rows:
     """Every cluster; or one, with all that is known of its attributes."""
     rows = []
     for row in PERSPECTIVES.read():
-        cells = {"cluster": row.id, "status": "kept" if row.kept else "left-out"}
+        cells: dict[str, Any] = {"cluster": row.id, "status": "kept" if row.kept else "left-out"}
         if chosen.cluster is not None:
             rows += [
                 cells
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
         kind = kinds.add_parser(table.__name__)
         kind.set_defaults(table=table)
         for name in (*names, "--limit"):
-            statuses = {"choices": STATUSES[table]} if name == "--status" else {}
+            statuses: dict[str, Any] = {"choices": STATUSES[table]} if name == "--status" else {}
             kind.add_argument(name, **OPTIONS[name], **statuses)
     return made
 

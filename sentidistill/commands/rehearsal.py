@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.calls import CALLING_STAGES
@@ -18,6 +19,7 @@ from sentidistill.inference.store import Cache
 from sentidistill.pipeline import graph
 from sentidistill.pipeline.graph import Stage
 
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 NOT_ASKED = Response.failed("not asked, only rehearsed")
 
 
@@ -76,7 +78,7 @@ def _no_engine():
 def asking() -> list[tuple[Stage, Role]]:
     """The stages that ask a model, in the order of the pipeline, with the model that they ask."""
     return [
-        (one, one.arguments[0] if one.template == "evaluate" else "teacher")
+        (one, ROLES[one.arguments[0]] if one.template == "evaluate" else "teacher")
         for one in graph.load()
         if one.template == "evaluate" or one.name in CALLING_STAGES
     ]

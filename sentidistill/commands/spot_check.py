@@ -26,6 +26,8 @@ from sentidistill.inference.store import Cache
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.graph import Stage
 
+# (stage, key, request, recorded answer)
+Drawn = tuple[str, str, Request, Response]
 EACH = 10
 SAME_LABELS = 0.9  # share of the labels
 
@@ -45,14 +47,15 @@ class Again:
     passes: bool | None
 
 
-def draw(by_stage: dict[str, Rehearsal], recordings: Recordings, seed: int) -> list[tuple[str, str, Request]]:
-    """(stage, key, request) of ten labels and ten texts, or all where there are fewer."""
-    labels, texts = {}, {}
+def draw(by_stage: dict[str, Rehearsal], recordings: Recordings, seed: int) -> list[Drawn]:
+    """Ten labels and ten texts, or all where there are fewer."""
+    labels: dict[str, Drawn] = {}
+    texts: dict[str, Drawn] = {}
     for name, model in by_stage.items():
         for question in model.questions:
             for key, request in zip(question.known.keys, question.requests):
                 if (known := recordings.get(key)) and known.error is None:
-                    (labels if request.choices else texts).setdefault(key, (name, key, request))
+                    (labels if request.choices else texts).setdefault(key, (name, key, request, known))
     chosen = random.Random(seed)
     return [kind[key] for kind in (labels, texts) for key in sorted(chosen.sample(sorted(kind), min(EACH, len(kind))))]
 
@@ -70,20 +73,22 @@ def spot_check(
     drawn = draw(before, recordings, seed)
     if not drawn:
         raise SentiDistillError("no recorded answer is among what the stages ask: run `make repro`, then `make record`")
-    given = dict(zip((key for _, key, _ in drawn), answer(open_engine(), reader, [request for *_, request in drawn])))
-    after = {name: Rehearsal(reader, cache, recordings, changed=given) for name in {name for name, _, _ in drawn}}
+    given = dict(
+        zip((key for _, key, *_ in drawn), answer(open_engine(), reader, [request for _, _, request, _ in drawn]))
+    )
+    after = {name: Rehearsal(reader, cache, recordings, changed=given) for name in {name for name, *_ in drawn}}
     for name, model in after.items():
         rehearse(stages[name], model)
     return [
         Again(
             name,
             request,
-            recordings.get(key),
+            recorded,
             given[key],
             before[name].verdicts.get(key),
             after[name].verdicts.get(key),
         )
-        for name, key, request in drawn
+        for name, key, request, recorded in drawn
     ]
 
 
@@ -98,8 +103,8 @@ def show(found: list[Again]) -> None:
     labels, texts = ([one for one in found if bool(one.request.choices) == closed] for closed in (True, False))
     table = Table("stage", "recorded", "now", "same")
     for one in found:
-        same = one.recorded.text == one.given.text and one.given.error is None
-        table.add_row(one.stage, _shown(one.recorded), _shown(one.given), "yes" if same else "no")
+        alike = one.recorded.text == one.given.text and one.given.error is None
+        table.add_row(one.stage, _shown(one.recorded), _shown(one.given), "yes" if alike else "no")
     stage.console().print(table, markup=False)
     same, equal = (
         sum(one.recorded.text == one.given.text and one.given.error is None for one in some) for some in (labels, texts)

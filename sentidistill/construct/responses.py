@@ -54,9 +54,9 @@ def choose_labels(
         texts = [key for key in texts if key in chosen and key in reference]
         best = scores([row.id for row in found]).argmax(axis=1)
         if texts:
-            written_for = np.array([names.index(reference[key]) for key in texts])
+            meant = np.array([names.index(reference[key]) for key in texts])
             given = scores([row.id for row in found])
-            best = corrected(given, scores(texts), written_for, section.shrinkage).argmax(axis=1)
+            best = corrected(given, scores(texts), meant, section.shrinkage).argmax(axis=1)
         if one_sided([names[place] for place in best], section.max_share_of_one_label):
             left_out.append(task)
             continue

@@ -90,7 +90,7 @@ def check_pairs(
     for text, output in pairs:
         answer, reason = check_output(task.family, task.labels, task.text(), text, output)
         reason = reason or ("copied" if copied(text, sources) else "")
-        if reason:
+        if reason or answer is None:
             faults.append(reason)
         else:
             kept[(text, answer)] = None
@@ -102,7 +102,7 @@ def balanced(tasks: Sequence[TaskProposal], limits: dict[str, int]) -> list[Task
     chosen: set[str] = set()
     for family, limit in limits.items():
         turns: Counter[int] = Counter()
-        ranked = []
+        ranked: list[tuple[int, int, str]] = []
         for task in tasks:
             if task.family == family:
                 ranked.append((turns[task.cluster], len(ranked), task.id))

@@ -95,11 +95,13 @@ def classifier(folder: Path, device: "torch.device") -> Predict:
     from transformers import pipeline
 
     classify = pipeline("text-classification", model=str(folder), device=device, trust_remote_code=False)
-    classes = [str(name) for name in classify.model.config.id2label.values()]
+    known = classify.model.config.id2label
+    assert known is not None, "a configuration of transformers names its classes, if need be LABEL_0 and so on"
+    classes = list(dict.fromkeys(map(str, known.values())))
 
     def predict(task: EvaluationTask, texts: Sequence[str], train: Sequence[dict]) -> list[str]:
-        named = {name: task.find(name) for name in classes}
-        if unknown := [name for name, label in named.items() if label is None]:
+        named = {name: label for name in classes if (label := task.find(name)) is not None}
+        if unknown := [name for name in classes if name not in named]:
             raise SentiDistillError(
                 f"{folder}: its classes {', '.join(unknown)} are no labels of {task.name} ({', '.join(task.labels)}); "
                 "name them so under id2label in its config.json"

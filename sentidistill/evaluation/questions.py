@@ -107,7 +107,7 @@ def _drawn(
     by_label: dict[str, list[int]], train: Sequence[dict], shots: int, forbidden: set[str], key: tuple
 ) -> tuple[int, ...]:
     random = np.random.default_rng(list(hashlib.sha256(repr(key).encode()).digest()))
-    turns = []
+    turns: list[tuple[int, int, int]] = []
     for label in random.permutation(sorted(by_label)):
         places = [place for place in random.permutation(by_label[label]) if train[place]["sentence"] not in forbidden]
         turns += [(turn, len(turns), int(place)) for turn, place in enumerate(places[:shots])]

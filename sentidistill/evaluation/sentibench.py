@@ -132,9 +132,28 @@ def _as_many(span: tuple[list[str], list[str]]) -> tuple[list[str], list[str]]:
 
 _Offset = Annotated[str, Field(pattern=r"^\d+:\d+$")]
 _Span = Annotated[tuple[list[str], list[_Offset]], AfterValidator(_as_many)]
-_Aspect = create_model("Aspect", target=str, category=str, polarity=str)
-_Quadruple = create_model("Quadruple", aspect=str, category=str, opinion=str, sentiment=str)
-_Opinion = create_model("Opinion", Source=_Span, Target=_Span, Polar_expression=_Span, Polarity=str)
+
+
+class _Aspect(BaseModel):
+    target: str
+    category: str
+    polarity: str
+
+
+class _Quadruple(BaseModel):
+    aspect: str
+    category: str
+    opinion: str
+    sentiment: str
+
+
+class _Opinion(BaseModel):
+    Source: _Span
+    Target: _Span
+    Polar_expression: _Span
+    Polarity: str
+
+
 _FORMS: dict[str, type[BaseModel]] = {
     **dict.fromkeys(LABELS, create_model("Labelled", sentence=str, label=str)),
     "pstance": create_model("Targeted", sentence=str, label=str, target=str),

@@ -50,7 +50,10 @@ def split_own(
                 f"{path}, text {number}: label {given!r} is none of {', '.join(task.labels)}; see prepare_benchmark.own"
             )
     texts, left_out = corpus.distinct(rows, min_chars=1, max_chars=sys.maxsize)
-    found = [LabelledText(id=corpus.text_id(text), sentence=text, label=task.find(given)) for text, given in texts]
+    found = [
+        LabelledText(id=corpus.text_id(text), sentence=text, label=task.gold_label({"label": given}))
+        for text, given in texts
+    ]
     if missing := set(task.labels) - {row.label for row in found}:
         raise SentiDistillError(f"{path}: no text has the label {sorted(missing)[0]!r}; see prepare_benchmark.own")
     parts = apportion(len(found), list(sizes.values()), list(sizes.values()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -110,25 +110,25 @@ def evaluate(
     outcomes = []
     for seed in settings.seeds:
         of_seed = [(question, answer) for (of, question), answer in zip(asked, answers) if of == seed]
-        tested = [(question, answer) for question, answer in of_seed if question.record is not None]
+        tested = [(one.record, one, answer) for one, answer in of_seed if one.record is not None]
         references = [answer for question, answer in of_seed if question.record is None]
-        calibrated = _calibrated([answer for _, answer in tested], references, labels)
+        calibrated = _calibrated([answer for _, _, answer in tested], references, labels)
         outcomes += [
             Outcome(
                 task=task.name,
-                record=places[question.record],
+                record=places[number],
                 seed=seed,
                 text=question.prompt.input,
-                gold=answer_of(task, chosen[question.record]),
+                gold=answer_of(task, chosen[number]),
                 output=answer.text,
                 calibrated=label,
-                right=_right(task, chosen[question.record], answer.text),
+                right=_right(task, chosen[number], answer.text),
                 finish_reason=answer.finish_reason,
                 error=answer.error,
                 shown=list(question.shown),
                 scores=list(answer.choice_logprobs),
             )
-            for (question, answer), label in zip(tested, calibrated)
+            for (number, question, answer), label in zip(tested, calibrated)
         ]
     return outcomes
 
@@ -185,7 +185,7 @@ def scores(task: EvaluationTask, records: Sequence[dict], outcomes: Sequence[Out
         return round(float(np.mean(values)), 2)
 
     values = [one[main] for one in by_seed]
-    means = {
+    means: dict[str, Any] = {
         name: mean([one[name] for one in by_seed]) for name in ("accuracy", "precision", "recall") if name in by_seed[0]
     }
     if task.labels:
@@ -205,6 +205,22 @@ def scores(task: EvaluationTask, records: Sequence[dict], outcomes: Sequence[Out
             if name in by_seed[0]
         },
     }
+
+
+@overload
+def estimate(
+    task: EvaluationTask,
+    records: Sequence[dict],
+    outcomes: Sequence[Outcome],
+    samples: int,
+    column: Literal["output"],
+) -> Estimate: ...
+
+
+@overload
+def estimate(
+    task: EvaluationTask, records: Sequence[dict], outcomes: Sequence[Outcome], samples: int, column: Column
+) -> Estimate | None: ...
 
 
 def estimate(

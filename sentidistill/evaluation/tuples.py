@@ -54,10 +54,8 @@ def strings(entry: Any, keys: Sequence[str]) -> list[str] | None:
     """The texts under `keys` of an object that has them all; None for anything else."""
     if not isinstance(entry, Mapping):
         return None
-    values = [entry.get(key) for key in keys]
-    if not all(isinstance(value, str) for value in values):
-        return None
-    return [tidy(value) for value in values]
+    values = [value for key in keys if isinstance(value := entry.get(key), str)]
+    return [tidy(value) for value in values] if len(values) == len(keys) else None
 
 
 def category(name: str) -> str:
@@ -77,14 +75,14 @@ def objects(task: str, record: dict) -> list[dict[str, str]]:
             found.append(dict(zip(KEYS[task], [*parts, one["Polarity"].lower()])))
     else:
         for one in record["quards" if task == "asqp_rest16" else "aspects"]:
-            parts = {
+            values = {
                 "aspect_term": tidy(one.get("target", one.get("aspect", ""))),
                 "aspect_category": category(one["category"]),
                 "opinion": tidy(one.get("opinion", "")),
                 "sentiment": one.get("polarity", one.get("sentiment")),
             }
-            if task != "atsa_rest16" or parts["aspect_term"] != NULL:
-                found.append({key: parts[key] for key in KEYS[task]})
+            if task != "atsa_rest16" or values["aspect_term"] != NULL:
+                found.append({key: values[key] for key in KEYS[task]})
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
@@ -92,7 +90,9 @@ def read(task: str, entry: Any) -> tuple[str, ...] | None:
     """The values of an object under the task's keys, as they are compared; None for an object of another form."""
     forms = {"aspect_category": category, "sentiment": str.lower}
     values = strings(entry, KEYS[task])
-    return values and tuple(forms.get(key, str)(value) for key, value in zip(KEYS[task], values))
+    if values is None:
+        return None
+    return tuple(forms.get(key, str)(value) for key, value in zip(KEYS[task], values))
 
 
 def exact(task: str, record: dict, entries: Sequence[Any]) -> tuple[Counts, int]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from sentidistill.config import Params, Sampling
 from sentidistill.config import Teacher as TeacherParams
@@ -184,7 +184,7 @@ def summary(calls: Iterable[Call]) -> dict[str, Any]:
     lost = Counter(fault for call in calls for fault in call.faults)
     return {
         "calls": len(calls),
-        **{f"share_{status}": round(by_status[status] / max(len(calls), 1), 4) for status in Status.__args__},
+        **{f"share_{status}": round(by_status[status] / max(len(calls), 1), 4) for status in get_args(Status)},
         "retried": sum(call.attempts > 1 for call in calls),
         "cut_off": sum(call.finish_reason == "length" for call in calls),
         "errors": sum(call.error is not None for call in calls),

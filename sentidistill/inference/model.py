@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 from sentidistill.config import PromptFormat
 from sentidistill.errors import SentiDistillError
@@ -103,7 +103,7 @@ class CachedTeacher:
         }
         return LookUp(keys, cached, recorded, damaged, dict(missing[text] for text in sorted(missing)))
 
-    def _counts(self, response: Response | None) -> bool:
+    def _counts(self, response: Response | None) -> TypeGuard[Response]:
         if response is None or response.error is None or self._mode == "read":
             return response is not None
         return self._reader.refusal(response.prompt_tokens) is not None
@@ -153,12 +153,12 @@ class CachedTeacher:
             new = {keys[place]: response.checked() for place, response in finished}
             self._cache.put(self._reader.identity, new, replace=self._mode == "refresh")
             # Read again: where another process was first, its answer is the one that counts for both.
-            answers |= {key: self._cache.get(key) for key in new}
+            answers |= {key: self._cache.get(key) or response for key, response in new.items()}
             advance(len(new), failures=sum(response.error is not None for response in new.values()))
         assert len(answers) == len(keys), "an engine gives one response for each request"
         ended = time.monotonic()
         self.asked += len(answers)
         self.asking_seconds += ended - opened
-        tokens = [sum(getattr(r, kind) for r in answers.values()) for kind in ("prompt_tokens", "completion_tokens")]
-        self._cache.set_rate(self._reader.identity, label, Rate(len(answers), *tokens, round(ended - started, 3)))
+        read, written = (sum(getattr(r, of) for r in answers.values()) for of in ("prompt_tokens", "completion_tokens"))
+        self._cache.set_rate(self._reader.identity, label, Rate(len(answers), read, written, round(ended - started, 3)))
         return answers

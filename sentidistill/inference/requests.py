@@ -191,6 +191,7 @@ class Reader:
 
     @cached_property
     def _tokenizer(self) -> "PreTrainedTokenizerBase":
+        assert self._open_tokenizer is not None, "wanted only where tokens are counted"
         return self._open_tokenizer()
 
     @property

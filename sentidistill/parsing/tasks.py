@@ -97,7 +97,7 @@ def parse_proposals(text: str) -> list[Proposal]:
 
 
 def _proposal(item: str, family_above: str) -> Proposal | None:
-    labelled = {
+    labelled: dict[str, str] = {
         label.lower(): content
         for label, content in re.findall(
             r"^\W*(?:Task[ \t]+)?(Name|Kind|Type|Family|Category|Description)\W*?:[ \t*]*([^\n]+)", item, re.M | re.I
@@ -109,8 +109,7 @@ def _proposal(item: str, family_above: str) -> Proposal | None:
     )
     rest = item
     # "**Courtesy Rating**: ..." is a name; "**Scoring**: **Courtesy** - ..." a kind and a name.
-    kind_first = first and (not item.startswith("**") or "**" in first[2])
-    if not family and kind_first and _family(first[1]):
+    if first and not family and (not item.startswith("**") or "**" in first[2]) and _family(first[1]):
         family, rest = _family(first[1]), first[2]
     bold = re.match(r"\W*?\*\*(.+?)\*\*[:\s]*(?:[-–—:]\s*)?(.*)", rest, re.DOTALL)
     name, description = (bold[1], bold[2]) if bold else at_mark(rest.split("\n")[0])[::2]

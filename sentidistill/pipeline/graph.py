@@ -1,7 +1,6 @@
 """dvc.yaml with `foreach` and `matrix` written out: every single stage with its own paths."""
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +93,7 @@ def _items(content: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[st
 
 def _list(values: Any, params: dict[str, Any]) -> list[str]:
     if isinstance(values, str):
-        (key,) = re.fullmatch(r"\$\{([\w.]+)\}", values).groups()
+        key = values.removeprefix("${").removesuffix("}")
         values = params
         for part in key.split("."):
             values = values[part]

@@ -15,7 +15,8 @@ class Tracker:
     """Counts finished items of one piece of work: those cached (`hits`), those recorded, and those that failed."""
 
     def __init__(self, label: str, total: int, bar: Progress):
-        self._label, self._total, self._bar, self._counts = label, total, bar, Counter()
+        self._label, self._total, self._bar = label, total, bar
+        self._counts: Counter[str] = Counter()
         self._task = bar.add_task(label, total=total, rate="")
         self._started = self._shown = time.monotonic()
 

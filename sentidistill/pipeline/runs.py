@@ -8,6 +8,7 @@ import os
 import platform
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -36,11 +37,13 @@ class Run(Record):
 
 
 _noted: Counter[str] = Counter()
+_asking: list[float] = []
 
 
 def note(recorded: int, cached: int, asked: int, asking: float) -> None:
     """Add to what the stage that runs in this process has been answered."""
-    _noted.update(recorded=recorded, cached=cached, asked=asked, asking=asking)
+    _noted.update(recorded=recorded, cached=cached, asked=asked)
+    _asking.append(asking)
 
 
 def name_of(program: str, arguments: tuple[str, ...]) -> str | None:
@@ -52,7 +55,7 @@ def name_of(program: str, arguments: tuple[str, ...]) -> str | None:
 
 
 def write(cache_root: Path, name: str, seconds: float) -> None:
-    asking = round(_noted["asking"], 1)
+    asking = round(sum(_asking), 1)
     counts = {key: _noted[key] for key in ("recorded", "cached", "asked")}
     run = Run(processor=processor(), seconds=seconds, asking=asking, **counts)
     records.write_json(cache_root / "runs" / f"{name}.json", run.model_dump())
@@ -75,9 +78,9 @@ def recorded() -> dict[str, Run]:
     return {name: Run.model_validate(run) for name, run in records.read_json(RECORDED)["stages"].items()}
 
 
-def recorded_pace(model: str) -> dict[str, dict[str, float]]:
+def recorded_pace(model: str) -> dict[str, dict[str, Any]]:
     """The fields of the recorded run's `Rate` by kind of work, where the model of that identity answered in it."""
-    found = records.read_json(RECORDED) if RECORDED.exists() else {"model": ""}
+    found: dict[str, Any] = records.read_json(RECORDED) if RECORDED.exists() else {"model": ""}
     return found["pace"] if found["model"] == model else {}
 
 

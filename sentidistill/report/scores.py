@@ -54,8 +54,9 @@ def table(
     found: dict[str, dict[str, Estimate]] = {}
     for task, one in tested.items():
         models = {role: suite.estimate(one.task, one.test, one.outcomes[role], samples, column) for role in ROLES}
-        if None not in models.values():
-            found[task] = models
+        known = {role: estimate for role, estimate in models.items() if estimate is not None}
+        if len(known) == len(models):
+            found[task] = known
     means = {
         name: {role: mean([found[task][role] for task in tasks]) for role in ROLES}
         for name, tasks in groups.items()
@@ -99,7 +100,10 @@ def beside_baselines(
         found[name] = {kind: (score, student - score) for kind, score in scores.items()}
     if tasks:
         kinds = [kind for kind in baselines.KINDS if all(kind in found[task] for task in tasks)]
-        found["mean"] = {kind: tuple(map(mean, zip(*(found[task][kind] for task in tasks)))) for kind in kinds}
+        found["mean"] = {
+            kind: (mean([found[task][kind][0] for task in tasks]), mean([found[task][kind][1] for task in tasks]))
+            for kind in kinds
+        }
     return {
         name: {kind: {"score": score.rounded(), "gain": gain.rounded()} for kind, (score, gain) in of_kinds.items()}
         for name, of_kinds in found.items()
@@ -140,7 +144,7 @@ def headline(plain: Mapping[str, Any], calibrated: Mapping[str, Any]) -> dict[st
 
 def _of_means(row: Mapping[str, Any]) -> dict[str, Any]:
     def named(cell: Mapping[str, float] | None) -> dict[str, float] | None:
-        return cell and {"mean": cell["main"], "low": cell["low"], "high": cell["high"]}
+        return {"mean": cell["main"], "low": cell["low"], "high": cell["high"]} if cell else None
 
     return {
         "macro_f1": {role: row[role]["main"] for role in ROLES},

@@ -29,7 +29,7 @@ def file(origin: dict[str, Any], root: Path) -> Path:
     Raises `SentiDistillError` with what went wrong at each place.
     """
     source = GgufModel.model_validate(origin)
-    kept = _kept(source.sha256, root)
+    kept = _kept(origin["sha256"], root)
     if kept.exists():
         return kept
     reasons = []
@@ -76,7 +76,7 @@ def read_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     )
     begins = GGUFReader(path).get_field("tokenizer.ggml.add_bos_token")
     # transformers drops this flag of the file; without its begin token Gemma writes noticeably worse.
-    found.add_bos_token = bool(begins and begins.contents())
+    found.add_bos_token = bool(begins and begins.contents())  # type: ignore[misc]  # its setter stands apart
     return found
 
 

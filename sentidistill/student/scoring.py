@@ -65,7 +65,8 @@ def agreement(scores: Sequence[float], others: Sequence[float]) -> dict[str, flo
 
     found = {"spearman": round(float(spearmanr(scores, others).statistic), 4)}
     random = np.random.default_rng(0)
-    first, second = (np.argsort(np.lexsort((random.permutation(len(values)), values))) for values in (scores, others))
+    both = np.asarray(scores), np.asarray(others)
+    first, second = (np.argsort(np.lexsort((random.permutation(len(values)), values))) for values in both)
     for share in (0.1, 0.25, 0.5):
         least = len(scores) - max(1, round(share * len(scores)))
         common = ((first >= least) & (second >= least)).sum()
@@ -204,9 +205,9 @@ def proxy_agreement(
     if number < 2:
         return {}
     student = ScoringModel(Path("models/student_base"), params, cache)
-    places = np.random.default_rng(0).choice(len(samples), number, replace=False)
-    fitted = student.fit([samples[place] for place in places])
-    places = [place for place in places if samples[place].id in fitted]
+    drawn = np.random.default_rng(0).choice(len(samples), number, replace=False)
+    fitted = student.fit([samples[place] for place in drawn])
+    places = [place for place in drawn if samples[place].id in fitted]
     own = student.score([samples[place] for place in places], fitted, "score_difficulty, proxy check")
     pairs = [(one, scored[place]) for one, place in zip(own, places)]
     values = {

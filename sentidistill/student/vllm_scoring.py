@@ -32,13 +32,13 @@ class VLLMScorer:
             prompts = [{"prompt_token_ids": context + completion} for context, completion, _, _ in cut]
             outputs = self._llm.generate(prompts, sampling, use_tqdm=False)
             scores = []
-            for (_, completion, *flags), output in zip(cut, outputs):
+            for (_, completion, truncated, answer_cut), output in zip(cut, outputs):
                 found = output.prompt_logprobs[len(output.prompt_logprobs) - len(completion) :]
                 tokens = [
                     token_score(shown, token, self._shown, self._top_p) for shown, token in zip(found, completion)
                 ]
                 values, nll, exact = zip(*tokens) if tokens else ((), (), ())
-                scores.append(Difficulty.of(values, nll, *flags, exact=all(exact)))
+                scores.append(Difficulty.of(values, nll, truncated, answer_cut, exact=all(exact)))
             yield [(place, scores)]
 
 

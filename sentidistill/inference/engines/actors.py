@@ -63,7 +63,7 @@ class RayEngine:
             {"shard": shard, "jobs": pickle.dumps([jobs[place] for place in shards[shard]])} for shard in sorted(shards)
         ]
         answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Actor,
+            _Actor,  # type: ignore[arg-type]  # ray's annotation names functions alone, not the classes that it takes
             fn_constructor_args=(self._open_engine,),
             compute=ray.data.ActorPoolStrategy(size=self._settings.actors),
             num_cpus=self._settings.cpus_per_actor,

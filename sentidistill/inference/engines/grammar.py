@@ -23,7 +23,8 @@ class Grammar:
     def _vocabulary(self) -> "LLTokenizer":
         from llguidance.hf import from_tokenizer
 
-        return from_tokenizer(self._tokenizer, eos_token=sorted(self._end_ids))
+        # It refuses a tokenizer of another kind by itself.
+        return from_tokenizer(self._tokenizer, eos_token=sorted(self._end_ids))  # type: ignore[arg-type]
 
     def matcher(self, schema: dict[str, Any]) -> "LLMatcher":
         """A matcher at the beginning of an answer. Raises `ValueError` for a schema that cannot be followed."""
@@ -32,10 +33,10 @@ class Grammar:
         name = json.dumps(schema, sort_keys=True)
         if name in self._matchers:
             return self._matchers[name].deep_copy()
-        options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-        matcher = LLMatcher(
-            self._vocabulary, LLMatcher.grammar_from_json_schema(schema, overrides=options), log_level=0
+        grammar = LLMatcher.grammar_from_json_schema(
+            schema, overrides={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         )
+        matcher = LLMatcher(self._vocabulary, grammar, log_level=0)
         if matcher.is_error():
             raise ValueError(f"json_schema: {matcher.get_error()}")
         self._matchers[name] = matcher

@@ -234,10 +234,10 @@ def _grammar(schema: dict[str, Any]) -> str:
     from llguidance import LLMatcher
 
     spaced = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    grammar = LLMatcher.grammar_from_json_schema(schema, overrides=spaced)
-    if reason := LLMatcher.validate_grammar(grammar):
+    guided = {**schema, "x-guidance": spaced}
+    if reason := LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(guided)):
         raise ValueError(f"json_schema: {reason}")
-    return "%llguidance {}\nstart: %json " + json.dumps({**schema, "x-guidance": spaced})
+    return "%llguidance {}\nstart: %json " + json.dumps(guided)
 
 
 def _groups(jobs: Mapping[int, Job]) -> Iterator[list[int]]:

@@ -96,13 +96,15 @@ class ServerEngine:
         patience = wait_random_exponential(multiplier=self._settings.first_wait, max=self._settings.max_wait)
         retrying = AsyncRetrying(
             retry=retry_if_exception(_worth_retrying),
-            wait=lambda state: max(patience(state), _asked_to_wait(state.outcome.exception())),
+            wait=lambda state: max(
+                patience(state), _asked_to_wait(state.outcome.exception() if state.outcome else None)
+            ),
             stop=stop_after_attempt(self._settings.attempts),
             reraise=True,
         )
         ask = self._complete if self._api == "completions" else self._chat
         try:
-            response = await retrying(ask, client, job)
+            response: Response = await retrying(ask, client, job)
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise SentiDistillError(
                 f"{self._settings.base_url} refused the key (HTTP {error.status_code}); put the right one into the "

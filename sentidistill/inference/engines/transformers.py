@@ -101,11 +101,10 @@ class TransformersEngine:
         `mask` and `positions` are those of all tokens; rows x tokens.
         """
         shared = mask.shape[1] - own.shape[1]
-        if window_of(self._model.config):
-            mask = attention(self._model.config, seen(mask, shared), positions, self._model.dtype)
+        config, dtype = self._model.config, self._model.dtype
         output = self._model(
             input_ids=own,
-            attention_mask=mask,
+            attention_mask=attention(config, seen(mask, shared), positions, dtype) if window_of(config) else mask,
             position_ids=positions[:, shared:],
             past_key_values=cache,
             use_cache=True,
@@ -167,16 +166,16 @@ class TransformersEngine:
                     used = torch.tensor(tokens[index], device=logits.device)
                     penalty = torch.full(used.shape, -request.frequency_penalty, device=logits.device)
                     logits[row].index_add_(0, used, penalty)
-                if matchers[index]:
-                    self._grammar.forbid(logits[row], matchers[index])
+                if matcher := matchers[index]:
+                    self._grammar.forbid(logits[row], matcher)
             chosen = _pick(logits, asked, uniform)
             for index, token in zip(active, chosen.tolist()):
                 ended = token in self._end_ids
                 if not ended:
                     tokens[index].append(token)
-                    if matchers[index]:
-                        matchers[index].consume_token(token)
-                        ended = matchers[index].is_stopped()
+                    if matcher := matchers[index]:
+                        matcher.consume_token(token)
+                        ended = matcher.is_stopped()
                 answer = self._finish(requests[index], len(ids[index]), tokens[index], ended)
                 if answer is not None:
                     finished[index] = answer
@@ -194,7 +193,8 @@ class TransformersEngine:
 
     def _finish(self, request: Request, prompt_tokens: int, tokens: list[int], ended: bool) -> Response | None:
         """The response, if the answer is complete: at its end token, a stop string or the limit."""
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        # decode() gives a list for several answers alone.
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[assignment]
         cuts = [position for stop in request.stop if (position := text.find(stop)) >= 0]
         if cuts:
             return Response(text[: min(cuts)], "stop", prompt_tokens, len(tokens))
@@ -235,7 +235,8 @@ def _pick(logits: "torch.Tensor", requests: Sequence[Request], uniform: "torch.T
 
 def _with_small_groups_joined(groups: dict[tuple, list[int]], jobs: Sequence[Job]) -> list[list[int]]:
     """Groups worth a prefix of their own; the rest joined where they have the same choices."""
-    large, small = [], {}
+    large: list[list[int]] = []
+    small: dict[tuple[str, ...], list[int]] = {}
     for (_, _, choices), group in groups.items():
         if shared_prefix.shared_length([jobs[index].prompt_ids for index in group]):
             large.append(group)

@@ -28,7 +28,7 @@ class PrefixTree:
     paths: list[list[int]]
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]]) -> "PrefixTree":
+    def of(cls, sequences: Sequence[list[int]]) -> "PrefixTree":
         tokens: list[int] = []
         depths: list[int] = []
         ends: list[int] = []
