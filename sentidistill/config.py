@@ -33,68 +33,74 @@ SENTIBENCH = (
 PromptFormat = Literal["transcript", "chat"]
 
 
-def _number(kind: type, expected: str, **limits: float) -> Any:
+def _within(expected: str, holds: Callable[[Any], bool]) -> WrapValidator:
     def check(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:
-            if not isinstance(value, bool):
-                return handler(value)
+            if not isinstance(value, bool) and holds(number := handler(value)):
+                return number
         except (ValueError, OverflowError):
             pass
         raise ValueError(f"expected {expected}, found {shown(value)}")
 
-    return Annotated[kind, Field(**limits), WrapValidator(check)]
+    return WrapValidator(check)
 
 
-def _whole(low: int, high: int) -> Any:
-    return _number(int, f"a whole number from {low:,} to {high:,}", ge=low, le=high)
+def _whole(low: int, high: int) -> WrapValidator:
+    return _within(f"a whole number from {low:,} to {high:,}", lambda value: low <= value <= high)
 
 
-def _real(low: float, high: float) -> Any:
-    return _number(float, f"a number from {low:g} to {high:,.10g}", ge=low, le=high)
+def _real(low: float, high: float) -> WrapValidator:
+    return _within(f"a number from {low:g} to {high:,.10g}", lambda value: low <= value <= high)
 
 
-def _above(low: float, high: float) -> Any:
-    return _number(float, f"a number above {low:g} and at most {high:,.10g}", gt=low, le=high)
+def _above(low: float, high: float) -> WrapValidator:
+    return _within(f"a number above {low:g} and at most {high:,.10g}", lambda value: low < value <= high)
 
 
-def _text(pattern: str, expected: str) -> Any:
+def _text(pattern: str, expected: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value, re.ASCII | re.DOTALL):
             raise ValueError(f"expected {expected}, found {shown(value)}")
         return value
 
-    return Annotated[str, AfterValidator(check)]
+    return AfterValidator(check)
 
 
 # What a number may be, far beyond what is sensible. A value outside would fail later, for some only after the teacher
 # was paid.
-Seed = _whole(0, 2**32 - 1)
-Positive = _whole(1, 1_000_000_000)
-Count = _whole(0, 1_000_000_000)
-Few = _whole(1, 1_000)
-Shots = _whole(0, 1_000)
-Tokens = _whole(16, 1_048_576)
-NewTokens = _whole(1, 1_048_576)
-Share = _real(0, 1)
-PartAboveZero = _above(0, 1)
-Percent = _real(0, 100)
-Cosine = _real(0, 2)  # above 1: never
-Rating = _real(-4, 4)
-Texts = _real(0, 1_000_000)
-Seconds = _above(0, 86_400)
+Seed = Annotated[int, _whole(0, 2**32 - 1)]
+Positive = Annotated[int, _whole(1, 1_000_000_000)]
+Count = Annotated[int, _whole(0, 1_000_000_000)]
+Few = Annotated[int, _whole(1, 1_000)]
+Shots = Annotated[int, _whole(0, 1_000)]
+Tokens = Annotated[int, _whole(16, 1_048_576)]
+NewTokens = Annotated[int, _whole(1, 1_048_576)]
+Share = Annotated[float, _real(0, 1)]
+PartAboveZero = Annotated[float, _above(0, 1)]
+Percent = Annotated[float, _real(0, 100)]
+Cosine = Annotated[float, _real(0, 2)]  # above 1: never
+Rating = Annotated[float, _real(-4, 4)]
+Texts = Annotated[float, _real(0, 1_000_000)]
+Seconds = Annotated[float, _above(0, 86_400)]
 
 # Names reach shell commands (dvc.yaml), paths and pip.
 TASK_NAME = r"[a-z][a-z0-9_]{0,49}"
-Name = _text(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", "a name of letters, digits and . _ + - that starts with no sign")
-TaskName = _text(TASK_NAME, "a name of small letters, digits and _ that starts with a letter")
-Sha256 = _text(r"[0-9a-f]{64}", "a SHA-256, 64 digits of 0-9 and a-f")
-Repo = _text(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", "a repository of the hub, OWNER/NAME")
-Revision = _text(r"(?!.*\.\.)[A-Za-z0-9][\w./+-]{0,199}", "a branch, tag or commit")
-Member = _text(r"(?!/)(?!(.*/)?\.\.(/|$))(?=.*\S)[^\n]{1,200}", "a path within the archive or repository, without ..")
-Place = _text(r"(?=.*\S)[^\n]{1,1000}", "a path")
-Line = _text(r"(?=.*\S)[^\n]{1,200}", "one line of text that is not blank")
-Text = _text(r"(?=.*\S).{1,10000}", "a text that is not blank, of at most 10,000 characters")
-Device = _text(r"auto|cpu|mps|cuda(:\d{1,2})?", "auto, cpu, mps, cuda or cuda:NUMBER")
+Name = Annotated[
+    str, _text(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", "a name of letters, digits and . _ + - that starts with no sign")
+]
+TaskName = Annotated[str, _text(TASK_NAME, "a name of small letters, digits and _ that starts with a letter")]
+Sha256 = Annotated[str, _text(r"[0-9a-f]{64}", "a SHA-256, 64 digits of 0-9 and a-f")]
+Repo = Annotated[
+    str, _text(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", "a repository of the hub, OWNER/NAME")
+]
+Revision = Annotated[str, _text(r"(?!.*\.\.)[A-Za-z0-9][\w./+-]{0,199}", "a branch, tag or commit")]
+Member = Annotated[
+    str, _text(r"(?!/)(?!(.*/)?\.\.(/|$))(?=.*\S)[^\n]{1,200}", "a path within the archive or repository, without ..")
+]
+Place = Annotated[str, _text(r"(?=.*\S)[^\n]{1,1000}", "a path")]
+Line = Annotated[str, _text(r"(?=.*\S)[^\n]{1,200}", "one line of text that is not blank")]
+Text = Annotated[str, _text(r"(?=.*\S).{1,10000}", "a text that is not blank, of at most 10,000 characters")]
+Device = Annotated[str, _text(r"auto|cpu|mps|cuda(:\d{1,2})?", "auto, cpu, mps, cuda or cuda:NUMBER")]
 
 
 def _not_all_zero(numbers: dict[str, int]) -> dict[str, int]:
@@ -309,7 +315,7 @@ TextSource = Annotated[
 
 
 class Pools(Section):
-    enumeration: _whole(2, 1_000_000_000)  # write_demonstrations shows two of them at a time
+    enumeration: Annotated[int, _whole(2, 1_000_000_000)]  # write_demonstrations shows two of them at a time
     distillation: Positive
 
 
@@ -330,7 +336,7 @@ class Teacher(Section):
     prompt_format: PromptFormat
     worked_examples: bool
     max_prompt_tokens: Tokens
-    retries: _whole(0, 100)
+    retries: Annotated[int, _whole(0, 100)]
     max_failure_rate: Share
     api: Literal["completions", "chat"]
     extra_body: Options
@@ -343,10 +349,10 @@ class Student(Section):
 
 
 class Sampling(Section):
-    temperature: _real(0, 10)
+    temperature: Annotated[float, _real(0, 10)]
     top_p: PartAboveZero
     top_k: Positive
-    frequency_penalty: _real(-2, 2)
+    frequency_penalty: Annotated[float, _real(-2, 2)]
     max_new_tokens: NewTokens
 
 
@@ -364,17 +370,17 @@ class CollectAttributes(Section):
 class ClusterAttributes(Section):
     method: Literal["affinity_propagation", "agglomerative", "kmeans"]
     preference_percentile: Percent
-    damping: _real(0.5, 0.999)
-    max_iter: _whole(1, 1_000_000)
-    n_clusters: _whole(1, 1_000_000)
+    damping: Annotated[float, _real(0.5, 0.999)]
+    max_iter: Annotated[int, _whole(1, 1_000_000)]
+    n_clusters: Annotated[int, _whole(1, 1_000_000)]
     with_descriptions: bool
-    stability_runs: _whole(0, 1_000)
+    stability_runs: Annotated[int, _whole(0, 1_000)]
     seed: Seed
 
 
 class SelectPerspectives(Section):
     method: Literal["none", "embedding"]
-    min_margin: _real(-2, 2)
+    min_margin: Annotated[float, _real(-2, 2)]
 
 
 class WriteAnalysisInstructions(Section):
@@ -390,7 +396,7 @@ class ProposeTasks(Section):
 
 
 class DefineTasks(Section):
-    max_labels: _whole(2, 1_000)
+    max_labels: Annotated[int, _whole(2, 1_000)]
     max_label_words: Few
     max_examples: Few
     max_similarity: Share
@@ -404,8 +410,8 @@ class WriteDemonstrations(Section):
     min_words: Few
     max_similarity: Share
     shrinkage: Texts
-    min_kappa: _real(-1, 1)
-    min_lead: _real(0, 1_000)
+    min_kappa: Annotated[float, _real(-1, 1)]
+    min_lead: Annotated[float, _real(0, 1_000)]
     min_agreement: Share
     max_per_label: Few
     seed: Seed
@@ -423,7 +429,7 @@ class ComposePrompts(Section):
         dict[Literal["classification", "scoring", "extraction", "structured", "analysis"], Count],
         AfterValidator(_not_all_zero),
     ]
-    mentions_power: _real(0, 10)
+    mentions_power: Annotated[float, _real(0, 10)]
     teacher_shots: Shots
     student_shots: Annotated[list[Shots], Field(min_length=1, max_length=1_000)]
     seed: Seed
@@ -442,7 +448,7 @@ class ScoreDifficulty(Section):
     model: Literal["student_base", "proxy"]
     proxy_check: Count
     engine: Literal["transformers", "vllm"]
-    vllm_shown: _whole(1, 1_000_000)
+    vllm_shown: Annotated[int, _whole(1, 1_000_000)]
     max_truncated_share: Share
 
 
@@ -466,12 +472,12 @@ class SelectSamples(Section):
 
 
 class TrainStudent(Section):
-    epochs: _above(0, 1_000)
+    epochs: Annotated[float, _above(0, 1_000)]
     learning_rate: PartAboveZero
-    batch_size: _whole(1, 1_000_000)
-    weight_decay: _real(0, 10)
+    batch_size: Annotated[int, _whole(1, 1_000_000)]
+    weight_decay: Annotated[float, _real(0, 10)]
     warmup_ratio: Share
-    max_grad_norm: _above(0, 1_000_000)
+    max_grad_norm: Annotated[float, _above(0, 1_000_000)]
     seed: Seed
 
 
@@ -492,7 +498,7 @@ class Evaluate(Section):
     shots_per_label: Shots
     calibration_texts: Count
     limit: Count
-    bootstrap_samples: _whole(1, 100_000)
+    bootstrap_samples: Annotated[int, _whole(1, 100_000)]
     seed: Seed
     sentibench: SentiBench
 
@@ -539,22 +545,22 @@ class Server(Section):
 
 
 class Ray(Section):
-    actors: _whole(0, 10_000)
-    cpus_per_actor: _real(0, 1_024)
-    gpus_per_actor: _real(0, 1_024)
+    actors: Annotated[int, _whole(0, 10_000)]
+    cpus_per_actor: Annotated[float, _real(0, 1_024)]
+    gpus_per_actor: Annotated[float, _real(0, 1_024)]
 
 
 class Prices(Section):
-    prompt: _real(0, 1_000_000)
-    completion: _real(0, 1_000_000)
+    prompt: Annotated[float, _real(0, 1_000_000)]
+    completion: Annotated[float, _real(0, 1_000_000)]
 
 
 class Runtime(Section):
     engine: Engines
     device: Device
     dtype: Literal["float32", "bfloat16", "float16"]
-    threads: _whole(0, 1_024)
-    concurrency: _whole(1, 100_000)
+    threads: Annotated[int, _whole(0, 1_024)]
+    concurrency: Annotated[int, _whole(1, 100_000)]
     batch_tokens: Positive
     cache: Literal["read-write", "read", "refresh"]
     llamacpp: Options
@@ -685,7 +691,7 @@ def checked(values: Any, where: str | Path, path: str | Path | None = None) -> P
         sections = {
             name: field.annotation.model_validate(values[name])
             for name, field in Params.model_fields.items()
-            if name not in faulty
+            if field.annotation and name not in faulty
         }
         lines += [f"{where}: {text}" for text, wrong in _contradictions(sections).items() if wrong]
     raise SentiDistillError("\n".join(lines))

@@ -108,7 +108,7 @@ class Predictor:
         self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
         tokenizer = models.open_tokenizer(Path(path))
         model = models.open_language_model(Path(path), dtype="auto")
-        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]  # as in models.py
         self._engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
         self._reader = Reader(str(path), prompt_format, positions, lambda: tokenizer)

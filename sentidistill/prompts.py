@@ -252,7 +252,8 @@ class Template:
             )
         self._rows: list[dict[str, Any]] = []
         if worked_examples:
-            examples = Annotated[list[EXAMPLES[name]], Field(min_length=1)]
+            model: Any = EXAMPLES[name]
+            examples = Annotated[list[model], Field(min_length=1)]
             self._rows = [row.model_dump() for row in read(self._path.with_suffix(".yaml"), examples)]
         self.demonstrations = tuple((self._block("input", row), row["output"].strip()) for row in self._rows)
 
@@ -261,7 +262,7 @@ class Template:
             return "".join(self._template.blocks[name](self._template.new_context(values))).strip()
         except Exception as error:  # a template is code: it may raise anything
             frames = [one for one in extract_tb(error.__traceback__) if one.filename == self._template.filename]
-            lines = [self._template.get_corresponding_lineno(one.lineno) for one in frames]
+            lines = [self._template.get_corresponding_lineno(one.lineno or 1) for one in frames]
             place = f"{self._path}, line {lines[-1]}" if lines else f"{self._path}, block {name}"
             raise SentiDistillError(f"{place}: {error}") from error
 

@@ -118,8 +118,8 @@ def main(*arguments: str) -> None:
     groups.add_argument("--month", metavar="COLUMN", help="shares for each month of the dates in this column")
     parser.add_argument("--width", type=float, default=5.0, help="points either side that you wish for (%(default)s)")
     chosen = parser.parse_args(arguments)
-    files = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in (chosen.scored, chosen.labelled)]
-    rows, labels = joined(*files, chosen.text_field, chosen.label_field, chosen.task)
+    scored, read = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (chosen.scored, chosen.labelled))
+    rows, labels = joined(scored, read, chosen.text_field, chosen.label_field, chosen.task)
     group = pd.Series("all texts", rows.index)
     if column := chosen.by or chosen.month:
         if column not in rows.columns:

@@ -4,14 +4,13 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sentidistill.errors import SentiDistillError
 
-T = TypeVar("T")
 MOST = 50  # faults that are told of one file
 
 
@@ -22,7 +21,8 @@ def shown(value: Any) -> str:
     if isinstance(value, str | int | float):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
-    return {list: "a list", dict: "a mapping"}.get(type(value), f"a {type(value).__name__}")
+    kinds: dict[type, str] = {list: "a list", dict: "a mapping"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -101,8 +101,8 @@ def read_yaml(path: str | Path) -> Any:
         raise SentiDistillError(f"{path}, line {mark.line + 1}: {problem}") from error
 
 
-def read(path: str | Path, schema: type[T]) -> T:
-    """The YAML file `path` as `schema`. Raises `SentiDistillError` with the lines of all faults."""
+def read(path: str | Path, schema: Any) -> Any:
+    """The YAML file `path` as `schema`, a type of pydantic. Raises `SentiDistillError` with the lines of all faults."""
     values = read_yaml(path)
     try:
         return TypeAdapter(schema).validate_python(values)

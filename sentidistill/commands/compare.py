@@ -266,17 +266,18 @@ def compared(a: Revision, b: Revision) -> tuple[str, list[Difference]]:
     lines += ["## Stages", "", *table(("stage", "what differs"), reran(*locks))]
     figures = [row for row in changed(a.metrics(), b.metrics()) if not row[0].startswith("report.")]
     lines += ["## Figures of the stages", "", *table(("figure", str(a), str(b)), figures)]
-    made = [one.instructions() for one in (a, b)]
+    old, new = a.instructions(), b.instructions()
     lines += ["## Instructions", ""]
-    if None in made:
+    if old is None or new is None:
         lines += [f"{INSTRUCTIONS} of one of them is not here: `dvc pull` or `dvc repro` brings it.", ""]
     else:
-        old, new = made
-        rows = [("lost", text) for text in sorted(old - new)] + [("gained", text) for text in sorted(new - old)]
-        lines += table(("", "instruction"), rows)
+        lost, gained = (
+            [(what, text) for text in sorted(texts)] for what, texts in (("lost", old - new), ("gained", new - old))
+        )
+        lines += table(("", "instruction"), [*lost, *gained])
     lines += [f"## Records on which the student moved most, {MOST} at most", ""]
-    rows = [(*row, texts.get(row[1], "")) for row in moved(before, after)]
-    lines += table(("task", "id", "right", str(a), str(b), "text"), rows)
+    moves = [(*row, texts.get(row[1], "")) for row in moved(before, after)]
+    lines += table(("task", "id", "right", str(a), str(b), "text"), moves)
     return "\n".join(lines), found
 
 

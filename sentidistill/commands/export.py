@@ -29,7 +29,7 @@ from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.inference.calibration import fit
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
-from sentidistill.predict import Predictor, Task
+from sentidistill.predict import Prediction, Predictor, Task
 from sentidistill.prompts import Rendered, answer_ids, render, transcript
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources.corpus import clean
@@ -211,12 +211,14 @@ def parity(
     started = time.monotonic()
     outcomes = baselines.outcomes(baselines.classifier(out, torch.device("cpu")), task, rows, [], suite.Settings())
     seconds = time.monotonic() - started
-    answers = student.predict([text for text, _ in test], name)
+    answers = student.try_each([text for text, _ in test], name)
     given = [one.output for one in outcomes]
     return {
         "texts": len(test),
         "same_as_first_token": round(float(np.mean([a == b for a, b in zip(given, first)])), 4),
-        "same_as_predict": round(float(np.mean([a == one.answer for a, one in zip(given, answers)])), 4),
+        "same_as_predict": round(
+            float(np.mean([isinstance(one, Prediction) and a == one.answer for a, one in zip(given, answers)])), 4
+        ),
         "macro_f1": suite.estimate(task, rows, outcomes, 2000, "output").rounded(),
         "texts_per_second": round(len(test) / seconds, 1),
         "megabytes": round(sum(file.stat().st_size for file in out.iterdir()) / 1e6, 1),

@@ -92,5 +92,5 @@ class HandWritten(Record):
 
 def hand_written(path: Path) -> list[Instruction]:
     """The baseline. Raises `SentiDistillError` with the lines of all faults."""
-    rows = read(path, Annotated[list[HandWritten], Field(min_length=1)])
+    rows: list[HandWritten] = read(path, Annotated[list[HandWritten], Field(min_length=1)])
     return [row.as_instruction(number) for number, row in enumerate(rows, 1)]

@@ -25,7 +25,7 @@ def main() -> None:
     _limit(seconds, memory)
     for conversation in CONVERSATIONS:
         try:
-            (text,), _ = render_jinja_template(
+            rendered, _ = render_jinja_template(
                 [conversation],
                 chat_template=given["template"],
                 add_generation_prompt=True,
@@ -38,8 +38,8 @@ def main() -> None:
         except Exception as error:  # whatever the operations of a template raise
             sys.exit(f"{type(error).__name__}: {error}")
         else:
-            if len(text) > characters:
-                sys.exit(f"it writes {len(text):,} characters for a word")
+            if (length := sum(map(len, rendered))) > characters:
+                sys.exit(f"it writes {length:,} characters for a word")
 
 
 def _limit(seconds: int, memory: int) -> None:

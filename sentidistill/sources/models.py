@@ -337,7 +337,7 @@ def check_language_model(folder: Path, root: Path, *, weights: bool = True) -> N
     tokenizer = load_tokenizer(folder, root)
     files = locate(folder, root, weights=weights)
     if weights and "quantization_config" not in records.read_json(files / "config.json"):
-        known = open_language_model(files, device_map="meta").get_input_embeddings().num_embeddings
+        known = open_language_model(files, device_map="meta").get_input_embeddings().weight.shape[0]
         used = (tokenizer.vocab_size - 1, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
         if max(token for token in used if token is not None) >= known:
             raise SentiDistillError(
@@ -395,4 +395,4 @@ def device(runtime: Runtime) -> "torch.device":
 
 def load_causal_lm(folder: Path, root: Path, runtime: Runtime) -> "PreTrainedModel":
     """The model in `runtime.dtype` on `runtime.device`, in evaluation mode."""
-    return open_language_model(locate(folder, root), dtype=runtime.dtype).to(device(runtime))
+    return open_language_model(locate(folder, root), dtype=runtime.dtype).to(device(runtime))  # type: ignore[arg-type]  # functools.wraps hides that `to` is a method

@@ -153,8 +153,14 @@ def _in_zip(opened: zipfile.ZipFile) -> _Listed:
             yield info.filename, info.file_size, fault, partial(opened.open, info)
 
 
+def _extracted(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = opened.extractfile(info)
+    assert file is not None, "only a member that is no file has none"
+    return file
+
+
 def _in_tar(opened: tarfile.TarFile) -> _Listed:
     for info in opened:
         if not info.isdir():
             fault = "" if info.isfile() else "is a link or a device"
-            yield info.name, info.size, fault, partial(opened.extractfile, info)
+            yield info.name, info.size, fault, partial(_extracted, opened, info)

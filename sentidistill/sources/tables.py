@@ -7,7 +7,7 @@ import itertools
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ class Source:
             )
         return list(dict.fromkeys(name for values in readable for name in values))
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Generator[Row, None, None]:
         """All rows that are not blank. What is wrong with one row is said there, and ends nothing.
 
         Raises `SentiDistillError` for what is wrong with the file: another kind or encoding, damage, one long line.
@@ -91,7 +91,7 @@ class Source:
                 f"{self.path}: not in the encoding {self.encoding} ({error}); {self.recode}"
             ) from error
 
-    def _lines(self, newline: str) -> Iterator[tuple[int, str, str | None]]:
+    def _lines(self, newline: str) -> Generator[tuple[int, str, str | None], None, None]:
         """(number, line, fault); lines end at `newline`, or at any of the usual ends where that is ""."""
         opened = gzip.open if self._packed else open
         with opened(self.path, "rb") as file:
@@ -118,7 +118,7 @@ class Source:
             return f"not in the encoding {self.encoding} (byte 0x{byte:02x}); {self.recode}"
         return None
 
-    def _csv(self) -> Iterator[Row]:
+    def _csv(self) -> Generator[Row, None, None]:
         csv.field_size_limit(MAX_CHARS)
         undecoded: list[str] = []
 
@@ -156,15 +156,15 @@ class Source:
                     if twice := [name for name, number in Counter(columns).items() if name and number > 1]:
                         raise SentiDistillError(f"{self.path}: two columns are called {_short(twice[0])}; rename one")
                     continue
-                fault = undecoded[0] if undecoded else None
+                problem = undecoded[0] if undecoded else None
                 if len(cells) < len(columns) or any(cells[len(columns) :]):
-                    fault = fault or (
+                    problem = problem or (
                         f"has not as many cells as there are columns ({len(cells)} for {len(columns)}); a cell that "
                         "holds a separator stands in quotation marks"
                     )
-                yield Row(f"line {start}", dict(zip(columns, cells + [""] * len(columns))), fault)
+                yield Row(f"line {start}", dict(zip(columns, cells + [""] * len(columns))), problem)
 
-    def _jsonl(self) -> Iterator[Row]:
+    def _jsonl(self) -> Generator[Row, None, None]:
         for number, line, fault in self._lines("\n"):
             if not line.strip("\ufeff \t\r\n"):
                 continue
@@ -177,7 +177,7 @@ class Source:
                 fault = f"no JSON ({error})"
             yield Row(f"line {number}", row, fault)
 
-    def _parquet(self) -> Iterator[Row]:
+    def _parquet(self) -> Generator[Row, None, None]:
         import pyarrow
         import pyarrow.parquet
 
