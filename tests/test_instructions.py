@@ -248,7 +248,7 @@ ROW = """\
         (ROW.replace("classification", "extraction"), ", line 1: 0: classification and scoring have two labels"),
         (ROW.replace("classification", "class"), ", line 2: 0.family: expected 'classification', .* found 'class'"),
         (ROW + "  name: Joy\n", ", line 8: 'name' is given twice, first in line 1"),
-        (ROW[:-4], ", line 8: "),
+        (ROW[:-4], ", line 7: "),
         ("name: Joy", ": expected a list, found a mapping"),
         ("", ": expected a list, found nothing"),
         ("[]", ": expected at least 1, found 0"),
