@@ -128,9 +128,14 @@ Options = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 def _by_key(*keys: str) -> Discriminator:
-    """Which of several mappings a value is: that of the first of `keys` that it has."""
+    """Which of several sections a value is: that of the first of `keys` that it has."""
+
+    def tag(value: Any) -> str | None:
+        has = value.keys() if isinstance(value, Mapping) else getattr(value, "model_fields_set", ())
+        return next((f"({key})" for key in keys if key in has), None)
+
     return Discriminator(
-        lambda value: next((key for key in keys if isinstance(value, Mapping) and key in value), None),
+        tag,
         custom_error_type="no_key",
         custom_error_message=f"expected a mapping with one of the keys {', '.join(keys)}",
     )
@@ -203,7 +208,9 @@ class LocalFile(Section):
 
 
 GgufPlace = Annotated[
-    Annotated[LocalFile, Tag("path")] | Annotated[HubFile, Tag("repo")] | Annotated[PackagedFile, Tag("packages")],
+    Annotated[LocalFile, Tag("(path)")]
+    | Annotated[HubFile, Tag("(repo)")]
+    | Annotated[PackagedFile, Tag("(packages)")],
     _by_key("path", "repo", "packages"),
 ]
 
@@ -310,7 +317,7 @@ class FileTexts(Section):
 
 
 TextSource = Annotated[
-    Annotated[VaderTexts, Tag("vader")] | Annotated[FileTexts, Tag("path")], _by_key("vader", "path")
+    Annotated[VaderTexts, Tag("(vader)")] | Annotated[FileTexts, Tag("(path)")], _by_key("vader", "path")
 ]
 
 

@@ -140,8 +140,8 @@ def _place(problem: Mapping[str, Any], values: Any) -> list[str | int]:
 
 
 def _line(node: yaml.Node | None, place: list[str | int]) -> int:
-    """The line below `node` where the value at `place` is given, or what it would be part of."""
-    line = 1
+    """The line below `node` where the value at `place` is given, or what it would be part of; 0 where that is all."""
+    line = 0
     for part in place:
         if isinstance(node, yaml.MappingNode):
             inside = [(key.start_mark, value) for key, value in node.value if key.value == str(part)]
@@ -168,8 +168,9 @@ def explain(
     lines = []
     for problem in problems[:MOST]:
         place = _place(problem, values)
-        start = f"{where}, line {_line(node, place)}" if node else str(where)
-        lines += [f"{start}: {line}" for line in _fault(problem, place, schema).splitlines()]
+        line = _line(node, place)
+        start = f"{where}, line {line}" if line else str(where)
+        lines += [f"{start}: {fault}" for fault in _fault(problem, place, schema).splitlines()]
     return lines + [f"{where}: {len(problems) - MOST} more faults"] * (len(problems) > MOST)
 
 

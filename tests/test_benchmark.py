@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.default_tasks import SENTIMENTS, label
 from sentidistill.evaluation.metrics import mean, score
 from sentidistill.evaluation.suite import Outcome
-from sentidistill.evaluation.tasks import KNOWN
+from sentidistill.evaluation.tasks import KNOWN, WORDING_FILE, wording
 from sentidistill.inference.calibration import calibrate
 
 
@@ -115,3 +116,21 @@ def test_calibration_takes_off_what_every_text_gets():
     assert scores.argmax(1).tolist() == [2, 2, 2]
     assert calibrate(scores, scores).argmax(1).tolist() == [0, 1, 2]
     assert np.allclose(calibrate(scores - 7, scores), calibrate(scores, scores))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("imdb:", "imbd:", r", line \d+: unknown key imbd; did you mean imdb\?"),
+        ("imdb:", "imbd:", ": imdb is missing"),
+        ("cue: Irony", "cue: yes", r", line \d+: irony18\.cue: expected a text, found true; put it into quotes"),
+        ("imdb:", "tweet:", r", line \d+: 'tweet' is given twice, first in line \d+"),
+        ("cue: Irony", "cue: [", r", line \d+: "),
+        ("cue: Irony", "que: Irony", r", line \d+: irony18\.cue is missing"),
+    ],
+)
+def test_a_torn_wording_is_refused_with_its_line(tmp_path, old, new, said):
+    path = tmp_path / "wording.yaml"
+    path.write_text(WORDING_FILE.read_text().replace(old, new, 1))
+    with pytest.raises(SentiDistillError, match=rf"wording\.yaml{said}"):
+        wording(path)

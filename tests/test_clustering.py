@@ -9,7 +9,8 @@ import yaml
 
 from sentidistill.clustering import agreement, cluster, embed, project
 from sentidistill.construct.attributes import AttributeCount
-from sentidistill.construct.perspectives import margins, summarise
+from sentidistill.construct.perspectives import margins, summarise, words
+from sentidistill.errors import SentiDistillError
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared/reference/attributes.tsv"
@@ -82,13 +83,13 @@ def test_few_attributes_have_a_map(n):
 
 
 def test_clusters_of_things_are_told_from_those_of_attitudes(embedder):
-    words = yaml.safe_load((ROOT / "prompts/perspectives.yaml").read_text())
+    ends = words(ROOT / "prompts/perspectives.yaml")
     attitudes = [["frustration", "annoyance"], ["sarcasm", "irony"], ["trust", "confidence in others"], ["nostalgia"]]
     things = [["screen size", "display"], ["food quality", "menu"], ["room cleanliness", "towels"], ["delivery time"]]
     found = margins(
         [embed(names, embedder) for names in attitudes + things],
-        embed(words["sentiment"], embedder),
-        embed(words["things"], embedder),
+        embed(ends.sentiment, embedder),
+        embed(ends.things, embedder),
     )
     least = yaml.safe_load((ROOT / "params.yaml").read_text())["select_perspectives"]["min_margin"]
     assert (found >= least).tolist() == [True] * 4 + [False] * 4
@@ -103,3 +104,26 @@ def test_real_attributes_give_about_as_many_clusters_as_published(embedder):
     assert 140 <= labels.max() + 1 <= 240
     assert np.bincount(labels).min() >= 1
     assert np.array_equal(labels, cluster(embeddings, counts))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sentiment: [joy]", ": things is missing"),
+        ("sentiment: [joy]\nthings: []", ", line 2: things: expected at least 1, found 0"),
+        (
+            "sentiment: [joy]\nthings: [price, no]",
+            r", line 2: things\.1: expected a text, found false; put it into quotes",
+        ),
+        ("sentiment: [joy]\nthing: [price]", ", line 2: unknown key thing; did you mean things"),
+        ("sentiment: [joy", ", line 1: "),
+        ("", ": expected a mapping of keys to values, found nothing"),
+        (None, ": cannot be read"),
+    ],
+)
+def test_words_for_perspectives_that_are_none_are_refused_with_their_line(tmp_path, text, said):
+    path = tmp_path / "perspectives.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SentiDistillError, match=rf"perspectives\.yaml{said}"):
+        words(path)

@@ -1,13 +1,20 @@
 """`make curve`: the runs that it asks for, and the table that comes of them."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 
 import pandas as pd
 import pytest
 
-from sentidistill.commands.curve import Run, by_point, differences, markdown, markdown_differences, runs, summary
+from sentidistill.commands import curve
+from sentidistill.commands.curve import Queue, Run, by_point, differences, markdown, markdown_differences, runs, summary
+from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.suite import Outcome
 from sentidistill.evaluation.tasks import KNOWN, EvaluationTask
+from tests.project import environment
 
 
 def row(run: Run, score: float) -> dict:
@@ -91,6 +98,84 @@ def test_differences_are_of_strategies_at_the_same_rate_with_their_seeds_togethe
     # A model without scores has no calibrated labels: the cells are empty.
     lines = markdown_differences(found, differences(of_runs, "calibrated", samples=500)).splitlines()
     assert lines[-2] == f"| 10 % | soft - random | +20.0 ({first.low:+.1f} to {first.high:+.1f}) |  |"
+
+
+STATUS = """\
+Task     Name               Created    Status
+1a2b3c4  curve-soft-10-1    10:01 AM   Running
+2a2b3c4  curve-random-10-1  Sep 12, 2025  Failed
+3a2b3c4                     10:01 AM   Queued
+4a2b3c4  curve-soft-10-11   10:01 AM   Queued
+
+Worker status: 1 active, 2 idle
+"""
+
+
+def test_the_queue_is_read_by_the_names_of_our_runs():
+    found = Queue.of(STATUS)
+    assert found.states == {"curve-soft-10-1": "Running", "curve-random-10-1": "Failed"}
+    assert found.workers == 3
+    assert found.named("Queued", "Running") == ["curve-soft-10-1"]
+    assert Queue.of("No experiment tasks in the queue.\n\nWorker status: 0 active, 0 idle\n") == Queue({}, 0)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A pipeline of one stage and one run, which waits for the file `go` and fails where there is a file `bad`."""
+    files = {
+        "params.yaml": "select_samples: {strategy: soft, rate: 0.5, seed: 1}\ntrain_student: {seed: 1}\n",
+        "stage.py": "import pathlib, sys, time, yaml\n"
+        f"top = pathlib.Path({str(tmp_path)!r})\n"
+        "while yaml.safe_load(open('params.yaml'))['select_samples']['rate'] != 0.5 and not (top / 'go').exists():\n"
+        "    time.sleep(0.2)\n"
+        "sys.exit((top / 'bad').exists())\n",
+        "dvc.yaml": "stages: {one: {cmd: python stage.py, params: [select_samples, train_student]}}\n",
+        ".gitignore": "go\nbad\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    for command in ("git init -q", "dvc init -q", "dvc repro -q", "git add -A", "git commit -qm state"):
+        subprocess.run(command.split(), check=True)
+    monkeypatch.setattr(curve, "runs", lambda: runs()[:1])
+    yield tmp_path
+    (tmp_path / "go").touch()  # no process is left waiting
+    subprocess.run(["dvc", "queue", "stop"])
+
+
+def states() -> list[str]:
+    return list(Queue.of(curve.output("queue", "status")).states.values())
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_is_named_and_queued_again(small):
+    (small / "go").touch()
+    (small / "bad").touch()
+    curve.queue()
+    with pytest.raises(SentiDistillError, match=r"failed: curve-soft-10-1; .*`make curve` runs them again"):
+        curve.wait()
+    (small / "bad").unlink()
+    curve.queue()
+    assert states() == ["Queued"]
+    curve.wait()
+    assert states() == ["Success"]
+    curve.queue()
+    assert states() == ["Success"]
+
+
+@pytest.mark.slow
+def test_the_end_of_the_queues_worker_ends_the_wait_with_the_command(small, monkeypatch):
+    curve.queue()
+    curve.output("queue", "start")
+    while states() != ["Running"]:
+        time.sleep(0.5)
+    (worker,) = (small / ".dvc/tmp/exps/celery").rglob("dvc-exp-worker-1.json")
+    os.kill(json.loads(worker.read_text())["pid"], signal.SIGKILL)
+    monkeypatch.setattr(curve, "POLL", 0.1)
+    with pytest.raises(SentiDistillError, match="run `dvc queue kill curve-soft-10-1`, then `make curve` again"):
+        curve.wait()
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ from sentidistill.construct.checks import (
     usable_analysis,
     usable_proposals,
 )
-from sentidistill.construct.instructions import HandWritten
+from sentidistill.construct.instructions import HandWritten, hand_written
 from sentidistill.construct.tasks import TaskProposal, balanced, define
+from sentidistill.errors import SentiDistillError
 from sentidistill.parsing.tasks import Definition, Proposal
 
 CLOSED = TaskProposal(
@@ -223,6 +224,46 @@ def test_hand_written_instructions_pass_the_checks_of_made_ones(row):
         assert {label for _, label in row.demonstrations} == set(row.labels)
     if row.family != "analysis":
         assert len(row.demonstrations) >= 2
+
+
+ROW = """\
+- name: Joy
+  family: classification
+  cue: Joy
+  instruction: Decide whether the author is happy.
+  labels: [happy, sad]
+  demonstrations:
+    - [I love it., happy]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ROW.replace("[happy, sad]", "[yes, no]"), r", line 5: 0\.labels\.0: expected a text, found true; put it into"),
+        (ROW.replace(", happy]", ", 3]"), r", line 7: 0\.demonstrations\.0\.1: expected a text, found 3; put it into"),
+        (ROW.replace(", happy]", "]"), r", line 7: 0\.demonstrations\.0\.1 is missing"),
+        (ROW.replace("cue: Joy", "queue: Joy"), ", line 3: unknown key 0.queue; did you mean cue"),
+        (ROW + ROW.replace("  labels: [happy, sad]\n", ""), ", line 8: 1: classification and scoring have two labels"),
+        (ROW.replace("classification", "extraction"), ", line 1: 0: classification and scoring have two labels"),
+        (ROW.replace("classification", "class"), ", line 2: 0.family: expected 'classification', .* found 'class'"),
+        (ROW + "  name: Joy\n", ", line 8: 'name' is given twice, first in line 1"),
+        (ROW[:-4], ", line 7: "),
+        ("name: Joy", ": expected a list, found a mapping"),
+        ("", ": expected a list, found nothing"),
+        ("[]", ": expected at least 1, found 0"),
+    ],
+)
+def test_a_hand_written_file_with_a_fault_is_refused_with_its_line(tmp_path, text, said):
+    path = tmp_path / "hand_written.yaml"
+    path.write_text(text)
+    with pytest.raises(SentiDistillError, match=rf"hand_written\.yaml(, line 1)?{said}"):
+        hand_written(path)
+
+
+def test_a_hand_written_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SentiDistillError, match=r"hand_written\.yaml: cannot be read"):
+        hand_written(tmp_path / "hand_written.yaml")
 
 
 def test_the_hand_written_baseline_has_about_twenty_instructions_of_all_families():

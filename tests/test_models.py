@@ -256,3 +256,9 @@ def test_the_default_student_from_its_package(default_student, tmp_path):
     with torch.no_grad():
         best = int(model(ids).logits[0, -1].argmax())
     assert tokenizer.decode([best]).strip() == "Paris"
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(SentiDistillError, match=r"runtime\.device is cuda:99, but this machine has \d+ of"):
+        models.device(RUNTIME.model_copy(update={"device": "cuda:99"}))
+    assert models.device(RUNTIME.model_copy(update={"device": "cpu"})).type == "cpu"

@@ -12,6 +12,7 @@ Each run is a DVC experiment of its own, such as
         -S select_samples.seed=1 -S train_student.seed=1
 """
 
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ STRATEGIES = ("soft", "random")
 SEEDS = (1, 2)
 NOT_DONE = ("Queued", "Running", "Failed")
 POLL = 10.0  # seconds between two looks at the queue
+LOOKS = 12  # in a row that find no worker, after which there is none: a busy one may answer late
 
 Tested = dict[EvaluationTask, list[Outcome]]
 
@@ -173,34 +175,66 @@ def predictions_of(revision: str) -> Tested:
 
 
 def output(*command: str) -> str:
-    return subprocess.run(["dvc", *command], capture_output=True, text=True, check=True).stdout
+    """What `dvc` prints. Raises `SentiDistillError` with what it says where it fails."""
+    result = subprocess.run(["dvc", *command], capture_output=True, text=True)
+    if result.returncode:
+        raise SentiDistillError(f"curve: `dvc {' '.join(command)}` failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What `dvc queue status` says: the state of each of our runs by its name, and the number of workers."""
+
+    states: dict[str, str]
+    workers: int
+
+    @classmethod
+    def of(cls, status: str) -> "Queue":
+        names = {run.name for run in runs()}
+        rows = [line.split() for line in status.splitlines()]
+        states = {row[1]: row[-1] for row in rows if len(row) > 2 and row[1] in names}
+        (counts,) = re.findall(r"Worker status: (\d+) active, (\d+) idle", status)
+        return cls(states, sum(map(int, counts)))
+
+    def named(self, *states: str) -> list[str]:
+        """The runs in one of `states`."""
+        return sorted(name for name, state in self.states.items() if state in states)
 
 
 def queue() -> None:
-    """Queue what is neither done nor queued. Raises where the pipeline itself is not up to date."""
+    """Queue what is neither done nor queued; what failed, again. Raises where the pipeline is not up to date."""
     if output("status", "--json").strip() != "{}":
         raise SentiDistillError("curve: the pipeline is not up to date; run `make repro` and commit first")
-    known = {row["Experiment"] for row in experiments()}
-    waiting = output("queue", "status")
+    found = Queue.of(output("queue", "status"))
+    if failed := found.named("Failed"):
+        output("queue", "remove", *failed)
+    known = {row["Experiment"] for row in experiments()} | found.states.keys() - set(failed)
     for run in runs():
-        if run.name not in known and run.name not in waiting:
-            subprocess.run(run.command(), check=True)
+        if run.name not in known:
+            print(output(*run.command()[1:]), end="", flush=True)
 
 
 def wait() -> None:
-    """Start the queue and wait for its end; a failed run is named."""
-    subprocess.run(["dvc", "queue", "start"], check=True)
-    last, running = "", True
-    while running:
-        states = Counter(line.split()[-1] for line in output("queue", "status").splitlines() if "curve-" in line)
+    """Start the queue and wait for its end. Raises with the runs that failed, or that no worker does any more."""
+    print(output("queue", "start"), end="", flush=True)
+    last, looks = "", 0
+    while (found := Queue.of(output("queue", "status"))).named("Queued", "Running"):
+        states = Counter(found.states.values())
         line = ", ".join(f"{number} {state.lower()}" for state, number in sorted(states.items()))
         if line != last:
             print(line, flush=True)
             last = line
-        running = bool({"Queued", "Running"} & set(states))
-        time.sleep(POLL if running else 0)
-    if "Failed" in states:
-        raise SentiDistillError("curve: a run failed; `dvc queue status` names it, `dvc queue logs NAME` says why")
+        looks = 0 if found.workers else looks + 1
+        if looks == LOOKS:
+            left = " ".join(found.named("Running"))
+            command = f"run `dvc queue kill {left}`, then `make curve`" if left else "run `make curve`"
+            raise SentiDistillError(f"curve: the queue's worker has ended before its runs; {command} again")
+        time.sleep(POLL)
+    if failed := found.named("Failed"):
+        raise SentiDistillError(
+            f"curve: failed: {', '.join(failed)}; `dvc queue logs NAME` says why, `make curve` runs them again"
+        )
 
 
 def table(commit: str | None = None) -> None:

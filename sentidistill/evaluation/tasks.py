@@ -5,16 +5,29 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
+from pydantic import create_model
 
-from sentidistill.config import SENTIBENCH, PrepareBenchmark
+from sentidistill.config import SENTIBENCH, Line, PrepareBenchmark, Text
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
 from sentidistill.records import Record, read_json
+from sentidistill.yaml_files import read as read_yaml_as
 
-WORDING: dict[str, dict[str, str]] = yaml.safe_load(
-    files("sentidistill.evaluation").joinpath("wording.yaml").read_text(encoding="utf-8")
-)
+WORDING_FILE = Path(str(files("sentidistill.evaluation").joinpath("wording.yaml")))
+
+
+class Wording(Record):
+    cue: Line
+    instruction: Text
+
+
+def wording(path: Path) -> dict[str, dict[str, str]]:
+    """How each known task is put to a model, by its name. Raises `SentiDistillError` with the lines of all faults."""
+    names = dict.fromkeys(("sentiment", *LABELS, *TUPLE_TASKS), (Wording, ...))
+    return read_yaml_as(path, create_model("Wordings", __base__=Record, **names)).model_dump()
+
+
+WORDING = wording(WORDING_FILE)
 
 
 class LabelledText(Record):

@@ -388,9 +388,15 @@ def device(runtime: Runtime) -> "torch.device":
 
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    if runtime.device != "auto":
-        return torch.device(runtime.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if runtime.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = torch.device(runtime.device)
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[chosen.type]
+    if (chosen.index or 0) >= there:
+        raise SentiDistillError(
+            f"runtime.device is {runtime.device}, but this machine has {there} of that kind; set it to auto or cpu"
+        )
+    return chosen
 
 
 def load_causal_lm(folder: Path, root: Path, runtime: Runtime) -> "PreTrainedModel":
