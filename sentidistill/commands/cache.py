@@ -25,8 +25,8 @@ from sentidistill.pipeline import stage
 from sentidistill.sources import models
 
 
-def _opened(path: Path, mode: Literal["rt", "wt"], gzipped: bool) -> IO[str]:
-    return gzip.open(path, mode, encoding="utf-8") if gzipped else path.open(mode, encoding="utf-8")
+def _opened(path: Path, mode: Literal["rb", "wb"], gzipped: bool) -> IO[bytes]:
+    return gzip.open(path, mode) if gzipped else path.open(mode)
 
 
 def stats(cache: Cache) -> None:
@@ -44,7 +44,7 @@ def stats(cache: Cache) -> None:
     columns = ("answers", "damaged", "errors", "prompt tokens", "completion tokens")
     table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
     for model, figures in sorted(totals.items()):
-        table.add_row(model, roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
+        table.add_row(stage.visible(model), roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
     stage.console().print(table)
 
 
@@ -86,11 +86,11 @@ def export(cache: Cache, path: Path, model: str | None) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     number = 0
     try:
-        with _opened(temporary, "wt", path.suffix == ".gz") as file:
+        with _opened(temporary, "wb", path.suffix == ".gz") as file:
             for entry in cache.entries():
                 if model in (None, entry.model):
                     entry.parsed()
-                    file.write(entry.to_line() + "\n")
+                    file.write(f"{entry.to_line()}\n".encode())
                     number += 1
         os.replace(temporary, path)
     except ValueError as error:
@@ -113,10 +113,10 @@ def import_(cache: Cache, path: Path) -> None:
 
     def entries() -> Iterator[Entry]:
         nonlocal number
-        with _opened(path, "rt", path.suffix == ".gz") as file:
+        with _opened(path, "rb", path.suffix == ".gz") as file:
             for line in file:
                 number += 1
-                yield Entry.of_line(line)
+                yield Entry.of_line(line.decode())
 
     try:
         cache.add(entries())

@@ -223,6 +223,10 @@ class Reader:
     def _tokenizer(self) -> "PreTrainedTokenizerBase":
         return self._open_tokenizer()
 
+    @cached_property
+    def _end_ids(self) -> list[int]:
+        return end_ids(self._tokenizer, self._format)
+
     @property
     def prompt_format(self) -> PromptFormat:
         return self._format
@@ -252,7 +256,7 @@ class Reader:
             return Job(request, [], [], [])
         prompt_ids = render(request.prompt, self._tokenizer, self._format).prompt_ids
         choices = [answer_ids(choice, self._tokenizer, self._format) for choice in request.choices]
-        return Job(request, prompt_ids, choices, end_ids(self._tokenizer, self._format) if choices else [])
+        return Job(request, prompt_ids, choices, self._end_ids if choices else [])
 
     def refusal(self, prompt_tokens: int) -> Response | None:
         """The answer to a prompt that is too long to be sent."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +11,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import runs
 
 WIDTH = 160
+# What a terminal or a reader would obey: escapes, and marks that turn the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
@@ -39,7 +43,7 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         if name:
             runs.write(cache_root(), name, round(time.monotonic() - started, 1))
     except SentiDistillError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {without_controls(str(error))}")
     except KeyboardInterrupt:
         sys.exit("interrupted; finished teacher answers are kept, run the same command again to continue")
 
@@ -54,8 +58,18 @@ def finish(name: str, metrics: dict[str, Any]) -> None:
     records.write_json(f"metrics/{name}.json", metrics)
     table = Table("figure", "value", title=name)
     for key, value in _leaves(metrics):
-        table.add_row(key, str(value))
+        table.add_row(visible(key), visible(value))
     Console(stderr=True).print(table)
+
+
+def without_controls(text: str) -> str:
+    """`text`, which a model, a server or a file may have given, without characters that act on who shows it."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def visible(value: Any) -> Text:
+    """`value` for a cell of a table in the terminal, as it is: its brackets are no markup."""
+    return Text(without_controls(str(value)))
 
 
 def console() -> Console:
