@@ -40,65 +40,96 @@ def select(
     Raises `ValueError` for a rate outside (0, 1], a peak outside [0, 1], an unknown strategy, a missing
     column, a repeated id, a metric that is not a number, or caps without strata.
     """
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate is {rate}; it must be above 0 and at most 1")
-    if not 0 <= peak <= 1:
-        raise ValueError(f"peak is {peak}; it must be between 0 and 1")
-    caps = {column: share for column, share in (caps or {}).items() if share < 1}
-    if missing := {"id", "stratum", metric, *caps} - set(samples.columns):
-        raise ValueError(f"samples have no column {sorted(missing)}")
-    if caps and not stratify:
-        raise ValueError("caps need strata; set stratify")
-    if not samples["id"].is_unique:
-        raise ValueError("ids are repeated")
-    if samples[metric].isna().any():
-        raise ValueError(f"{metric} is missing for some samples")
-    random = np.random.default_rng(seed)
-    ordered = samples.sort_values("id")
-    ordered = ordered.iloc[np.lexsort((random.permutation(len(ordered)), ordered[metric]))]
-    ids = ordered["id"].to_numpy()
-    strata = ordered["stratum"].astype(str).to_numpy() if stratify else np.zeros(len(ordered), dtype=int)
-    _, first, code = np.unique(strata, return_index=True, return_inverse=True)
-    by_stratum = np.argsort(code, kind="stable")
-    sizes = np.bincount(code)
-    groups = np.split(by_stratum, np.cumsum(sizes)[:-1]) if len(ids) else []
-    rates = np.full(len(groups), rate)
-    if caps:
-        rates = capped(sizes, rate, [(ordered[column].to_numpy()[first], share) for column, share in caps.items()])
-    of_size = cache(lambda n, rate: inclusion(n, rate, strategy, peak))
-    places, probabilities = [], []
-    for number in random.permutation(len(groups)):
-        group = groups[number]
-        shuffled = random.permutation(len(group))
-        places.append(group[shuffled])
-        probabilities.append(of_size(len(group), rates[number])[shuffled])
-    if not places:
-        return []
-    kept = np.concatenate(places)[_systematic(np.concatenate(probabilities), random)]
-    return sorted(ids[kept].tolist())
+    draw = _Draw(samples, metric, strategy, peak, stratify, caps, seed)
+    return sorted(draw.ids[draw.kept(rate)].tolist())
 
 
-def select_within(samples: pd.DataFrame, *, budget: Mapping[str, int], **settings) -> list[str]:
+class _Draw:
+    """All that is drawn at random for a selection, which is the same at every rate."""
+
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        metric: str,
+        strategy: Strategy,
+        peak: float,
+        stratify: bool,
+        caps: Mapping[str, float] | None,
+        seed: int,
+    ):
+        if not 0 <= peak <= 1:
+            raise ValueError(f"peak is {peak}; it must be between 0 and 1")
+        caps = {column: share for column, share in (caps or {}).items() if share < 1}
+        if missing := {"id", "stratum", metric, *caps} - set(samples.columns):
+            raise ValueError(f"samples have no column {sorted(missing)}")
+        if caps and not stratify:
+            raise ValueError("caps need strata; set stratify")
+        if not samples["id"].is_unique:
+            raise ValueError("ids are repeated")
+        if samples[metric].isna().any():
+            raise ValueError(f"{metric} is missing for some samples")
+        random = np.random.default_rng(seed)
+        self.ordered = samples.sort_values("id")
+        self.ordered = self.ordered.iloc[np.lexsort((random.permutation(len(samples)), self.ordered[metric]))]
+        self.ids = self.ordered["id"].to_numpy()
+        strata = self.ordered["stratum"].astype(str).to_numpy() if stratify else np.zeros(len(self.ids), dtype=int)
+        _, first, code = np.unique(strata, return_index=True, return_inverse=True)
+        self._sizes = np.bincount(code)
+        self._caps = [(self.ordered[column].to_numpy()[first], share) for column, share in caps.items()]
+        self._strategy, self._peak = strategy, peak
+        by_stratum = np.argsort(code, kind="stable")
+        groups = np.split(by_stratum, np.cumsum(self._sizes)[:-1]) if len(self.ids) else []
+        self._drawn = random.permutation(len(groups))
+        self._shuffled = [random.permutation(len(groups[number])) for number in self._drawn]
+        places = [groups[number][shuffled] for number, shuffled in zip(self._drawn, self._shuffled)]
+        self._places = np.concatenate(places) if places else np.array([], dtype=int)
+        self._offset = random.random()
+
+    def kept(self, rate: float) -> np.ndarray:
+        """Places in `ordered` that are kept at `rate`."""
+        if not 0 < rate <= 1:
+            raise ValueError(f"rate is {rate}; it must be above 0 and at most 1")
+        if not len(self._places):
+            return self._places
+        rates = capped(self._sizes, rate, self._caps) if self._caps else np.full(len(self._sizes), rate)
+        of_size = cache(lambda n, rate: inclusion(n, rate, self._strategy, self._peak))
+        drawn = zip(self._drawn, self._shuffled)
+        probabilities = [of_size(len(shuffled), rates[number])[shuffled] for number, shuffled in drawn]
+        return self._places[_systematic(np.concatenate(probabilities), self._offset)]
+
+
+def select_within(
+    samples: pd.DataFrame,
+    *,
+    budget: Mapping[str, int],
+    metric: str = "rank_score",
+    strategy: Strategy = "soft",
+    peak: float = 1.0,
+    stratify: bool = True,
+    caps: Mapping[str, float] | None = None,
+    seed: int,
+) -> list[str]:
     """`select` with the largest rate whose sample fits into `budget`: {"samples": n} or {"tokens": n}.
 
-    Tokens are those of the column `tokens`. `settings` are those of `select`, without the rate.
+    Tokens are those of the column `tokens`; all else is as for `select`.
     """
     ((unit, limit),) = budget.items()
     if unit == "samples":
-        rate = min(1.0, limit / max(len(samples), 1))
-        return select(samples, rate=rate, **settings) if len(samples) else []
-    tokens = samples.set_index("id")["tokens"]
-    if tokens.sum() <= limit:
-        return sorted(tokens.index)
-    low, high, best = 0.0, 1.0, []
+        draw = _Draw(samples, metric, strategy, peak, stratify, caps, seed)
+        return sorted(draw.ids[draw.kept(min(1.0, limit / max(len(samples), 1)))].tolist())
+    if samples["tokens"].sum() <= limit:
+        return sorted(samples["id"])
+    draw = _Draw(samples, metric, strategy, peak, stratify, caps, seed)
+    tokens = draw.ordered["tokens"].to_numpy()
+    low, high, best = 0.0, 1.0, np.array([], dtype=int)
     for _ in range(24):
         middle = (low + high) / 2
-        ids = select(samples, rate=middle, **settings)
-        if tokens.loc[ids].sum() <= limit:
-            low, best = middle, ids
+        kept = draw.kept(middle)
+        if tokens[kept].sum() <= limit:
+            low, best = middle, kept
         else:
             high = middle
-    return best
+    return sorted(draw.ids[best].tolist())
 
 
 def capped(sizes: np.ndarray, rate: float, caps: list[tuple[np.ndarray, float]]) -> np.ndarray:
@@ -159,8 +190,8 @@ def _scaled(weights: np.ndarray, target: float) -> np.ndarray:
     return np.minimum(weights * factors[cut_off], 1)
 
 
-def _systematic(probabilities: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _systematic(probabilities: np.ndarray, offset: float) -> np.ndarray:
     """Places kept by systematic sampling: each with its own probability, their number within one of the sum."""
     edges = np.concatenate([[0.0], np.cumsum(probabilities)])
-    ticks = np.floor(edges + random.random())
+    ticks = np.floor(edges + offset)
     return np.flatnonzero(np.diff(ticks) > 0)

@@ -19,6 +19,7 @@ from sentidistill.construct.tasks import (
 )
 from sentidistill.inference.calls import Call, stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.inference.requests import Response
 from sentidistill.parsing.markup import strip_thinking
 from sentidistill.parsing.tasks import FAMILIES, parse_definition
 from sentidistill.pipeline import stage
@@ -36,8 +37,8 @@ def main(open_model: OpenModel = open_model) -> None:
     def first_prompt(row: TaskProposal, **repair: object) -> Prompt:
         return template.prompt(same="family", name=row.name, family=row.family, description=row.description, **repair)
 
-    def read_answer(key: str, raw: str) -> tuple[TaskDefinition | None, list[str]]:
-        definition = parse_definition(raw)
+    def read_answer(key: str, answer: Response) -> tuple[TaskDefinition | None, list[str]]:
+        definition = parse_definition(answer.text)
         if definition is None:
             return None, ["no_instruction"]
         limits = (section.max_labels, section.max_label_words, section.max_examples)

@@ -35,7 +35,7 @@ def main(open_model: OpenModel = open_model) -> None:
     texts = [text for text in TEXTS.read() if text.pool == "enumeration"]
     prompts = {text.id: template.prompt(text=text.text) for text in texts}
     with stage_teacher("enumerate_attributes", params, open_model) as teacher:
-        answers = teacher.ask(prompts, section.sampling, lambda _, raw: read_answer(raw, copied))
+        answers = teacher.ask(prompts, section.sampling, lambda _, answer: read_answer(answer.text, copied))
     mentions = [
         Mention(text_id=key, name=a.name, description=a.description, value=a.value)
         for key in sorted(answers)

@@ -12,6 +12,7 @@ from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.construct.tasks import TASK_PROPOSALS, TaskProposal
 from sentidistill.inference.calls import stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.inference.requests import Response
 from sentidistill.parsing.tasks import FAMILIES, Proposal, parse_proposals
 from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
@@ -33,8 +34,8 @@ def main(open_model: OpenModel = open_model) -> None:
             prompts[key] = template.prompt(name=attribute.name, description=attribute.description, related=related)
             origin[key] = (cluster.id, attribute)
 
-    def read_answer(key: str, raw: str) -> tuple[list[Proposal] | None, list[str]]:
-        proposals = parse_proposals(raw)
+    def read_answer(key: str, answer: Response) -> tuple[list[Proposal] | None, list[str]]:
+        proposals = parse_proposals(answer.text)
         if not proposals:
             return None, ["unreadable"]
         kept, faults = usable_proposals(proposals, origin[key][1].name, section.max_per_attribute, shown)

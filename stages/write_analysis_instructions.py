@@ -12,6 +12,7 @@ from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, AnalysisI
 from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.inference.calls import stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.inference.requests import Response
 from sentidistill.parsing.tasks import parse_instructions
 from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
@@ -34,8 +35,8 @@ def main(open_model: OpenModel = open_model) -> None:
 
     names = {key: [attribute.name for attribute in group] for key, group in zip(prompts, groups.values())}
 
-    def read_answer(key: str, raw: str) -> tuple[dict[str, list[str]] | None, list[str]]:
-        items = parse_instructions(raw)
+    def read_answer(key: str, answer: Response) -> tuple[dict[str, list[str]] | None, list[str]]:
+        items = parse_instructions(answer.text)
         if not items:
             return None, ["unreadable"]
         kept, faults = usable_analysis(items, section.attributes_per_call, section.max_similarity)

@@ -18,6 +18,7 @@ from sentidistill.construct.tasks import TASK_DEFINITIONS
 from sentidistill.construct.written import Written, answers_alone, of_task, read_pairs, text_prompts
 from sentidistill.inference.calls import stage_teacher, summary
 from sentidistill.inference.opening import OpenModel, open_model
+from sentidistill.inference.requests import Response
 from sentidistill.pipeline import stage
 from sentidistill.prompts import Template
 from sentidistill.sources.corpus import TEXTS
@@ -31,9 +32,9 @@ def main(open_model: OpenModel = open_model) -> None:
     prompts = text_prompts(tasks, [text for text in TEXTS.read() if text.pool == "enumeration"], template, section)
     given = [part for pair in template.demonstrations for part in pair]
 
-    def read_answer(key: str, raw: str) -> tuple[list[tuple[str, str]] | None, list[str]]:
+    def read_answer(key: str, answer: Response) -> tuple[list[tuple[str, str]] | None, list[str]]:
         task, asked = prompts[key]
-        return read_pairs(task, raw, asked.input, given, section.min_words)
+        return read_pairs(task, answer.text, asked.input, given, section.min_words)
 
     with stage_teacher("write_demonstrations", params, open_model) as teacher:
         answers = teacher.ask({key: asked for key, (_, asked) in prompts.items()}, section.sampling, read_answer)

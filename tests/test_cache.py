@@ -1,20 +1,26 @@
 """The cache: what was answered is never lost and never asked twice, whatever happens to the process."""
 
+import contextlib
+import hashlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from sentidistill.commands.cache import export, import_, stats, verify
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference import store
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Reader, Request, Response
-from sentidistill.inference.store import Cache, Entry, _digest
+from sentidistill.inference.store import Cache, Entry, Rate, _digest
 from sentidistill.prompts import Prompt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +152,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_had_stored(tmp_path
         writer.wait()
         stored += [f"w{attempt} {number} {i}" for number in done for i in range(10)]
     cache = Cache(path)
-    assert cache.problems() == []
+    cache.check()
     assert len(stored) > 100
     assert all(cache.get(key).text == "x" * 500 for key in stored)
     chunks = {}
@@ -218,6 +224,42 @@ def _lines(path: Path) -> list[str]:
     return (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode().splitlines()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        "[]",
+        "3",
+        '{"key": 1, "model": "m", "response": "r", "digest": "d"}',
+        '{"key": "\\ud83d"}',
+        "\xff",
+    ],
+    ids=["nested", "a list", "a number", "a key that is a number", "parts missing", "no UTF-8"],
+)
+def test_a_line_that_is_no_answer_is_refused_and_named(filled, tmp_path, line):
+    command(filled, "export", str(tmp_path / "answers.jsonl"))
+    with (tmp_path / "answers.jsonl").open("ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    with pytest.raises(SentiDistillError, match=r"answers\.jsonl, line 4"):
+        import_(cache := Cache(tmp_path / "b"), tmp_path / "answers.jsonl")
+    assert list(cache.entries()) == []
+
+
+def test_a_damaged_gzip_file_is_refused(filled, tmp_path):
+    path = tmp_path / "answers.jsonl.gz"
+    with closing(Cache(filled / ".cache/generations/responses.sqlite")) as cache:
+        export(cache, path, None)
+        with pytest.raises(SentiDistillError, match="nothing was written"):
+            export(cache, tmp_path / "no folder" / "a.jsonl", None)
+    content = path.read_bytes()
+    for place in range(12, len(content), 9):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        with closing(Cache(Path(":memory:"))) as cache:
+            with contextlib.suppress(SentiDistillError):
+                import_(cache, path)
+            assert len(list(cache.entries())) in (0, 3)
+
+
 @pytest.mark.parametrize("damage", ["torn", "changed"])
 def test_a_damaged_export_is_refused_as_a_whole(filled, tmp_path, damage):
     path = tmp_path / "answers.jsonl"
@@ -281,6 +323,9 @@ UNUSABLE = {
     "a number for a text": json.dumps({**GOOD, "text": 3}),
     "half a token": json.dumps({**GOOD, "completion_tokens": 0.5}),
     "a score that is none": json.dumps({**GOOD, "choice_logprobs": [float("nan")]}),
+    "a score above 0": json.dumps({**GOOD, "choice_logprobs": [5.0]}),
+    "a score that is a text": json.dumps({**GOOD, "choice_logprobs": ["-1.5"]}),
+    "nested by the thousand": "[" * 100_000,
     "an unknown field": json.dumps({**GOOD, "logits": []}),
     "an error without a reason": json.dumps({**GOOD, "finish_reason": "error"}),
 }
@@ -311,7 +356,120 @@ def test_flipped_bits_in_the_file_are_found_and_asked_again(tmp_path):
     assert engine.paid == ["text 001"]
 
 
-@pytest.mark.parametrize("response", [Response("x", "choice", 1, 0, (float("nan"),)), Response(None, "stop", 1, 1)])
+FLIPS = int(os.environ.get("SENTIDISTILL_MUTATIONS", 200)) // 4
+
+
+def test_one_flipped_bit_anywhere_gives_no_other_answer_and_no_traceback(tmp_path):
+    """Half of the bits in the first page, which holds the tables; after `verify --drop`, all can be stored again."""
+    texts = [f"answer {number} " + "long " * (number % 3 * 800) for number in range(40)]
+    stored = {hashlib.sha256(text.encode()).hexdigest(): Response(text, "stop", 1, 1) for text in texts}
+    stored |= {"e" * 64: Response.failed("bad luck")}
+    with closing(Cache(tmp_path / "whole")) as cache:
+        cache.put("m", stored)
+        cache.set_rate("m", "labels", Rate(1, 2, 3, 4.0))
+    remedies: set[bool] = set()
+    content, draw, path = (tmp_path / "whole").read_bytes(), random.Random(0), tmp_path / "flipped"
+    for number in range(FLIPS):
+        place, flipped = draw.randrange(4096 if number % 2 else len(content)), bytearray(content)
+        flipped[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(flipped)
+        whole = set()
+        try:
+            with closing(Cache(path)) as cache:
+                for key, response in stored.items():
+                    with contextlib.suppress(ValueError):
+                        if (found := cache.get(key)) is not None:
+                            assert found == response, (number, place)
+                            whole.add(key)
+                cache.rates("m")
+                stats(cache)
+        except SentiDistillError as error:
+            remedies.add("verify --drop" in str(error))
+        with contextlib.suppress(SentiDistillError):
+            verify(path, False)
+        verify(path, True)
+        verify(path, False)
+        with closing(Cache(path)) as cache:
+            assert {key for key in stored if cache.get(key) is not None} >= whole
+            cache.put("m", stored)
+            assert all(cache.get(key) == response for key, response in stored.items())
+    assert remedies <= {True}
+
+
+def test_a_damaged_file_keeps_what_is_whole_and_is_set_aside(filled):
+    path = filled / ".cache/generations/responses.sqlite"
+    many = {f"{number:064x}"[::-1]: Response("x" * 900, "stop", 1, 1) for number in range(300)}
+    with closing(Cache(path)) as cache:
+        cache.put("m", many)
+    content = bytearray(path.read_bytes())
+    content[9 * 4096 : 10 * 4096] = bytes(4096)
+    path.write_bytes(content)
+    found = command(filled, "verify", check=False)
+    assert found.returncode == 1
+    assert "verify --drop" in found.stderr
+    command(filled, "verify", "--drop")
+    assert "answers are as they were stored" in command(filled, "verify").stdout
+    assert 280 < len(list(Cache(path).entries())) < 303
+    assert path.with_name("responses.sqlite.damaged").read_bytes() == content
+
+
+def test_every_kind_of_error_has_its_own_remedy(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "other")) as other, other:
+        other.execute("CREATE TABLE answers (key TEXT, said TEXT)")
+    with pytest.raises(SentiDistillError, match="not those of this version"):
+        Cache(tmp_path / "other")
+    Cache(tmp_path / "c").close()
+    with closing(sqlite3.connect(tmp_path / "c")) as busy, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "WAIT_SECONDS", 0.01)
+        cache = Cache(tmp_path / "c")
+        busy.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SentiDistillError, match="Wait for the other run"):
+            cache.put("m", {"k": Response("x", "stop", 1, 1)})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SentiDistillError, match=str(tmp_path / "file")):
+        Cache(tmp_path / "file" / "c")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"finish_reason": "stop", "choice_logprobs": []}, {"text": "other"}, {"choice_logprobs": [-1.0]}],
+    ids=["no choice", "none of the choices", "too few scores"],
+)
+def test_a_stored_answer_to_another_kind_of_question_is_asked_again(tmp_path, change):
+    class Chooses:
+        def stream(self, jobs):
+            yield [(place, Response("a", "choice", 1, 0, (-0.5, -1.5))) for place in range(len(jobs))]
+
+    request = Request(Prompt("Choose.", "text"), choices=("a", "b"))
+    (right,) = teacher(Chooses(), tmp_path / "c").generate([request])
+    values = {"version": 1, "text": "a", "finish_reason": "choice", "prompt_tokens": 1, "completion_tokens": 0}
+    damage(tmp_path / "c", json.dumps({**values, "choice_logprobs": [-0.5, -1.5], **change}), digest=True)
+    asking = teacher(Chooses(), tmp_path / "c")
+    assert asking.generate([request]) == [right]
+    assert asking.damaged == 1
+
+
+def test_a_surrogate_pair_in_an_answer_is_joined_and_a_half_is_replaced(tmp_path):
+    class Halves:
+        def stream(self, jobs):
+            yield [(0, Response("\ud83d\ude00 and \ud83d", "stop", 1, 1))]
+
+    (found,) = teacher(Halves(), tmp_path / "c").generate(numbered(1))
+    assert found.text == "😀 and \ufffd"
+    assert teacher(None, tmp_path / "c", "read").generate(numbered(1)) == [found]
+
+
+UNUSABLE_ANSWERS = [
+    Response("x", "stop", 1, 1, (float("nan"),)),
+    Response("x", "stop", 1, 1, ("-1.5",)),
+    Response("x", "stop", 1, 1, (5.0,)),
+    Response("x", "choice", 1, 0, (-1.0,)),
+    Response("x", "stop", 10**30, 1),
+    Response(None, "stop", 1, 1),
+]
+
+
+@pytest.mark.parametrize("response", UNUSABLE_ANSWERS)
 def test_what_an_engine_gives_is_checked_before_it_is_stored(tmp_path, response):
     class Careless:
         def stream(self, jobs):

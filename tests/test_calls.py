@@ -48,8 +48,8 @@ def opened(engine, folder):
     return open_model
 
 
-def numbers(_: str, raw: str) -> tuple[list[int] | None, list[str]]:
-    parts = raw.split()
+def numbers(_: str, answer: Response) -> tuple[list[int] | None, list[str]]:
+    parts = answer.text.split()
     found = [int(part) for part in parts if part.isdigit()]
     return found or None, ["no_number"] * (len(parts) - len(found))
 

@@ -6,13 +6,15 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from jinja2 import Environment, StrictUndefined
+from rich.console import Console
 
+from sentidistill.commands import inspect
 from sentidistill.config import load
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.sentibench import LABELS
 from sentidistill.evaluation.suite import Outcome
 from sentidistill.evaluation.tasks import KNOWN
-from sentidistill.report import scores
+from sentidistill.report import page, scores
 from tests.made_up_sentibench import labelled
 
 SECTION = load("params.yaml").evaluate.model_copy(update={"bootstrap_samples": 300})
@@ -56,7 +58,7 @@ def rendered(models: dict) -> str:
     """The part of the report that is about scores."""
     template = files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8").partition("## Attributes")[0]
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**models)
+    return environment.from_string(template).render(cell=page.cell, **models)
 
 
 def test_the_headline_is_of_the_means_over_the_default_tasks():
@@ -109,3 +111,42 @@ def test_the_tables_show_every_task_with_its_baselines_and_the_failures():
     assert text.count("| **mean, basic** |") == 2
     assert "7 of 300 requests to teacher failed on tweet; they count as wrong." in text
     assert len(scores.headline(models["plain"], models["calibrated"])["sentibench"]["basic"]) == 3
+
+
+HOSTILE = (
+    "![x](https://a.b/c.png)",
+    "[click](javascript:alert(1))",
+    "<script>alert(1)</script>",
+    "<javascript:alert(1)>",
+    "[x]: javascript:alert(1)",
+    "a | b \\| c",
+    "\\[x](y)",
+    "two\nlines\n\n# and a heading",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_text_in_the_report_is_one_cell_without_links_images_and_html(text):
+    from markdown_it import MarkdownIt
+
+    shown = page.cell(text)
+    markdown = MarkdownIt("commonmark").enable("table")
+    (table,) = [
+        one
+        for one in (markdown.parse(f"| a | b |\n|---|---|\n| {shown} | end |\n"),)
+        if [token.type for token in one].count("td_open") == 2
+    ]
+    (item,) = [one for one in markdown.parse(f"- {shown}") if one.type == "inline"]
+    kinds = {child.type for token in [*table, item] for child in token.children or ()}
+    assert kinds <= {"text", "text_special"}
+    assert "".join(child.content for child in item.children) == " ".join(text.split())
+
+
+def test_control_characters_reach_no_report_and_no_terminal(capsys):
+    named = "\x1b[2Jjoy\x07\u202e [red]x[/red]"
+    assert page.cell(named) == "\ufffd[2Jjoy\ufffd\ufffd [red]x[/red]"
+    inspect.show([{"name": named, "texts": 3}], 0, Console(width=80))
+    shown = capsys.readouterr().out
+    assert "[2Jjoy" in shown
+    assert "[red]x[/red]" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)

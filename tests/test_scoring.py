@@ -110,6 +110,32 @@ def test_scores_of_another_model_or_setting_are_not_taken(tiny_student, tmp_path
     assert again.done == len(batches(samples))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("0.", "0.1", 1),
+        lambda text: json.dumps(json.loads(text)["scores"]),
+        lambda text: "{}",
+        lambda text: "[" * 100_000,
+        lambda text: "",
+    ],
+    ids=["torn", "a changed score", "as written before", "no scores", "nested", "empty"],
+)
+def test_a_damaged_file_of_scores_is_scored_again(tiny_student, tmp_path, caplog, damage):
+    model, _ = tiny_student
+    samples = rows(30)
+    whole = scoring.score(samples, batches(samples), lambda: Counting(model), tmp_path, SETTINGS)
+    file = min(tmp_path.glob("*.json"))
+    before = file.read_bytes()
+    file.write_text(damage(file.read_text()))
+    again = Counting(model)
+    assert scoring.score(samples, batches(samples), lambda: again, tmp_path, SETTINGS) == whole
+    assert again.done == 1
+    assert file.read_bytes() == before
+    assert "1 stored batches of scores are damaged" in caplog.text
+
+
 def test_scores_of_other_code_are_not_taken(tiny_student, tmp_path, monkeypatch):
     model, _ = tiny_student
     samples = rows(10)

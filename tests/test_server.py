@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -9,9 +10,10 @@ import pytest
 
 from sentidistill.config import Server
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.engines import server as server_engine
 from sentidistill.inference.engines.server import ServerEngine, _asked_to_wait
 from sentidistill.inference.model import CachedTeacher
-from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.inference.requests import Job, Reader, Request, Response, answer
 from sentidistill.inference.store import Cache
 from sentidistill.prompts import Prompt, render
 from tests.local_server import running
@@ -522,3 +524,84 @@ def test_a_gateway_that_repeats_the_key_in_its_answer_has_it_masked(monkeypatch)
 def test_an_address_with_a_secret_is_refused(url):
     with pytest.raises(ValueError, match="key_variable"):
         engine(url)
+
+
+JUNK = (None, True, 10**30, float("nan"), "-1.5", [None], {"text": 3})
+
+
+def places(value, path=()) -> Iterator[tuple]:
+    """Where the values of some JSON stand, its own place first."""
+    yield path
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(one, (*path, key))
+
+
+def with_junk(value, path: tuple, junk):
+    if not path:
+        return junk
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = with_junk(copy[path[0]], path[1:], junk)
+    return copy
+
+
+TOP_LOGPROBS = {"top_logprobs": [{"token_id:5": -1.5, "token_id:7": -0.5}], "tokens": [], "token_logprobs": []}
+CONTENT = {"content": [{"top_logprobs": [{"id": 5, "logprob": -1.5}, {"id": 7, "logprob": -0.5}]}]}
+WHOLE_REPLIES = {
+    "chat": ("chat", {}, json.loads(said("glad")[2])),
+    **{
+        name: (
+            "completions",
+            {"choices": ("glad", "sad")},
+            {
+                "id": "1",
+                "object": "text_completion",
+                "choices": [{"index": 0, "text": "glad", "finish_reason": "stop", "logprobs": given}],
+                "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+            },
+        )
+        for name, given in {"vLLM": TOP_LOGPROBS, "llama.cpp": CONTENT}.items()
+    },
+}
+
+
+class TwoTokens:
+    """A reader for which each of two choices is one token, and each of these ends an answer."""
+
+    def job(self, request):
+        number = int(request.prompt.input.removeprefix("text "))
+        return Job(request, [number], [[5], [7]] if request.choices else [], [5, 7] if request.choices else [])
+
+    def refusal(self, prompt_tokens):
+        return None
+
+
+@pytest.mark.parametrize("kind", WHOLE_REPLIES)
+def test_no_value_in_a_reply_ends_a_run_or_is_taken_for_what_it_is_not(kind, monkeypatch):
+    monkeypatch.setattr(server_engine, "GIVE_UP_AFTER", 10**9)
+    api, change, whole = WHOLE_REPLIES[kind]
+    replies = [whole, *(with_junk(whole, path, junk) for path in places(whole) for junk in JUNK)]
+    bodies = [json.dumps(reply).encode() for reply in replies]
+    asked = requests(len(replies), **change)
+
+    def reply(body, before):
+        said = body["messages"][-1]["content"] if api == "chat" else ""
+        return 200, JSON_TYPE, bodies[int(re.search(r"text (\d+)", said)[1]) if said else body["prompt"][0]]
+
+    with running(reply) as server:
+        answers = answer(engine(server.url, api, attempts=1, concurrency=16), TwoTokens(), asked)
+    checked = [one.checked(request) for one, request in zip(answers, asked)]
+    assert checked[0].error is None
+    for one, request in zip(checked, asked):
+        assert Response.from_json(one.to_json()) == one, "what is stored is read again"
+        assert one.error or not request.choices or one.text in request.choices
+        assert all(-1e9 < score <= 1e-4 for score in one.choice_logprobs)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 5.0, "-1.5", None, True])
+def test_a_log_probability_that_is_none_is_an_error_and_no_label(value, tmp_path):
+    logprobs = {"top_logprobs": [{"token_id:5": value, "token_id:7": -6.0}], "tokens": [], "token_logprobs": []}
+    choice = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": logprobs}
+    body = json.dumps({"id": "1", "object": "text_completion", "choices": [choice]}).encode()
+    with running(lambda *_: (200, JSON_TYPE, body)) as server:
+        (found,) = answer(engine(server.url, "completions"), TwoTokens(), requests(1, choices=("glad", "sad")))
+    assert "log-probability" in found.error

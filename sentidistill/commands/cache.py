@@ -7,12 +7,12 @@ Whoever imports it replays the run without the model: runtime.cache: read.
 
 import argparse
 import gzip
-import json
 import os
 import sys
+import zlib
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Literal
 
@@ -20,13 +20,13 @@ from rich.table import Table
 
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.opening import cache_path
-from sentidistill.inference.store import Cache, Entry
+from sentidistill.inference.store import Cache, DamagedCache, Entry, salvage
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
 
 
-def _opened(path: Path, mode: Literal["rt", "wt"], gzipped: bool) -> IO[str]:
-    return gzip.open(path, mode, encoding="utf-8") if gzipped else path.open(mode, encoding="utf-8")
+def _opened(path: Path, mode: Literal["rb", "wb"], gzipped: bool) -> IO[bytes]:
+    return gzip.open(path, mode) if gzipped else path.open(mode)
 
 
 def stats(cache: Cache) -> None:
@@ -44,29 +44,37 @@ def stats(cache: Cache) -> None:
     columns = ("answers", "damaged", "errors", "prompt tokens", "completion tokens")
     table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
     for model, figures in sorted(totals.items()):
-        table.add_row(model, roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
+        table.add_row(stage.visible(model), roles.get(model, ""), *(f"{figures[column]:,}" for column in columns))
     stage.console().print(table)
 
 
-def verify(cache: Cache, drop: bool) -> None:
-    """Check the file and every answer in it; with `drop`, remove the damaged ones."""
-    if problems := cache.problems():
-        raise SentiDistillError(f"{cache.path}: {problems[0]}; restore the file from a copy or an export")
-    damaged, total = [], 0
-    for entry in cache.entries():
-        total += 1
-        try:
-            entry.parsed()
-        except ValueError as error:
-            damaged.append(entry.key)
-            print(f"{entry.key}: {error}")
-    if drop:
-        cache.remove(damaged)
+def verify(path: Path, drop: bool) -> None:
+    """Check the file and every answer in it; with `drop`, keep the whole ones alone."""
+    try:
+        with closing(Cache(path)) as cache:
+            cache.check()
+            damaged, total = [], 0
+            for entry in cache.entries():
+                total += 1
+                try:
+                    entry.parsed()
+                except ValueError as error:
+                    damaged.append(entry.key)
+                    print(f"{entry.key}: {error}")
+            if damaged and not drop:
+                raise SentiDistillError(
+                    f"{path}: {len(damaged)} of {total} answers are damaged; `verify --drop` removes them"
+                )
+            if cache.remove(damaged) < len(damaged):
+                raise DamagedCache(f"{path}: its damaged answers cannot be removed one by one")
+    except DamagedCache as error:
+        if not drop:
+            raise
+        number, aside = salvage(path)
+        print(f"{error}\n{number} whole answers are kept; the others will be asked again. The old file is {aside}")
+        return
+    if damaged:
         print(f"{len(damaged)} damaged answers removed; they will be asked again")
-    elif damaged:
-        raise SentiDistillError(
-            f"{cache.path}: {len(damaged)} of {total} answers are damaged; `verify --drop` removes them"
-        )
     print(f"{total - len(damaged)} answers are as they were stored")
 
 
@@ -78,17 +86,19 @@ def export(cache: Cache, path: Path, model: str | None) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     number = 0
     try:
-        with _opened(temporary, "wt", path.suffix == ".gz") as file:
+        with _opened(temporary, "wb", path.suffix == ".gz") as file:
             for entry in cache.entries():
                 if model in (None, entry.model):
                     entry.parsed()
-                    file.write(json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True) + "\n")
+                    file.write(f"{entry.to_line()}\n".encode())
                     number += 1
         os.replace(temporary, path)
     except ValueError as error:
         raise SentiDistillError(
             f"{cache.path}: answer {entry.key} is damaged ({error}); `verify --drop` removes what is damaged"
         ) from error
+    except OSError as error:
+        raise SentiDistillError(f"{path}: {error.strerror}; nothing was written") from error
     finally:
         temporary.unlink(missing_ok=True)
     print(f"{number} answers written to {path}")
@@ -99,19 +109,22 @@ def import_(cache: Cache, path: Path) -> None:
 
     Raises `SentiDistillError` naming the line that is torn or damaged.
     """
-    entries = []
-    try:
-        with _opened(path, "rt", path.suffix == ".gz") as file:
+    number = 0
+
+    def entries() -> Iterator[Entry]:
+        nonlocal number
+        with _opened(path, "rb", path.suffix == ".gz") as file:
             for line in file:
-                entry = Entry(**json.loads(line))
-                entry.parsed()
-                entries.append(entry)
-    except (OSError, EOFError, TypeError, ValueError) as error:
+                number += 1
+                yield Entry.of_line(line.decode())
+
+    try:
+        cache.add(entries())
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise SentiDistillError(
-            f"{path}, line {len(entries) + 1}: {error}; nothing was imported, get a whole copy of the file"
+            f"{path}, line {number}: {error}; nothing was imported, get a whole copy of the file"
         ) from error
-    cache.add(entries)
-    print(f"{len(entries)} answers read from {path}")
+    print(f"{number} answers read from {path}")
 
 
 def main(*arguments: str) -> None:
@@ -121,18 +134,20 @@ def main(*arguments: str) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("stats", help="what is stored, by model")
     checking = commands.add_parser("verify", help="check every stored answer")
-    checking.add_argument("--drop", action="store_true", help="remove damaged answers")
+    checking.add_argument("--drop", action="store_true", help="keep the whole answers alone; end other runs first")
     writing = commands.add_parser("export", help="write answers to a file that others can import")
     writing.add_argument("file", type=Path, help="name of the file; gzipped if it ends in .gz")
     writing.add_argument("--model", help="only of this model, by its name in `stats`")
     reading = commands.add_parser("import", help="add the answers of an exported file")
     reading.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
-    with closing(Cache(cache_path(stage.cache_root()))) as cache:
+    path = cache_path(stage.cache_root())
+    if options.command == "verify":
+        verify(path, options.drop)
+        return
+    with closing(Cache(path)) as cache:
         if options.command == "stats":
             stats(cache)
-        elif options.command == "verify":
-            verify(cache, options.drop)
         elif options.command == "export":
             export(cache, options.file, options.model)
         else:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sentidistill import records
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
@@ -90,8 +90,8 @@ def predictions(chosen: argparse.Namespace) -> Rows:
     ]
 
 
-def cell(value: Any) -> str:
-    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else escape(str(value))
+def cell(value: Any) -> Text:
+    return stage.visible("" if value is None else f"{value:.2f}" if isinstance(value, float) else value)
 
 
 def show(rows: Rows, limit: int, console: Console) -> None:

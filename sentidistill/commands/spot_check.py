@@ -104,7 +104,7 @@ def show(found: list[Again]) -> None:
     table = Table("stage", "recorded", "now", "same")
     for one in found:
         alike = one.recorded.text == one.given.text and one.given.error is None
-        table.add_row(one.stage, _shown(one.recorded), _shown(one.given), "yes" if alike else "no")
+        table.add_row(one.stage, *map(stage.visible, map(_shown, (one.recorded, one.given))), "yes" if alike else "no")
     stage.console().print(table, markup=False)
     same, equal = (
         sum(one.recorded.text == one.given.text and one.given.error is None for one in some) for some in (labels, texts)

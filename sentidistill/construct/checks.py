@@ -151,11 +151,14 @@ def check_output(family: str, labels: Sequence[str], form: str, text: str, outpu
     return output, ""
 
 
-def open_answer(family: str, instruction: str, text: str, raw: str) -> tuple[str | None, list[str]]:
-    """(what `raw` answers to a task without labels, or an analysis, of `text`, or None; what was wrong with it)."""
+def open_answer(family: str, instruction: str, text: str, raw: str, cut: bool = True) -> tuple[str | None, list[str]]:
+    """(what `raw` answers to a task without labels, or an analysis, of `text`, or None; what was wrong with it).
+
+    `cut`: the model came to its limit of tokens before it had ended.
+    """
     answer = strip_thinking(raw)
     if family == "analysis":
-        answer = until_repetition(answer)
+        answer = until_repetition(answer, cut)
     elif family == "extraction":
         answer = answer.split("\n")[0]
     checked, reason = check_output(family, [], instruction, text, answer)

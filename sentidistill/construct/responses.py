@@ -10,6 +10,7 @@ from sentidistill.construct.checks import answer_schema, open_answer
 from sentidistill.construct.instructions import Instruction
 from sentidistill.construct.labelling import corrected, one_sided, scores_of
 from sentidistill.inference.calls import StageTeacher
+from sentidistill.inference.requests import Response
 from sentidistill.records import content_id
 from sentidistill.samples import PoolPrompt, Sample, prompt
 
@@ -72,9 +73,9 @@ def sample_answers(teacher: StageTeacher, rows: list[PoolPrompt], sampling: Samp
     by_key = {row.id: row for row in rows}
     schemas = {row.id: answer_schema(row.instruction) for row in rows if row.family == "structured"}
 
-    def read_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
+    def read_answer(key: str, answer: Response) -> tuple[str | None, list[str]]:
         row = by_key[key]
-        return open_answer(row.family, row.instruction, row.text, raw)
+        return open_answer(row.family, row.instruction, row.text, answer.text, answer.finish_reason == "length")
 
     answers = teacher.ask({row.id: row.prompt() for row in rows}, sampling, read_answer, schemas=schemas)
     return [answered(by_key[key], answer, answer) for key, answer in answers.items()]

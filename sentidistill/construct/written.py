@@ -79,9 +79,10 @@ def answers_alone(
     labels = {key: one.task.labels for key, one in by_key.items() if one.task.labels}
     schemas = {key: answer_schema(one.task.text()) for key, one in by_key.items() if one.task.family == "structured"}
 
-    def read_answer(key: str, raw: str) -> tuple[str | None, list[str]]:
+    def read_answer(key: str, answer: Response) -> tuple[str | None, list[str]]:
         one = by_key[key]
-        return open_answer(one.task.family, one.task.text(), one.text, raw)
+        cut = answer.finish_reason == "length"
+        return open_answer(one.task.family, one.task.text(), one.text, answer.text, cut)
 
     chosen = teacher.choose({key: questions[key] for key in labels}, labels, part="labels")
     others = {key: question for key, question in questions.items() if key not in labels}

@@ -62,7 +62,7 @@ class StageTeacher:
         self,
         prompts: Mapping[str, Prompt],
         sampling: Sampling,
-        parse: Callable[[str, str], tuple[T | None, list[str]]],
+        parse: Callable[[str, Response], tuple[T | None, list[str]]],
         *,
         part: str = "",
         schemas: Mapping[str, dict[str, Any]] | None = None,
@@ -70,7 +70,7 @@ class StageTeacher:
     ) -> dict[str, T]:
         """Ask every prompt; ask again, up to `teacher.retries` times, where the answer cannot be parsed.
 
-        `parse` takes the key and the raw answer and returns (value or None, faults). `again` makes the prompt of a
+        `parse` takes the key and the answer and returns (value or None, faults). `again` makes the prompt of a
         further attempt from the key and the failed call; by default it is the same prompt. `schemas` holds the JSON
         schema that the answer to a key has to obey, if any; `part` names these prompts among those of the stage.
         Equal prompts under different keys get different random numbers, and so different answers.
@@ -104,7 +104,7 @@ class StageTeacher:
             label = self._label(part)
             answers = self._model.generate(requests, f"{label}, attempt {attempt + 1}" if attempt else label)
             for key, request, answer in zip(keys, requests, answers):
-                value, faults = parse(key, answer.text) if answer.error is None else (None, ["error"])
+                value, faults = parse(key, answer) if answer.error is None else (None, ["error"])
                 self._model.judged(request, value is not None)
                 status: Status = "failed" if value is None else "repaired" if faults else "parsed"
                 if value is not None:

@@ -28,7 +28,7 @@ class Answers(Protocol):
 class LookUp:
     """What is known of some requests. `keys` are those of the requests, in order; all else is by key.
 
-    `damaged` are keys whose stored answer cannot be read, and `missing` what has to be asked, in the order of the
+    `damaged` are keys whose stored answer cannot be used, and `missing` what has to be asked, in the order of the
     prompts' text, so that an engine finds beginnings to share.
     """
 
@@ -87,15 +87,14 @@ class CachedTeacher:
         texts = [self._reader.cache_key(request) for request in requests]
         keys = [_hashed(text) for text in texts]
         cached, recorded, damaged = {}, {}, set()
-        for key in dict.fromkeys(keys) if self._mode != "refresh" else ():
-            try:
-                if self._counts(response := self._cache.get(key)):
-                    cached[key] = response
-                    continue
-            except ValueError:
-                damaged.add(key)
-            if self._counts(response := self._recordings.get(key)):
-                recorded[key] = response
+        for key, request in dict(zip(keys, requests)).items() if self._mode != "refresh" else ():
+            for answers, known in ((self._cache, cached), (self._recordings, recorded)):
+                try:
+                    if self._counts(response := answers.get(key)):
+                        known[key] = response.answering(request)
+                        break
+                except ValueError:
+                    damaged.add(key)
         missing = {
             text: (key, request)
             for text, key, request in zip(texts, keys, requests)
@@ -150,7 +149,7 @@ class CachedTeacher:
         engine = self._engine
         started = time.monotonic()
         for finished in stream(engine, self._reader, requests):
-            new = {keys[place]: response.checked() for place, response in finished}
+            new = {keys[place]: response.checked(requests[place]) for place, response in finished}
             self._cache.put(self._reader.identity, new, replace=self._mode == "refresh")
             # Read again: where another process was first, its answer is the one that counts for both.
             answers |= {key: self._cache.get(key) or response for key, response in new.items()}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.requests import RESPONSE_VERSION, Response
+from sentidistill.inference.requests import RESPONSE_VERSION, Response, loads
 from sentidistill.records import write_bytes
 
 FOLDER = Path("recordings")
@@ -87,7 +87,9 @@ def rows(path: Path) -> Iterator[Row]:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
             for line in file:
-                row = json.loads(line)
+                row = loads(line)
+                if not isinstance(row["key"], str):
+                    raise ValueError("a key that is no text")
                 if row["response"]["version"] == RESPONSE_VERSION:
                     yield Row(path, number, row["key"], row["response"])
                 number += 1

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 KEY_VERSION = 1
 # Part of every stored response. It changes with the fields of `Response` and what they mean.
 RESPONSE_VERSION = 1
+# A log-probability may be above 0 by rounding alone.
+ROUNDING = 1e-4
+# No model reads or writes so many tokens, and a database holds the sum of many such numbers.
+MOST_TOKENS = 2**40
 # Settings of sampling that no request has, at their values without effect. vLLM's server takes what it is not told from
 # the model's generation_config.
 NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "min_p": 0.0}
@@ -68,6 +72,10 @@ class Request:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
+Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
+Logprob = Annotated[float, Field(le=ROUNDING)]
+
+
 @dataclass(frozen=True)
 class Response:
     """The answer to one request.
@@ -81,9 +89,9 @@ class Response:
 
     text: str
     finish_reason: Literal["stop", "length", "choice", "error"]
-    prompt_tokens: Annotated[int, Field(ge=0)]
-    completion_tokens: Annotated[int, Field(ge=0)]
-    choice_logprobs: tuple[float, ...] = ()
+    prompt_tokens: Tokens
+    completion_tokens: Tokens
+    choice_logprobs: tuple[Logprob, ...] = ()
     error: str | None = None
 
     @classmethod
@@ -99,7 +107,7 @@ class Response:
     @classmethod
     def from_json(cls, text: str) -> "Response":
         """What `to_json` wrote. Raises `ValueError` for anything else."""
-        return cls.from_values(json.loads(text))
+        return cls.from_values(loads(text))
 
     @classmethod
     def from_values(cls, values: Any) -> "Response":
@@ -111,7 +119,9 @@ class Response:
             raise ValueError(f"a response of version {version}, this is version {RESPONSE_VERSION}")
         values = {name: value for name, value in values.items() if name != "version"}
         try:
-            response = _CHECKED.validate_json(json.dumps(values))
+            text = json.dumps(values, ensure_ascii=False)
+            # Halves of surrogate pairs, which a model or server may send, are joined or replaced.
+            response = _CHECKED.validate_json(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         except ValidationError as error:
             problem = error.errors()[0]
             raise ValueError(f"not a response ({'.'.join(map(str, problem['loc']))}: {problem['msg']})") from error
@@ -119,15 +129,35 @@ class Response:
             raise ValueError("an error has a reason, and nothing else has one")
         return response
 
-    def checked(self) -> "Response":
-        """The response if it can be stored; else one that failed, and says why."""
+    def checked(self, request: Request) -> "Response":
+        """The response if it can be stored and answers `request`; else one that failed, and says why."""
         try:
-            return self.from_json(self.to_json())
+            return self.from_json(self.to_json()).answering(request)
         except (TypeError, ValueError) as error:
             return self.failed(f"the engine gave no usable response: {error}")
 
+    def answering(self, request: Request) -> "Response":
+        """The response. Raises `ValueError` where it is an answer to another kind of request."""
+        if self.error is not None:
+            return self
+        if (self.finish_reason == "choice") != bool(request.choices):
+            raise ValueError(f"finish_reason {self.finish_reason!r} for {len(request.choices)} choices")
+        if request.choices and self.text not in request.choices:
+            raise ValueError(f"{self.text[:100]!r} is none of the choices")
+        if len(self.choice_logprobs) not in (0, len(request.choices)):
+            raise ValueError(f"{len(self.choice_logprobs)} log-probabilities of {len(request.choices)} choices")
+        return self
+
 
 _CHECKED = TypeAdapter(Response)
+
+
+def loads(text: str) -> Any:
+    """The value of some JSON. Raises `ValueError` for what is none, or is nested deeper than anything that we write."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 @dataclass(frozen=True)
@@ -194,6 +224,10 @@ class Reader:
         assert self._open_tokenizer is not None, "wanted only where tokens are counted"
         return self._open_tokenizer()
 
+    @cached_property
+    def _end_ids(self) -> list[int]:
+        return end_ids(self._tokenizer, self._format)
+
     @property
     def prompt_format(self) -> PromptFormat:
         return self._format
@@ -223,7 +257,7 @@ class Reader:
             return Job(request, [], [], [])
         prompt_ids = render(request.prompt, self._tokenizer, self._format).prompt_ids
         choices = [answer_ids(choice, self._tokenizer, self._format) for choice in request.choices]
-        return Job(request, prompt_ids, choices, end_ids(self._tokenizer, self._format) if choices else [])
+        return Job(request, prompt_ids, choices, self._end_ids if choices else [])
 
     def refusal(self, prompt_tokens: int) -> Response | None:
         """The answer to a prompt that is too long to be sent."""

@@ -2,7 +2,7 @@
 
 import re
 
-from sentidistill.parsing.markup import FENCE, JSON, at_mark, parse_json, plain, scalar, strip_thinking
+from sentidistill.parsing.markup import FENCE, JSON, MOST_ITEMS, at_mark, parse_json, plain, scalar, strip_thinking
 from sentidistill.records import Record
 
 # Ways in which teachers begin an attribute; in a text the way that yields the most is the right one.
@@ -40,7 +40,7 @@ def parse_attributes(text: str) -> list[Attribute]:
     Read are lists of any style, headings, labelled blocks, tables and JSON, with a name and, where given,
     a description and a value, on one line or several. A heading such as 'Emotion: Anger' gives the name
     'emotion' and, where no value follows, the value 'Anger'. Descriptions have no closing full stop.
-    Openings, closings and refusals give nothing.
+    Openings, closings and refusals give nothing, and what comes after `MOST_ITEMS` is left out.
     """
     text = FENCE.sub("", strip_thinking(text))
     readings = [_attributes_of_json(text), _attributes_of_table(text)]
@@ -49,7 +49,8 @@ def parse_attributes(text: str) -> list[Attribute]:
         ends = [start.start() for start in starts[1:]] + [len(text)]
         items = (_attribute(text[start.end() : end]) for start, end in zip(starts, ends))
         readings.append([item for item in items if item is not None])
-    return max(readings, key=lambda found: sum(1 + bool(a.description) + bool(a.value) for a in found))
+    best = max(readings, key=lambda found: sum(1 + bool(a.description) + bool(a.value) for a in found))
+    return best[:MOST_ITEMS]
 
 
 def _attribute(item: str) -> Attribute | None:

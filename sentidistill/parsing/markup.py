@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import json_repair
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 ITEM = re.compile(r"^[ \t]*(?:#+[ \t]*)?(?:(\d{1,3})[.)]|[-*•+](?!\*))[ \t]+", re.MULTILINE)
 JSON = re.compile(r"^(?:```\w*\s*)?[{\[]\s*[{\[\"']", re.MULTILINE)
@@ -17,31 +17,50 @@ _THINKING = re.compile(rf"\A.*(?:{_CLOSE})|(?:{_OPEN}).*\Z", re.DOTALL)
 # "### Aspects" is a heading of the answer itself; "###" alone separates examples.
 NEXT_EXAMPLE = re.compile(r"\n\s*(?:###(?! *\w)|(?:Sentence|Text|Input)\s*:)")
 FENCE = re.compile(r"^```\w*\s*|\s*```\s*$")
+# No answer that we ask for is longer, or is a list of more. What a model or server sends beyond is cut off.
+LONGEST = 50_000
+MOST_ITEMS = 100
+# Characters of JSON that are repaired: the time for it grows with their square.
+REPAIRED = 5_000
+_LONG_RUN = re.compile(r"\W{201,}")
+
+
+def bounded(text: str) -> str:
+    """`text` without what lies beyond `LONGEST`, and without the middle of runs of hundreds of blanks or marks.
+
+    Models that go round in circles write thousands of them, and patterns that look for marks would try each.
+    """
+    return _LONG_RUN.sub(lambda run: run[0][:100] + run[0][-100:], text[:LONGEST])
 
 
 def strip_thinking(text: str) -> str:
-    """`text` without the reasoning that some chat models put before their answer.
+    """`text` without the reasoning that some chat models put before their answer, and `bounded`.
 
     It ends at the last closing tag; its opening tag may have stood in the prompt. Unfinished reasoning has no answer.
     """
-    return _THINKING.sub("", text).strip()
+    return bounded(_THINKING.sub("", text).strip())
 
 
-def until_repetition(text: str) -> str:
-    """`text` up to the first sentence that all but repeats an earlier one, without an unfinished last sentence.
+def until_repetition(text: str, cut: bool = True) -> str:
+    """`text` up to the first sentence that all but repeats an earlier one; where it is `cut` off, without an unfinished
+    last sentence.
 
-    Small models go round in circles until their limit of tokens. A text of one unfinished sentence is kept.
+    Small models go round in circles until their limit of tokens. A text of one unfinished sentence is kept. A finished
+    one may end in a list, a rating or an emoji, but for a mark after its last sentence that opens what never comes.
     """
     starts = [0, *(found.end() for found in re.finditer(r"[.!?][\"'”’)]*\s+|\n+", text))]
     seen: list[str] = []
     end = len(text)
     for start, following in zip(starts, [*starts[1:], len(text)]):
         sentence = re.sub(r"^\W*(?:\w+:)?\s*", "", text[start:following]).casefold().strip()
-        if len(sentence) > 3 and any(fuzz.ratio(sentence, other) > 85 for other in seen):
+        nearest = process.extractOne(sentence, seen, scorer=fuzz.ratio, score_cutoff=85) if len(sentence) > 3 else None
+        if nearest is not None and nearest[1] > 85:
             end = start
             break
         seen.append(sentence)
     kept = text[:end].strip()
+    if not cut and end == len(text):
+        return re.sub(r"(?<=[.!?])\s+[\"'“‘(\[]\Z", "", kept)
     whole = re.match(r".*[^\s\d][.!?][\"'”’)]*(?=\s|\Z)", kept, re.DOTALL)
     return whole[0] if whole else kept
 
@@ -90,7 +109,7 @@ def parse_json(text: str) -> tuple[Any, bool]:
     if not begin:
         return None, False
     try:
-        value = json_repair.loads(text[begin.start() :])
+        value = json_repair.loads(text[begin.start() :][:REPAIRED])
     except (ValueError, RecursionError):  # nested by the hundred, which no answer is
         return None, False
     return (value, True) if isinstance(value, dict | list) and value else (None, False)

@@ -8,7 +8,9 @@ from sentidistill.parsing.markup import (
     FENCE,
     ITEM,
     JSON,
+    MOST_ITEMS,
     at_mark,
+    bounded,
     list_items,
     parse_json,
     plain,
@@ -26,7 +28,7 @@ _FAMILY_WORDS = {
     "structured": ("struct", "json", "table"),
 }
 _SECTION = re.compile(
-    r"^[\W\d]*((?:task )?(?:instruction|definition)|(?:permitted |possible )?labels?|label set"
+    r"^[\W\d]{0,40}((?:task )?(?:instruction|definition)|(?:permitted |possible )?labels?|label set"
     r"|(?:output )?(?:format|schema))\W*?(?::[ \t*]*|(?<=[#*])[ \t]*$|$)",
     re.MULTILINE | re.IGNORECASE,
 )
@@ -57,7 +59,7 @@ def parse_instructions(text: str) -> list[str]:
         value = next(iter(value.values()))
     found = [_text_of(one) for one in value] if isinstance(value, list) else list_items(text)
     items = (plain(item) for item in found)
-    return [_whole(item) for item in items if item]
+    return [_whole(item) for item in items if item][:MOST_ITEMS]
 
 
 def _whole(text: str) -> str:
@@ -80,7 +82,7 @@ def parse_proposals(text: str) -> list[Proposal]:
     if JSON.search(text):
         found = _proposals_of_json(parse_json(text)[0], "")
         if found:
-            return found
+            return found[:MOST_ITEMS]
     proposals, family_above = [], ""
     for part in re.split(
         r"^(?=[ \t]*(?:#+[ \t]*|\*\*)?(?:[A-Z][\w-]*[ \t]+){0,3}(?:tasks|outputs?)\b[^\n]{0,12}$)",
@@ -93,7 +95,7 @@ def parse_proposals(text: str) -> list[Proposal]:
             proposal = _proposal(item, family_above)
             if proposal is not None:
                 proposals.append(proposal)
-    return proposals
+    return proposals[:MOST_ITEMS]
 
 
 def _proposal(item: str, family_above: str) -> Proposal | None:
@@ -157,7 +159,7 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
 
     An output runs to the next input or an empty line that no JSON bracket keeps open.
     """
-    pairs = []
+    pairs, text = [], bounded(text)
     number = r"^\W*(?:(?:Example[ \t]*)?\d{1,2}[.):]\W*)?"
     for block in re.split(rf"{number}(?:Input|Text)\W*?:[ \t*]*", text, flags=re.MULTILINE | re.IGNORECASE)[1:]:
         parts = re.split(r"^\W*(?:Output|Label|Answer)\W*?:[ \t*]*", block, maxsplit=1, flags=re.M | re.I)
@@ -168,7 +170,7 @@ def parse_pairs(text: str) -> list[tuple[str, str]]:
             pair = (unquote(" ".join(parts[0].split())), unquote(output.strip()))
             if all(pair):
                 pairs.append(pair)
-    return pairs
+    return pairs[:MOST_ITEMS]
 
 
 def unquote(text: str) -> str:
@@ -182,7 +184,7 @@ def parse_definition(text: str) -> Definition | None:
     if JSON.match(text) and isinstance(value := parse_json(text)[0], dict):
         return _definition_of_json(value)
     sections: dict[str, str] = {}
-    examples = re.search(r"^[\W\d]*(?:worked )?examples?\W*?(?::|$)", text, re.MULTILINE | re.IGNORECASE)
+    examples = re.search(r"^[\W\d]{0,40}(?:worked )?examples?\W*?(?::|$)", text, re.MULTILINE | re.IGNORECASE)
     parts = _SECTION.split(text[: examples.start()] if examples else text)
     for name, content in zip(parts[1::2], parts[2::2]):
         sections.setdefault(name.lower().replace("label set", "label").rstrip("s").split()[-1], content)
@@ -219,13 +221,13 @@ def _definition_of_json(value: dict[str, Any]) -> Definition | None:
         scalar(fields.get("instruction", fields.get("definition", ""))),
         "\n".join(map(str, labels)) if isinstance(labels, list) else scalar(labels),
         json.dumps(form, ensure_ascii=False) if isinstance(form, dict) else scalar(form),
-        [pair for pair in pairs if all(pair)],
+        [pair for pair in pairs if all(pair)][:MOST_ITEMS],
     )
 
 
 def parse_labels(text: str) -> list[str]:
     """Distinct labels of a list on one line (by commas or semicolons) or on several."""
-    text = text.strip()
+    text = bounded(text).strip()
     items = list_items(text) if ITEM.match(text) else re.split(r"[;\n]" if ";" in text else r"[,\n]", text)
     if len(items) > 1 and (last_two := re.fullmatch(r"\s*(\w+) (?:and|or) (\w+)\W*", items[-1])):
         items = [*items[:-1], *last_two.groups()]
@@ -234,4 +236,4 @@ def parse_labels(text: str) -> list[str]:
         label = re.sub(r"^(?:and|or)\s+", "", plain(item).rstrip("."))
         if label:
             labels.setdefault(label.casefold(), label)
-    return list(labels.values())
+    return list(labels.values())[:MOST_ITEMS]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
@@ -24,6 +26,8 @@ KEPT = {
     "downloads": "what was fetched is kept",
     "gguf": "what was fetched is kept",
 }
+# What a terminal or a reader would obey: escapes, and marks that turn the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
@@ -50,14 +54,14 @@ def run(main: Callable[..., None], *arguments: str) -> None:
             runs.write(cache_root(), name, round(time.monotonic() - started, 1))
     except SentiDistillError as error:
         missing = isinstance(error.__cause__, FileNotFoundError)
-        sys.exit(f"error: {_elsewhere(str(error)) if missing else records.with_remedy(str(error))}")
+        sys.exit(f"error: {without_controls(_elsewhere(str(error)) if missing else records.with_remedy(str(error)))}")
     except BrokenPipeError:  # what was printed to has ended, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if (fault := records.file_fault(error)) is None:
             raise
-        sys.exit(f"error: {_elsewhere(fault) if isinstance(error, FileNotFoundError) else fault}")
+        sys.exit(f"error: {without_controls(_elsewhere(fault) if isinstance(error, FileNotFoundError) else fault)}")
 
 
 def _how_to_go_on(name: str | None, since: float) -> str:
@@ -65,7 +69,7 @@ def _how_to_go_on(name: str | None, since: float) -> str:
     if name is None:
         return "interrupted; run the same command again, which goes on with what is stored"
     if name == "train_student":
-        whole = any((_cache() / "train").glob("*/checkpoint-*/trainer_state.json"))
+        whole = any((_cache() / "train").glob("*/checkpoint-*/whole"))
         kept = {"training goes on at its last checkpoint" if whole else "no checkpoint yet, so training starts anew"}
     else:
         kept = {what for folder, what in KEPT.items() if _written(_cache() / folder, since)}
@@ -113,8 +117,18 @@ def finish(name: str, metrics: dict[str, Any]) -> None:
     records.write_json(f"metrics/{name}.json", metrics)
     table = Table("figure", "value", title=name)
     for key, value in _leaves(metrics):
-        table.add_row(key, str(value))
+        table.add_row(visible(key), visible(value))
     Console(stderr=True).print(table)
+
+
+def without_controls(text: str) -> str:
+    """`text`, which a model, a server or a file may have given, without characters that act on who shows it."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def visible(value: Any) -> Text:
+    """`value` for a cell of a table in the terminal, as it is: its brackets are no markup."""
+    return Text(without_controls(str(value)))
 
 
 def console() -> Console:

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from sentidistill import records
 from sentidistill.construct.checks import CHECKS
 from sentidistill.inference.calls import CALLING_STAGES
+from sentidistill.pipeline.stage import without_controls
 
 EXAMPLES = 10
 R = TypeVar("R")
@@ -33,9 +34,12 @@ LOSSES = {
 
 
 def cell(text: str, limit: int = 240) -> str:
-    """`text` fit for a cell of a Markdown table."""
-    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    """`text` on one line of Markdown, in a table too: shown as it is, without links, images and HTML."""
+    text = " ".join(without_controls(text).split())
+    text = text if len(text) <= limit else f"{text[:limit]}..."
+    for mark, shown in (("\\", "&#92;"), ("|", "\\|"), ("<", "&lt;"), ("](", "]\\("), ("]:", "]\\:")):
+        text = text.replace(mark, shown)
+    return text
 
 
 def drawn(rows: Sequence[R], seed: int) -> list[R]:

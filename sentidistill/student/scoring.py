@@ -1,5 +1,7 @@
 """Scoring many answers: batch by batch, each batch stored when it is done, on one machine or many."""
 
+import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +24,7 @@ from sentidistill.sources import models
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger(__name__)
 # What computes the scores.
 CODE = ("difficulty.py", "inference/packing/prefix_tree.py", "inference/packing/branches.py", "student/vllm_scoring.py")
 
@@ -101,21 +104,32 @@ def score(
     """
     jobs = [[rows[place] for place in batch] for batch in batches]
     files = [store / f"{batch_key(job, *settings)}.json" for job in jobs]
-    found = {
-        number: [Difficulty(**values) for values in records.read_json(file)]
-        for number, file in enumerate(files)
-        if file.exists()
-    }
+    stored = {number: _stored(file, len(jobs[number])) for number, file in enumerate(files)}
+    found = {number: scores for number, scores in stored.items() if scores is not None}
     if hits := sum(len(scores) for scores in found.values()):
         advance(hits, hits=hits)
     missing = [number for number in range(len(jobs)) if number not in found]
+    if damaged := sum(files[number].exists() for number in missing):
+        log.warning("%d stored batches of scores are damaged or of another version, and scored again", damaged)
     for finished in open_scorer().stream([jobs[number] for number in missing]) if missing else ():
         for place, scores in finished:
-            records.write_json(files[missing[place]], [asdict(one) for one in scores])
+            values = [asdict(one) for one in scores]
+            records.write_json(files[missing[place]], {"digest": records.content_id(values), "scores": values})
             found[missing[place]] = scores
             advance(len(scores))
     of_row = {place: score for number, batch in enumerate(batches) for place, score in zip(batch, found[number])}
     return [of_row[place] for place in range(len(rows))]
+
+
+def _stored(file: Path, number: int) -> list[Difficulty] | None:
+    """The scores of a batch of `number` rows in `file`; None where there is none, or it is not what was written."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["digest"] != records.content_id(values["scores"]) or len(values["scores"]) != number:
+            raise ValueError("changed")
+        return [Difficulty(**one) for one in values["scores"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.choices import ALL, SHOWN, branches, summed
+from sentidistill.inference.choices import ALL, SHOWN, branches, response
 from sentidistill.inference.packing import shared_prefix
 from sentidistill.inference.requests import Job, Response
 
@@ -205,9 +205,7 @@ class LlamaCppEngine:
             }
         except ValueError as error:
             return Response.failed(f"llama.cpp: {error}", len(job.prompt_ids))
-        scores = summed(job, logprobs)
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return Response(job.request.choices[best], "choice", len(job.prompt_ids), 0, scores)
+        return response(job, logprobs)
 
     def _next(self, slot: int, ids: list[int], tokens: Sequence[int]) -> dict[int, float]:
         """Log-probabilities of `tokens` after `ids`."""

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from sentidistill.config import Server
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.choices import ALL, SHOWN, branches, summed
-from sentidistill.inference.requests import NEUTRAL, Job, Request, Response
+from sentidistill.inference.choices import ALL, SHOWN, branches, response
+from sentidistill.inference.requests import MOST_TOKENS, NEUTRAL, Job, Request, Response, loads
 from sentidistill.parsing.labels import parse_label
 from sentidistill.parsing.markup import parse_json, strip_thinking
 from sentidistill.prompts import messages
@@ -147,7 +147,9 @@ class ServerEngine:
         return Response.failed(f"the server refused the request: {reason}", len(job.prompt_ids))
 
     async def _create(self, create: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
-        """The server's reply. A server that refuses the schema of an answer is asked without, and from then on."""
+        """The server's reply, as its JSON is. A server that refuses the schema of an answer is asked without, from then
+        on.
+        """
         import openai
 
         plain = _without_schema(arguments)
@@ -166,7 +168,8 @@ class ServerEngine:
             await self._limiter.acquire()
         try:
             async with asyncio.timeout(self._settings.timeout):
-                return await call
+                # The client's own objects would be of any type, or of the right one by a conversion.
+                return loads((await call).text)
         except TimeoutError:
             raise _Unusable(f"no whole answer within {self._settings.timeout:g} seconds") from None
 
@@ -204,13 +207,13 @@ class ServerEngine:
             schema = {"type": "object", "properties": answers, "required": ["answer"], "additionalProperties": False}
             arguments |= {"temperature": 0.0, "response_format": _response_format(schema)}
         reply = await self._create(
-            client.chat.completions.create,
+            client.chat.completions.with_raw_response.create,
             messages=messages(request.prompt),
             extra_body=self._extra_body or None,
             **arguments,
         )
         choice = _first(reply)
-        answered = self._answered(choice, getattr(choice.message, "content", None), getattr(reply, "usage", None))
+        answered = self._answered(choice, _field(choice.get("message"), "content"), reply.get("usage"))
         if not request.choices or answered.error:
             return answered
         chosen = _named_choice(answered.text, request.choices)
@@ -225,7 +228,7 @@ class ServerEngine:
 
         An empty completion is what the model wrote, as with every other engine.
         """
-        text, reason = self._masked(_text(content)), choice.finish_reason
+        text, reason = self._masked(_text(content)), choice.get("finish_reason")
         given, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
         read = given if prompt_tokens is None else prompt_tokens
         if reason in NO_ANSWER:
@@ -245,9 +248,11 @@ class ServerEngine:
             if schema_format := arguments.pop("response_format", None):
                 # vLLM takes the one and llama.cpp the other; neither knows the other's.
                 extra |= {"response_format": schema_format, "json_schema": request.json_schema}
-            reply = await self._create(client.completions.create, **arguments)
+            reply = await self._create(client.completions.with_raw_response.create, **arguments)
             choice = _first(reply)
-            return self._answered(choice, choice.text, getattr(reply, "usage", None), len(job.prompt_ids))
+            if (text := choice.get("text")) is None:
+                raise _Unusable(f"no text in {str(choice)[:200]!r}")
+            return self._answered(choice, text, reply.get("usage"), len(job.prompt_ids))
         logprobs = {}
         for beginning, tokens in branches(job).items():
             logprobs[beginning] = await self._next(client, job.prompt_ids + list(beginning), tokens)
@@ -257,20 +262,20 @@ class ServerEngine:
                     "teacher.api: chat",
                     len(job.prompt_ids),
                 )
-        scores = summed(job, logprobs)
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return Response(request.choices[best], "choice", len(job.prompt_ids), 0, scores)
+        return response(job, logprobs)
 
-    async def _next(self, client: "AsyncOpenAI", ids: list[int], tokens: list[int]) -> dict[int, float]:
+    async def _next(self, client: "AsyncOpenAI", ids: list[int], tokens: list[int]) -> dict[int, Any]:
         """Log-probabilities after `ids`, of all `tokens` where the server can tell."""
-        found: dict[int, float] = {}
+        found: dict[int, Any] = {}
         for shown in (SHOWN, ALL):
             # vLLM shows the tokens that it is asked for, llama.cpp the likeliest `n_probs`.
             wanted = {"logprob_token_ids": tokens, "return_tokens_as_token_ids": True, "n_probs": shown}
             arguments = {"model": self._model, "prompt": ids, "max_tokens": 1, "temperature": 0.0}
             extra = {**wanted, **NEUTRAL, **self._extra_body}
-            reply = await self._create(client.completions.create, **arguments, logprobs=len(tokens), extra_body=extra)
-            found = _shown_logprobs(_first(reply).logprobs)
+            reply = await self._create(
+                client.completions.with_raw_response.create, **arguments, logprobs=len(tokens), extra_body=extra
+            )
+            found = _shown_logprobs(_first(reply).get("logprobs"))
             if not found or set(tokens) <= found.keys():
                 break
         return found
@@ -289,10 +294,15 @@ def _key(variable: str) -> str:
     return key
 
 
-def _first(reply: Any) -> Any:
+def _field(value: Any, name: str) -> Any:
+    """The field of an object; None where there is neither."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _first(reply: Any) -> dict[str, Any]:
     """The first choice of a reply. Raises `_Unusable` where the server sent something else."""
-    choices = getattr(reply, "choices", None)
-    if not isinstance(choices, list) or not hasattr(choices[0] if choices else None, "finish_reason"):
+    choices = _field(reply, "choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise _Unusable(f"no answer in {str(reply)[:200]!r}")
     return choices[0]
 
@@ -309,8 +319,8 @@ def _text(content: Any) -> str:
 
 def _count(usage: Any, name: str) -> int:
     """A number of tokens; 0 where the server says nothing of the kind."""
-    value = getattr(usage, name, None)
-    return value if isinstance(value, int) and value >= 0 else 0
+    value = _field(usage, name)
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
 
 
 def _without_schema(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -321,13 +331,19 @@ def _without_schema(arguments: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _shown_logprobs(given: Any) -> dict[int, float]:
-    """Log-probability by token id of the tokens that a server shows in place of the one it wrote."""
-    if given and given.top_logprobs:  # vLLM: {"token_id:5": -0.1}
-        shown = given.top_logprobs[0].items()
-        return {int(name.removeprefix("token_id:")): value for name, value in shown if name.startswith("token_id:")}
-    if given and (content := getattr(given, "content", None)):  # llama.cpp: [{"id": 5, "logprob": -0.1}]
-        return {one["id"]: one["logprob"] for one in content[0]["top_logprobs"]}
+def _shown_logprobs(given: Any) -> dict[int, Any]:
+    """Log-probability by token id of the tokens that a server shows in place of the one it wrote.
+
+    Raises `_Unusable` where they have neither of the forms that are known; the values are checked later.
+    """
+    try:
+        if given and (top := given.get("top_logprobs")):  # vLLM: {"token_id:5": -0.1}
+            shown = top[0].items()
+            return {int(name.removeprefix("token_id:")): value for name, value in shown if name.startswith("token_id:")}
+        if given and (content := given.get("content")):  # llama.cpp: [{"id": 5, "logprob": -0.1}]
+            return {one["id"]: one["logprob"] for one in content[0]["top_logprobs"]}
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise _Unusable(f"log-probabilities of no known form: {str(given)[:200]!r}") from None
     return {}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.choices import branches, summed
+from sentidistill.inference.choices import branches, response
 from sentidistill.inference.requests import NEUTRAL, Job, Request, Response
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def _response(job: Job, outputs: dict[tuple[int, ...], "RequestOutput"]) -> Resp
             beginning: {token: one.logprob for token, one in output.outputs[0].logprobs[0].items()}
             for beginning, output in outputs.items()
         }
-        scores = summed(job, logprobs)
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return Response(job.request.choices[best], "choice", len(job.prompt_ids), 0, scores)
+        return response(job, logprobs)
     (output,) = outputs.values()
     answer = output.outputs[0]
     if answer.finish_reason not in ("stop", "length"):
