@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentidistill import config
+from sentidistill.commands.evaluate import known_folder
 from sentidistill.config import HubModel, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import models
@@ -262,3 +263,8 @@ def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(SentiDistillError, match=r"runtime\.device is cuda:99, but this machine has \d+ of"):
         models.device(RUNTIME.model_copy(update={"device": "cuda:99"}))
     assert models.device(RUNTIME.model_copy(update={"device": "cpu"})).type == "cpu"
+
+
+def test_a_model_that_can_be_no_folder_and_no_repository_is_named(tmp_path):
+    with pytest.raises(SentiDistillError, match="no/such/folder: no such folder, and no repository of the hub"):
+        known_folder("no/such/folder", tmp_path)

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.table import Column, Table
 
 from sentidistill import config, records
@@ -141,7 +142,10 @@ def known_folder(model: str, cache_root: Path) -> Path:
     out = cache_root / "tested" / records.content_id(str(path.resolve()))
     source: PathModel | HubModel = PathModel(source="path", path=str(path.resolve()))
     if not path.is_dir():
-        source = HubModel(source="hub", repo=model, revision="main")
+        try:
+            source = HubModel(source="hub", repo=model, revision="main")
+        except ValidationError as error:
+            raise SentiDistillError(f"{model}: no such folder, and no repository of the hub, OWNER/NAME") from error
     models.prepare(source, out, cache_root / "downloads", cache_root.parent)
     return out
 
