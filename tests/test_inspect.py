@@ -67,6 +67,7 @@ def test_wrong_predictions_of_the_pipeline_are_shown_with_their_texts(project, i
 
 
 def test_a_stage_that_has_not_run_is_named(tmp_path):
+    (tmp_path / "params.yaml").touch()
     result = subprocess.run(
         [sys.executable, "-m", "sentidistill.commands.inspect", "clusters"],
         cwd=tmp_path,

@@ -130,3 +130,30 @@ def test_broken_params_are_the_stages_own_error(folder):
     )
     assert "error: params.yaml: cannot be read" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("stages.enumerate_attributes",),
+        ("sentidistill.commands.cache", "stats"),
+        ("sentidistill.commands.inspect", "clusters"),
+        ("sentidistill.commands.profiles", "quick"),
+        ("sentidistill.commands.repro",),
+        ("sentidistill.commands.runs",),
+    ],
+)
+def test_a_command_in_another_folder_names_the_repository_and_writes_nothing(tmp_path, command):
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == f"error: {tmp_path} is not the repository; run the command in {ROOT}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_in_a_folder_of_a_repository_names_that_one(folder):
+    (folder / "docs").mkdir()
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "sentidistill.commands.runs"]
+    result = subprocess.run(command, cwd=folder / "docs", env=environ, capture_output=True, text=True)
+    assert result.stderr.endswith(f"run the command in {folder}\n")

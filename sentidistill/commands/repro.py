@@ -8,6 +8,7 @@ what stages made since, DVC takes from its own cache.
 import logging
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -61,8 +62,9 @@ def dvc_repro(arguments: tuple[str, ...]) -> int:
         return process.wait()
     except KeyboardInterrupt:
         for one in psutil.Process(process.pid).children(recursive=True):
-            if "-c" not in one.cmdline():  # shells wait for the stage
-                one.terminate()
+            with suppress(psutil.NoSuchProcess):
+                if "-c" not in one.cmdline():  # shells wait for the stage
+                    one.terminate()
         try:
             return process.wait(STAGE_SECONDS)
         except subprocess.TimeoutExpired:

@@ -90,8 +90,10 @@ def _watch(reading: socket.socket, writing: socket.socket, follow: bool, grace: 
     else:
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace)
-    _say_once()
-    os._exit(1)
+    try:
+        _say_once()
+    finally:
+        os._exit(1)
 
 
 def _starters() -> tuple[int, ...]:

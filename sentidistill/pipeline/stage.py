@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     interrupts.listen(partial(_how_to_go_on, name, time.time()))
     started = time.monotonic()
     try:
+        if Path(sys.argv[0]).parent.name in ("stages", "commands") and not {"-h", "--help"} & {*arguments}:
+            _check_folder()
         if name and (place := runs.place(name, cache_root())):
             logging.info(place)
             _remove_unfinished(name)
@@ -53,15 +56,24 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         if name:
             runs.write(cache_root(), name, round(time.monotonic() - started, 1))
     except SentiDistillError as error:
-        missing = isinstance(error.__cause__, FileNotFoundError)
-        sys.exit(f"error: {without_controls(_elsewhere(str(error)) if missing else records.with_remedy(str(error)))}")
+        sys.exit(f"error: {without_controls(records.with_remedy(str(error)))}")
     except BrokenPipeError:  # what was printed to has ended, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if (fault := records.file_fault(error)) is None:
             raise
-        sys.exit(f"error: {without_controls(_elsewhere(fault) if isinstance(error, FileNotFoundError) else fault)}")
+        sys.exit(f"error: {without_controls(fault)}")
+
+
+def _check_folder() -> None:
+    """Raises `SentiDistillError` with the place of the repository where the current folder is another."""
+    if Path("params.yaml").exists() or Path("dvc.yaml").exists():
+        return
+    own = Path(__file__).resolve().parents[2]
+    found = [folder for folder in (*Path.cwd().parents, own) if Path(folder, "dvc.yaml").exists()]
+    place = found[0] if found else "a clone of it"
+    raise SentiDistillError(f"{Path.cwd()} is not the repository; run the command in {place}")
 
 
 def _how_to_go_on(name: str | None, since: float) -> str:
@@ -69,46 +81,31 @@ def _how_to_go_on(name: str | None, since: float) -> str:
     if name is None:
         return "interrupted; run the same command again, which goes on with what is stored"
     if name == "train_student":
-        whole = any((_cache() / "train").glob("*/checkpoint-*/whole"))
+        whole = any((cache_root() / "train").glob("*/checkpoint-*/whole"))
         kept = {"training goes on at its last checkpoint" if whole else "no checkpoint yet, so training starts anew"}
     else:
-        kept = {what for folder, what in KEPT.items() if _written(_cache() / folder, since)}
+        kept = {what for folder, what in KEPT.items() if _written(cache_root() / folder, since)}
     return f"interrupted; {', '.join(sorted(kept)) or 'nothing was to be stored yet'}: run the same command again"
 
 
 def _written(folder: Path, since: float) -> bool:
-    return any(path.stat().st_mtime >= since for path in folder.rglob("*") if path.is_file())
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a file that lies there for a moment
+            if path.is_file() and path.stat().st_mtime >= since:
+                return True
+    return False
 
 
 def _remove_unfinished(name: str) -> None:
     """A stage that was killed may have left parts of files among its outputs, and others read whole folders."""
     (one,) = (one for one in graph.load() if one.name == name)
     for out in map(Path, (*one.outs, *one.metrics)):
-        for folder in (out.parent, out, *(out.rglob("*/") if out.is_dir() else ())):
+        for folder in (out.parent, *((out, *out.rglob("*/")) if out.is_dir() else ())):
             records.remove_unfinished(folder)
-
-
-def _elsewhere(fault: str) -> str:
-    """`fault`, with where to go where the current folder is not the repository, and else with its remedy."""
-    if _in_repository():
-        return records.with_remedy(fault)
-    own = Path(__file__).resolve().parents[2]
-    found = [folder for folder in (*Path.cwd().parents, own) if Path(folder, "dvc.yaml").exists()]
-    return f"{fault}; this folder is not the repository: run it in {found[0] if found else 'a clone of it'}"
-
-
-def _in_repository() -> bool:
-    return Path("params.yaml").exists() or Path("dvc.yaml").exists()
 
 
 def cache_root() -> Path:
     """`.cache` of the repository; of the parent repository inside `dvc exp run --queue` and `--temp`."""
-    if "DVC_ROOT" not in os.environ and not _in_repository():
-        raise SentiDistillError(_elsewhere("params.yaml: not there"))
-    return _cache()
-
-
-def _cache() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
 
 

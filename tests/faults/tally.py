@@ -66,7 +66,7 @@ class Tally:
         elif isinstance(error, Hang):
             self.add("hangs", case)
         elif error is not None:
-            self.add("tracebacks", f"{case}: {error!r}")
+            self.add("tracebacks", f"{case}: {error!r:.200}")
 
     def compare(self, case: str, found: dict[str, str], expected: dict[str, str]) -> None:
         different = [path for path in expected if found.get(path) != expected[path]]
