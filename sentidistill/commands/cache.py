@@ -11,7 +11,7 @@ import os
 import sys
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Literal
@@ -26,7 +26,8 @@ from sentidistill.sources import models
 
 
 def _opened(path: Path, mode: Literal["rb", "wb"], gzipped: bool) -> IO[bytes]:
-    return gzip.open(path, mode) if gzipped else path.open(mode)
+    opener: Callable[..., IO[bytes]] = gzip.open if gzipped else open
+    return opener(path, mode)
 
 
 def stats(cache: Cache) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import create_model
 
@@ -23,7 +24,7 @@ class Wording(Record):
 
 def wording(path: Path) -> dict[str, dict[str, str]]:
     """How each known task is put to a model, by its name. Raises `SentiDistillError` with the lines of all faults."""
-    names = dict.fromkeys(("sentiment", *LABELS, *TUPLE_TASKS), (Wording, ...))
+    names: dict[str, Any] = dict.fromkeys(("sentiment", *LABELS, *TUPLE_TASKS), (Wording, ...))
     return read_yaml_as(path, create_model("Wordings", __base__=Record, **names)).model_dump()
 
 

@@ -86,7 +86,9 @@ class CachedTeacher:
     def look_up(self, requests: Sequence[Request]) -> LookUp:
         texts = [self._reader.cache_key(request) for request in requests]
         keys = [_hashed(text) for text in texts]
-        cached, recorded, damaged = {}, {}, set()
+        cached: dict[str, Response] = {}
+        recorded: dict[str, Response] = {}
+        damaged = set()
         for key, request in dict(zip(keys, requests)).items() if self._mode != "refresh" else ():
             for answers, known in ((self._cache, cached), (self._recordings, recorded)):
                 try:

@@ -104,7 +104,8 @@ def _text(value: Any) -> str:
 
 
 def _entry(row: tuple) -> Entry:
-    return Entry(*map(_text, row[:4]), row[4])
+    key, model, response, digest = map(_text, row[:4])
+    return Entry(key, model, response, digest, row[4])
 
 
 _SAFE = "what was stored before is safe"

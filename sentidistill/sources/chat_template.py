@@ -25,7 +25,7 @@ def main() -> None:
     _limit(seconds, memory)
     for conversation in CONVERSATIONS:
         try:
-            rendered, _ = render_jinja_template(
+            rendered = render_jinja_template(
                 [conversation],
                 chat_template=given["template"],
                 add_generation_prompt=True,
@@ -38,7 +38,7 @@ def main() -> None:
         except Exception as error:  # whatever the operations of a template raise
             sys.exit(f"{type(error).__name__}: {error}")
         else:
-            if (length := sum(map(len, rendered))) > characters:
+            if (length := sum(map(len, rendered[0]))) > characters:
                 sys.exit(f"it writes {length:,} characters for a word")
 
 

@@ -337,7 +337,7 @@ def check_language_model(folder: Path, root: Path, *, weights: bool = True) -> N
     tokenizer = load_tokenizer(folder, root)
     files = locate(folder, root, weights=weights)
     if weights and "quantization_config" not in records.read_json(files / "config.json"):
-        known = open_language_model(files, device_map="meta").get_input_embeddings().weight.shape[0]
+        known: Any = open_language_model(files, device_map="meta").get_input_embeddings().num_embeddings
         used = (tokenizer.vocab_size - 1, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
         if max(token for token in used if token is not None) >= known:
             raise SentiDistillError(
