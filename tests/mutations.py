@@ -1,8 +1,11 @@
 """Damage done to teacher answers for tests: cuts, losses and stray marks, the same in every run."""
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 
+# So many a parser; a longer search sets the environment variable.
+NUMBER = int(os.environ.get("SENTIDISTILL_MUTATIONS", "200"))
 PIECES = (
     "**",
     "\n",

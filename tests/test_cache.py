@@ -22,6 +22,7 @@ from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Reader, Request, Response
 from sentidistill.inference.store import Cache, Entry, Rate, _digest
 from sentidistill.prompts import Prompt
+from tests import mutations
 
 ROOT = Path(__file__).resolve().parent.parent
 READER = Reader("model", "chat", max_prompt_tokens=100)
@@ -356,7 +357,7 @@ def test_flipped_bits_in_the_file_are_found_and_asked_again(tmp_path):
     assert engine.paid == ["text 001"]
 
 
-FLIPS = int(os.environ.get("SENTIDISTILL_MUTATIONS", 200)) // 4
+FLIPS = mutations.NUMBER // 4
 
 
 def test_one_flipped_bit_anywhere_gives_no_other_answer_and_no_traceback(tmp_path):

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -5,9 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentidistill.construct.checks import open_answer
+from sentidistill.evaluation.outputs import parse_objects
 from sentidistill.parsing import parse_attributes
-from sentidistill.parsing.markup import parse_json, strip_thinking, until_repetition
+from sentidistill.parsing.labels import parse_label
+from sentidistill.parsing.markup import LONGEST, MOST_ITEMS, parse_json, strip_thinking, until_repetition
 from sentidistill.parsing.tasks import parse_definition, parse_instructions, parse_labels, parse_pairs, parse_proposals
+from tests.mutations import NUMBER, mutated
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"
 ANSWER = """Here is what I found:
@@ -173,3 +178,80 @@ def test_reasoning_is_no_answer_whoever_opened_it(opening, closing):
         assert strip_thinking(f"{begun}First 1. **Anger**: no.{closing}\n\n1. **Joy**: yes.") == "1. **Joy**: yes."
     assert strip_thinking(f"{opening}a{closing}b{opening}c{closing} d") == "d"
     assert strip_thinking(f"said {opening}and never came to an end") == "said"
+
+
+ROOT = Path(__file__).resolve().parent.parent
+# By parser: the recorded stage whose answers it reads.
+PARSERS = {
+    "attributes": (parse_attributes, "enumerate_attributes"),
+    "instructions": (parse_instructions, "write_analysis_instructions"),
+    "proposals": (parse_proposals, "propose_tasks"),
+    "definition": (parse_definition, "define_tasks"),
+    "pairs": (parse_pairs, "write_demonstrations"),
+    "labels": (parse_labels, "define_tasks"),
+    "label": (lambda text: parse_label(text, ("high", "low")), "collect_responses"),
+    "json": (parse_json, "collect_responses"),
+    "objects": (parse_objects, "collect_responses"),
+    "analysis": (lambda text: open_answer("analysis", "Do.", "text", text), "collect_responses"),
+    "quotes": (lambda text: open_answer("extraction", "Do.", "text", text), "collect_responses"),
+    "structured": (lambda text: open_answer("structured", 'keys "a"', "text", text), "collect_responses"),
+}
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_no_mutation_of_a_recorded_answer_ends_a_parser(name):
+    parse, stage = PARSERS[name]
+    with gzip.open(ROOT / f"recordings/default/{stage}.jsonl.gz", "rt", encoding="utf-8") as file:
+        texts = sorted({json.loads(line)["response"]["text"] for line in file})
+    for text in mutated(texts, NUMBER):
+        parse(text)
+
+
+RUNS = ("\n", " ", "\n ", "*", "-", "|", "[", '"', "1.\n", "1. ", "- ab\n", "Input: a\n", "Labels: a\n")
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_runs_of_thousands_of_marks_end_no_parser(name):
+    """Each of them took from seconds to minutes in some parser."""
+    for run in RUNS:
+        for begun in ("1. a ", "Instruction: a\nExamples:\nInput: a\nOutput: ", '{"a": "'):
+            PARSERS[name][0](f"{begun}{run * (16_000 // len(run))}x")
+
+
+def test_a_run_of_blanks_or_marks_does_not_hide_what_stands_around_it():
+    run = "\n" * 8_000 + " " * 32_000
+    found = parse_definition(f"Instruction: Decide it.{run}\nLabels: a, b\nExamples:{run}\nInput: x\nOutput: a")
+    assert (found.labels, found.examples) == (["a", "b"], [("x", "a")])
+    assert parse_pairs(f"Input: x\nOutput: a{run}\nInput: y\nOutput: b") == [("x", "a"), ("y", "b")]
+    assert parse_label(f"{run}high{run}", ("high", "low")) == "high"
+    assert [one.name for one in parse_attributes(f"- **Joy**: a{run}\n- **Fear**: b")] == ["joy", "fear"]
+
+
+def test_an_endless_list_is_cut():
+    numbers = range(20_000)
+    assert len(parse_attributes("\n".join(f"- **name {chr(97 + n % 26)}{n}**: x" for n in numbers))) == MOST_ITEMS
+    assert len(parse_instructions("\n".join(f"{n % 999}. Do {n}." for n in numbers))) == MOST_ITEMS
+    assert len(parse_labels("\n".join(f"label {n}" for n in numbers))) == MOST_ITEMS
+    assert len(parse_pairs("Input: a\nOutput: b\n\n" * 20_000)) == MOST_ITEMS
+    assert len(strip_thinking("word " * LONGEST)) == LONGEST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He is glad. In short:\n- warm\n- kind",
+        "It is a warm text. Rating: 4/5",
+        "She is proud of it. \U0001f600",
+        "It is friendly. The words that show it: thanks, dear",
+    ],
+)
+def test_a_finished_analysis_is_kept_whole_and_only_one_that_was_cut_off_loses_its_end(text):
+    assert open_answer("analysis", "Do.", "text", text, cut=False) == (text, [])
+    assert open_answer("analysis", "Do.", "text", text, cut=True) == (f"{text.split('. ')[0]}.", ["trimmed"])
+
+
+def test_a_finished_analysis_loses_what_repeats_and_a_mark_that_opens_nothing():
+    assert (
+        until_repetition("He is glad. He says so twice. He is glad. He", cut=False) == "He is glad. He says so twice."
+    )
+    assert until_repetition('The words are "hate, hate. "', cut=False) == 'The words are "hate, hate.'

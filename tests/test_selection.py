@@ -200,3 +200,25 @@ def test_a_budget_of_samples_or_tokens_is_used_and_not_exceeded(strategy):
     assert 4000 - 2 * 100 <= used <= 4000
     assert len(select_within(samples, budget={"tokens": 10**9}, strategy=strategy, seed=1)) == len(samples)
     assert len(select_within(samples, budget={"samples": 10**9}, strategy=strategy, seed=1)) == len(samples)
+
+
+@pytest.mark.parametrize("strategy", ["soft", "hard", "random"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_budget_of_tokens_is_kept_by_the_largest_rate_whose_sample_fits(strategy, seed):
+    random = np.random.default_rng(seed)
+    samples = pd.DataFrame(
+        {
+            "id": [f"{number:016x}" for number in random.permutation(500)],
+            "stratum": random.integers(0, 12, 500).astype(str),
+            "rank_score": random.integers(0, 9, 500) / 9,
+            "tokens": random.integers(1, 300, 500),
+        }
+    )
+    tokens = samples.set_index("id")["tokens"]
+    low, high, best = 0.0, 1.0, []
+    for _ in range(24):
+        middle = (low + high) / 2
+        ids = select(samples, rate=middle, strategy=strategy, seed=seed)
+        low, high, best = (middle, high, ids) if tokens.loc[ids].sum() <= 20_000 else (low, middle, best)
+    assert select_within(samples, budget={"tokens": 20_000}, strategy=strategy, seed=seed) == best
+    assert 15_000 < tokens.loc[best].sum() <= 20_000

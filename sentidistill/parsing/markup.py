@@ -26,11 +26,11 @@ _LONG_RUN = re.compile(r"\W{201,}")
 
 
 def bounded(text: str) -> str:
-    """`text` without what lies beyond `LONGEST`, and without the middle of runs of hundreds of blanks or marks.
+    """`text` without the middle of runs of hundreds of blanks or marks, and without what then lies beyond `LONGEST`.
 
     Models that go round in circles write thousands of them, and patterns that look for marks would try each.
     """
-    return _LONG_RUN.sub(lambda run: run[0][:100] + run[0][-100:], text[:LONGEST])
+    return _LONG_RUN.sub(lambda run: run[0][:100] + run[0][-100:], text)[:LONGEST]
 
 
 def strip_thinking(text: str) -> str:
