@@ -235,7 +235,7 @@ def test_an_unknown_key_ends_a_stage(project):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"text": "A fine day, and a long one too."}\nnot json\n', "mine.jsonl, line 2"), ("", "mine.jsonl: no texts")],
+    [('{"text": "A fine day, and a long one too."}\nnot json\n', "mine.jsonl, line 2"), ("", "mine.jsonl: no rows")],
 )
 def test_an_unreadable_or_empty_file_ends_a_stage(project, text, message):
     path = project.folder / "own/mine.jsonl"

@@ -120,8 +120,14 @@ def test_without_recordings_everything_is_to_be_asked(recorded, monkeypatch):
 
 def test_what_a_stage_will_ask_is_not_known_before_its_inputs_are_there(recorded):
     works = planned()
-    assert {works[stage]["basis"] for stage in CALLING_STAGES[1:]} == {"no inputs yet"}
-    assert {works[stage]["requests"] for stage in CALLING_STAGES[1:]} == {None}
+    params = config.load()
+    sized = {
+        "define_tasks": sum(params.define_tasks.max_tasks.values()),
+        "collect_responses": sum(params.compose_prompts.prompts.values()),
+    }
+    for stage in CALLING_STAGES[1:]:
+        assert works[stage]["basis"] == ("params" if stage in sized else "no inputs yet")
+        assert works[stage]["requests"] == sized.get(stage)
     assert not works["train_student"]["asks"]
 
 

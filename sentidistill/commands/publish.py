@@ -26,7 +26,7 @@ from sentidistill.sources import models
 from sentidistill.student import folder
 
 OUT, STUDENT = Path("exports/student"), Path("models/student")
-LIBRARIES = ("sentidistill", "torch", "transformers", "trl", "xllamacpp", "dvc")
+LIBRARIES = ("torch", "transformers", "trl", "xllamacpp", "dvc")
 
 
 class Licence(NamedTuple):

@@ -39,6 +39,8 @@ class Rehearsal(CachedTeacher):
     answer.
     """
 
+    rehearses = True
+
     def __init__(
         self,
         reader: Reader,

@@ -135,7 +135,7 @@ class StageTeacher:
         self.calls += calls
         failed = [call for call in calls if call.status == "failed"]
         limit = self._params.max_failure_rate
-        if len(failed) > limit * len(calls):
+        if len(failed) > limit * len(calls) and not self._model.rehearses:
             example = failed[0].error or repr(failed[0].raw[:300])
             raise SentiDistillError(
                 f"{self._label(part)}: {len(failed)} of {len(calls)} teacher answers could not be used, "
@@ -157,7 +157,8 @@ def stage_teacher(
         try:
             yield teacher
         finally:
-            table_of(stage).write(sorted(teacher.calls, key=lambda call: call.key))
+            if not model.rehearses:
+                table_of(stage).write(sorted(teacher.calls, key=lambda call: call.key))
     if not teacher.calls:
         raise SentiDistillError(f"{stage}: there was nothing to ask; look at what the stage before it left out")
 

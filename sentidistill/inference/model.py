@@ -59,6 +59,9 @@ class CachedTeacher:
     is recorded, and replaces what is stored.
     """
 
+    # Whether nothing is asked: what is missing is no failure then, and no call is kept.
+    rehearses = False
+
     def __init__(
         self,
         reader: Reader,
