@@ -403,14 +403,15 @@ def test_a_damaged_file_keeps_what_is_whole_and_is_set_aside(filled):
     with closing(Cache(path)) as cache:
         cache.put("m", many)
     content = bytearray(path.read_bytes())
-    content[9 * 4096 : 10 * 4096] = bytes(4096)
+    leaves = [start for start in range(4096, len(content), 4096) if content[start] == 10]
+    content[leaves[3] : leaves[3] + 4096] = bytes(4096)
     path.write_bytes(content)
     found = command(filled, "verify", check=False)
     assert found.returncode == 1
     assert "verify --drop" in found.stderr
     command(filled, "verify", "--drop")
     assert "answers are as they were stored" in command(filled, "verify").stdout
-    assert 280 < len(list(Cache(path).entries())) < 303
+    assert 250 < len(list(Cache(path).entries())) < 303
     assert path.with_name("responses.sqlite.damaged").read_bytes() == content
 
 
