@@ -168,7 +168,7 @@ def test_a_run_that_failed_is_named_and_queued_again(small):
 @pytest.mark.slow
 def test_the_end_of_the_queues_worker_ends_the_wait_with_the_command(small, monkeypatch):
     curve.queue()
-    curve.output("queue", "start")
+    curve.start()
     while states() != ["Running"]:
         time.sleep(0.5)
     (worker,) = (small / ".dvc/tmp/exps/celery").rglob("dvc-exp-worker-1.json")

@@ -128,7 +128,7 @@ def test_broken_params_are_the_stages_own_error(folder):
         capture_output=True,
         text=True,
     )
-    assert "error: params.yaml: cannot be read" in result.stderr
+    assert "error: params.yaml, line 1: " in result.stderr
     assert "Traceback" not in result.stderr
 
 

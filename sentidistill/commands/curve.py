@@ -215,9 +215,16 @@ def queue() -> None:
             print(output(*run.command()[1:]), end="", flush=True)
 
 
+def start() -> None:
+    """Start the queue's worker, unless there is one."""
+    # The worker would hold a pipe open, and its reader would wait for its end.
+    if subprocess.run(["dvc", "queue", "start"]).returncode:
+        raise SentiDistillError("curve: `dvc queue start` failed, as said above")
+
+
 def wait() -> None:
     """Start the queue and wait for its end. Raises with the runs that failed, or that no worker does any more."""
-    print(output("queue", "start"), end="", flush=True)
+    start()
     last, looks = "", 0
     while (found := Queue.of(output("queue", "status"))).named("Queued", "Running"):
         states = Counter(found.states.values())
