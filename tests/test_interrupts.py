@@ -96,7 +96,7 @@ def test_an_interrupted_stage_says_that_answers_are_stored_and_pays_for_none_twi
     ("stage", "stored", "said"),
     [
         ("train_student", (), "training starts anew"),
-        ("train_student", ("train/0123/checkpoint-5/trainer_state.json",), "training goes on at its last checkpoint"),
+        ("train_student", ("train/0123/checkpoint-5/whole",), "training goes on at its last checkpoint"),
         ("cluster_attributes", (), "nothing was to be stored yet"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def start(folder: Path) -> subprocess.Popen:
 
 def test_a_run_that_is_ended_ends_its_stage_and_goes_on_with_what_was_done(folder):
     (folder / "dvc.yaml").write_text(json.dumps(PIPELINE))
-    (folder / "params.yaml").write_text("{}")
+    shutil.copy(ROOT / "params.yaml", folder)
     (folder / "slow.py").write_text(SLOW)
     (folder / "wait").touch()
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):

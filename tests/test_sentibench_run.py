@@ -183,7 +183,7 @@ def test_a_failed_request_counts_as_wrong_and_is_counted(task, tmp_path):
         if task not in LABELS:
             return written(answer_of(KNOWN[task], records[text]))
         label = answer_of(KNOWN[task], records[text]) if text in records else None
-        return chosen(LABELS[task], [float(label == one) for one in LABELS[task]])
+        return chosen(LABELS[task], [0.0 if label == one else -1.0 for one in LABELS[task]])
 
     rows, found = run_suite(Scripted(answer), task, tmp_path, calibration_texts=5)
     assert (found["records"], found["failed"], found["empty"]) == (9, 1, 1)
