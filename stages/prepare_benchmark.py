@@ -2,6 +2,7 @@
 
 Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are; and the
 user's own labelled files, split by content hash, with data/benchmark/<task>/task.json for their labels and wording.
+data/validation.jsonl has the validation texts of the default tasks once more.
 
 A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from sentidistill import config, records
 from sentidistill.config import SENTIBENCH
 from sentidistill.evaluation import sentibench
+from sentidistill.evaluation.default_tasks import VALIDATION
 from sentidistill.evaluation.splits import split, split_own
 from sentidistill.evaluation.tasks import tasks_of
 from sentidistill.pipeline import stage
@@ -37,6 +39,7 @@ def main() -> None:
             records.write_jsonl(f"data/benchmark/{task}/{name}.jsonl", examples)
             sizes[f"{task} {name}"] = len(examples)
         sizes |= {f"{task} {reason}": number for reason, number in left_out.items()}
+    VALIDATION.write([example for task in section.tasks for example in made[task][0]["validation"]])
     for task in params.evaluate.tasks:
         if task in SENTIBENCH:
             for name in section.per_label.model_dump():

@@ -1,7 +1,7 @@
 """train set -> models/student/, and plots/training_loss.csv (step, loss, learning_rate).
 
-The folder has safetensors, tokenizer and sentidistill.json: the tasks that the student is there for, with offsets and
-temperature of their labels from the validation texts.
+The folder has safetensors, tokenizer and sentidistill.json: how sentiment is asked, with offsets and temperature of its
+labels from the validation texts.
 """
 
 import shutil
@@ -11,7 +11,8 @@ import pandas as pd
 
 from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import tasks
+from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION
+from sentidistill.evaluation.tasks import WORDING
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage
@@ -52,11 +53,9 @@ def main() -> None:
     records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
     reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)
-    known = {
-        name: folder.known_task(engine, reader, name, task.instruction, task.cue, task.labels, texts)
-        for name, (task, texts) in tasks.for_use(Path("data/benchmark")).items()
-    }
-    folder.describe(out, student, known)
+    texts = [(row.sentence, row.label) for row in VALIDATION.read()]
+    known = folder.known_task(engine, reader, "sentiment", **WORDING["sentiment"], labels=SENTIMENTS, texts=texts)
+    folder.describe(out, student, {"sentiment": known})
     stop = stop_strings(student.prompt_format)
     ending = answer(engine, reader, [Request(one, max_new_tokens=96, stop=stop) for one in data.prompts[:PROBES]])
     stage.finish(

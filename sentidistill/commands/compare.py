@@ -13,7 +13,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Revision:
         else:
             paths = [str(path) for path in Path("metrics").glob("*.json")]
         found = {Path(path).stem: json.loads(self.text(path)) for path in sorted(paths) if path.endswith(".json")}
-        return dict(leaves(found))
+        return dict(stage.leaves(found))
 
     def instructions(self) -> set[str] | None:
         """Texts of the instructions; None where DVC has not got them here."""
@@ -92,14 +92,6 @@ def _commit(name: str) -> str:
             return known.get(name) or repo.scm.resolve_rev(name)
     except (DvcException, RevError, SCMError) as error:
         raise SentiDistillError(f"{name!r} is no commit, branch, tag or experiment here ({error})") from error
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -252,7 +244,7 @@ def compared(a: Revision, b: Revision) -> tuple[str, list[Difference]]:
     """(the comparison as Markdown, the differences of scores)."""
     before, after = predictions(a), predictions(b)
     found = differences(before, after)
-    params = [dict(leaves(yaml.safe_load(one.text("params.yaml")))) for one in (a, b)]
+    params = [dict(stage.leaves(yaml.safe_load(one.text("params.yaml")))) for one in (a, b)]
     locks = [yaml.safe_load(one.text("dvc.lock"))["stages"] for one in (a, b)]
     scores = [
         (one.model, one.kind, one.task, f"{one.before:.1f}", f"{one.after:.1f}", *signed(one.gain)) for one in found

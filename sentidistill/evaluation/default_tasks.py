@@ -3,7 +3,7 @@
 Source: C. J. Hutto and E. Gilbert, "VADER", ICWSM 2014 (the data that accompanies vaderSentiment).
 """
 
-from sentidistill.records import Record
+from sentidistill.records import Record, Table
 
 SENTIMENTS = ("negative", "neutral", "positive")
 
@@ -15,6 +15,10 @@ class Example(Record):
     sentence: str
     label: str
     rating: float
+
+
+# The validation texts of all default tasks: apart, so that a further task of the evaluation trains no student anew.
+VALIDATION = Table("data/validation.jsonl", Example)
 
 
 def label(rating: float, negative_below: float, positive_above: float) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -113,7 +113,7 @@ def finish(name: str, metrics: dict[str, Any]) -> None:
     """Write `metrics/{name}.json` and show the same figures as a table."""
     records.write_json(f"metrics/{name}.json", metrics)
     table = Table("figure", "value", title=name)
-    for key, value in _leaves(metrics):
+    for key, value in leaves(metrics):
         table.add_row(visible(key), visible(value))
     Console(stderr=True).print(table)
 
@@ -134,9 +134,10 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=WIDTH)
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of all that is no mapping itself."""
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -75,7 +75,7 @@ def known_task(
             scores += [response.choice_logprobs for _, response in good]
             gold += [labels.index(texts[place][1]) for place, _ in good]
             progress.advance(len(finished), failures=len(finished) - len(good))
-    offsets, temperature = fit(np.array(scores), np.array(gold))
+    offsets, temperature = fit(np.reshape(scores, (-1, len(labels))), np.array(gold))
     return KnownTask(
         instruction=instruction,
         cue=cue,
