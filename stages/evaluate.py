@@ -1,12 +1,12 @@
 """one model x one task -> data/predictions/MODEL/TASK.jsonl and metrics/evaluate/MODEL/TASK.json.
 
-Run as `python -m stages.evaluate MODEL TASK`, MODEL being student_base, student or teacher. A row:
+Run as `python -m stages.evaluate --model MODEL --task TASK`. A row:
 {"task": "tweet", "record": 17, "seed": 42, "text": "Text: ...", "gold": "positive", "output": "neutral",
 "calibrated": "positive", "right": false, "finish_reason": "choice", "error": null, "shown": [],
 "scores": [-3.1, -0.9, -1.1]}
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from sentidistill import config, records
@@ -29,4 +29,8 @@ def main(role: str, name: str, open_model: OpenModel = open_model) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, *sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", choices=("student_base", "student", "teacher"), required=True)
+    parser.add_argument("--task", required=True)
+    options = parser.parse_args()
+    stage.run(main, options.model, options.task)

@@ -64,7 +64,8 @@ def test_files_of_the_package_that_the_code_reads_are_dependencies(name):
 def test_stage_is_described_and_runs_the_module_of_its_name(name):
     assert body(name)["desc"]
     for one in single(name):
-        assert " ".join([f"python -m stages.{name}", *one.name.partition("@")[2].split("-")]).strip() == one.cmd
+        assert one.cmd.split()[:3] == ["python", "-m", f"stages.{name}"]
+        assert [part for part in one.cmd.split()[3:] if not part.startswith("--")] == one.arguments
     assert not {"always_changed", "frozen"} & set(body(name))
 
 

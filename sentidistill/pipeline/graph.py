@@ -1,6 +1,7 @@
 """dvc.yaml with `foreach` and `matrix` written out: every single stage with its own paths."""
 
 import itertools
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,21 +12,20 @@ from sentidistill.yaml_files import read_yaml
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as DVC runs it. `template` is its name in dvc.yaml; `name` has the item behind an @."""
+    """One stage as DVC runs it. `template` is its name in dvc.yaml; `name` has the item behind an @.
+
+    `arguments` are those of the stage's `main`: the values of the item.
+    """
 
     name: str
     template: str
+    arguments: list[str]
     desc: str
     cmd: str
     deps: list[str]
     outs: list[str]
     metrics: list[str]
     params: list[str]
-
-    @property
-    def arguments(self) -> list[str]:
-        """Those of its command, after `python -m stages.NAME`."""
-        return self.cmd.split()[3:]
 
     @property
     def inputs(self) -> list[str]:
@@ -59,11 +59,12 @@ def stages(dvc_yaml: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
     found = []
     for template, content in dvc_yaml["stages"].items():
         body = content.get("do", content)
-        for suffix, values in _items(content, params):
+        for arguments, values in _items(content, params):
             found.append(
                 Stage(
-                    f"{template}@{suffix}" if suffix else template,
+                    "@".join([template, *(["-".join(arguments)] if arguments else [])]),
                     template,
+                    arguments,
                     _filled(body["desc"], values),
                     _filled(body["cmd"], values),
                     *(
@@ -80,15 +81,18 @@ def path_of(entry: Any) -> str:
     return entry if isinstance(entry, str) else next(iter(entry))
 
 
-def _items(content: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+def _items(content: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The values of each item, and what stands for ${item} and its kind; as DVC does, a whole item is options."""
     if "foreach" in content:
-        yield from ((item, {"item": item}) for item in content["foreach"])
+        yield from (([item], {"item": item}) for item in content["foreach"])
     elif "matrix" in content:
         lists = [_list(values, params) for values in content["matrix"].values()]
         for chosen in itertools.product(*lists):
-            yield "-".join(chosen), {f"item.{key}": value for key, value in zip(content["matrix"], chosen)}
+            item = dict(zip(content["matrix"], chosen))
+            options = " ".join(f"--{key} {shlex.quote(value)}" for key, value in item.items())
+            yield list(chosen), {"item": options, **{f"item.{key}": value for key, value in item.items()}}
     else:
-        yield "", {}
+        yield [], {}
 
 
 def _list(values: Any, params: dict[str, Any]) -> list[str]:
