@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import yaml
 
-from sentidistill import records
+from sentidistill import config, records
 from sentidistill.commands import runs
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import interrupts, stage
+from sentidistill.sources import models
 
 LOCK, GOOD = Path("dvc.lock"), Path("dvc.lock.good")
 STAGE_SECONDS, DVC_SECONDS = 10, 20  # how long a stage, and then DVC, may take to end
@@ -72,7 +73,15 @@ def dvc_repro(arguments: tuple[str, ...]) -> int:
             return process.wait()
 
 
+def check_device() -> None:
+    """Raises `SentiDistillError` where `runtime.device` is none of this machine: hours may pass before it is used."""
+    runtime = config.load().runtime
+    if runtime.device not in ("auto", "cpu"):
+        models.device(runtime)
+
+
 def main(*arguments: str) -> None:
+    check_device()
     keep_lock()
     code = dvc_repro(arguments)
     keep_lock()
