@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_where_no_place_has_it_each_is_named_with_its_reason(local):
     assert lines[1].startswith("wrong.gguf: SHA-256 is")
     assert lines[2].startswith("packages part0, part1: SHA-256 is")
     assert lines[3].startswith("hub file someone/missing/model.gguf@main: ")
-    assert not list((local / ".cache/gguf").iterdir()), "nothing useless is left behind"
+    assert {path.suffix for path in (local / ".cache/gguf").iterdir()} == {".lock"}, "nothing useless is left behind"
 
 
 def test_parts_of_packages_are_joined_in_the_order_in_which_they_are_listed(tmp_path):
@@ -72,6 +73,13 @@ def test_parts_of_packages_are_joined_in_the_order_in_which_they_are_listed(tmp_
     assert found.read_bytes() == CONTENT
     assert not list((tmp_path / ".cache/downloads").iterdir()), "the parts would take as much room again"
     assert gguf.file(origin(tmp_path, [place]), tmp_path) == found, "and it is not put together again"
+
+
+def test_several_that_need_it_at_once_get_the_one_file(tmp_path):
+    made = origin(tmp_path, [{"packages": parts(tmp_path, CONTENT[:9], CONTENT[9:]), "members": "*/data/*"}])
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: gguf.file(made, tmp_path), range(4)))
+    assert [path.read_bytes() for path in found] == [CONTENT]
 
 
 def test_a_file_without_a_hash_in_the_settings_gets_one_and_is_fetched_once(tmp_path):
@@ -132,4 +140,4 @@ def test_the_tokenizer_of_a_gguf_file_is_kept_beside_it(gguf_file, tmp_path):
     assert tokenizer("a")["input_ids"] == tokenizer("a", add_special_tokens=False)["input_ids"], "SmolLM2 has no begin"
     again = models.load_tokenizer(tmp_path / "model", tmp_path)
     assert again("a few words")["input_ids"] == tokenizer("a few words")["input_ids"]
-    assert {path.suffix for path in (tmp_path / ".cache/gguf").iterdir()} == {".tokenizer"}
+    assert {path.suffix for path in (tmp_path / ".cache/gguf").iterdir()} == {".lock", ".tokenizer"}

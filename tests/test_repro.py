@@ -57,11 +57,13 @@ PIPELINE = {
         "slow": {"cmd": "python -m slow", "deps": ["a"], "outs": ["b"], "desc": "-"},
     }
 }
+
+
 def test_a_device_that_is_not_there_is_refused_before_hours_of_asking(folder):
     text = (ROOT / "params.yaml").read_text()
     assert "device: auto" in text
     (folder / "params.yaml").write_text(text.replace("device: auto", "device: cuda:99"))
-    with pytest.raises(SentiDistillError, match="runtime.device is cuda:99, but this machine has"):
+    with pytest.raises(SentiDistillError, match="is cuda:99, but this machine has"):
         repro.main()
 
 

@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from sentidistill.config import GgufModel, HubFile, LocalFile, PackagedFile
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import packages
@@ -26,12 +28,19 @@ def origin(source: GgufModel, root: Path) -> dict[str, Any]:
 def file(origin: dict[str, Any], root: Path) -> Path:
     """The file, from the first of its places that has it.
 
+    Of two processes that need it at once the second waits for what the first one fetches.
     Raises `SentiDistillError` with what went wrong at each place.
     """
-    source = GgufModel.model_validate(origin)
     kept = _kept(origin["sha256"], root)
     if kept.exists():
         return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(kept.with_suffix(".lock")):
+        return kept if kept.exists() else _from_a_place(origin, root)
+
+
+def _from_a_place(origin: dict[str, Any], root: Path) -> Path:
+    source = GgufModel.model_validate(origin)
     reasons = []
     for place in source.places:
         try:
@@ -63,7 +72,11 @@ def tokenizer(origin: dict[str, Any], root: Path) -> "PreTrainedTokenizerBase":
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             written = Path(folder, "tokenizer")
             read_tokenizer(file(origin, root)).save_pretrained(written)
-            written.replace(kept)  # whole or not at all
+            try:
+                written.replace(kept)  # whole or not at all
+            except OSError:
+                if not kept.exists():  # another process was faster
+                    raise
     return AutoTokenizer.from_pretrained(kept, local_files_only=True, trust_remote_code=False)
 
 
