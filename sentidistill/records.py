@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -89,17 +90,18 @@ def _fullest() -> Path:
     return min((Path.cwd(), Path(tempfile.gettempdir())), key=lambda path: shutil.disk_usage(path).free)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` so that a reader sees the old file or the new one, never a part.
+@contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, such that a reader of `path` sees the old file or the new one, never a part.
 
     Raises `SentiDistillError` with the remedy where it cannot be written.
     """
-    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(content)
+            with open(temporary, "wb") as file:
+                yield file
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -107,6 +109,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         if error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise SentiDistillError(file_fault(error) or f"{path}: cannot be written ({error})") from error
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content`, whole or not at all. Raises `SentiDistillError` with the remedy where it cannot be written."""
+    with _written_whole(Path(path)) as file:
+        file.write(content)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -137,8 +145,11 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Record]) -> None:
-    lines = (json.dumps(row.model_dump(mode="json"), ensure_ascii=False, sort_keys=True) for row in rows)
-    write_text(path, "".join(line + "\n" for line in lines))
+    """A row at a time, as many may not fit in memory twice."""
+    with _written_whole(Path(path)) as file:
+        for row in rows:
+            line = json.dumps(row.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
+            file.write(f"{line}\n".encode("utf-8", "replace"))
 
 
 def read_json(path: str | Path) -> Any:
@@ -158,27 +169,30 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def read_jsonl(path: str | Path, schema: type[R]) -> list[R]:
-    """Rows of `path` as `schema`; a bad line raises an error with its number."""
+def stream_jsonl(path: str | Path, schema: type[R]) -> Iterator[R]:
+    """The rows of `path` as `schema`, one after the other; a bad line raises an error with its number."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with open(path, "rb") as file:
+            yield from parse_jsonl((line.removesuffix(b"\n") for line in file), schema, path)
+    except OSError as error:
         raise SentiDistillError(f"{path}: cannot be read ({error})") from error
-    return parse_jsonl(text, schema, path)
 
 
-def parse_jsonl(text: str, schema: type[R], path: str | Path) -> list[R]:
-    """Rows of the `text` of a file; `path` names it in the error that a bad line raises."""
-    rows = []
-    for number, line in enumerate(lines_of(text), 1):
+def read_jsonl(path: str | Path, schema: type[R]) -> list[R]:
+    """All rows of `stream_jsonl` at once."""
+    return list(stream_jsonl(path, schema))
+
+
+def parse_jsonl(lines: Iterable[bytes | str], schema: type[R], path: str | Path) -> Iterator[R]:
+    """Rows of the `lines` of a file; `path` names it in the error that a bad line raises."""
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(schema.model_validate_json(line))
+            yield schema.model_validate_json(line)
         except ValidationError as error:
             raise SentiDistillError(
                 f"{path}, line {number}: not a {schema.__name__} ({first_problem(error)}); rerun the stage that writes "
                 "this file"
             ) from error
-    return rows
 
 
 @dataclass(frozen=True)

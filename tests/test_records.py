@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -50,8 +51,34 @@ def test_a_bad_line_is_named(tmp_path):
     with pytest.raises(SentiDistillError, match=r"a\.jsonl, line 2: not a Row"):
         records.read_jsonl(tmp_path / "a.jsonl", Row)
     (tmp_path / "b.jsonl").write_bytes(b"\xff\n")
-    with pytest.raises(SentiDistillError, match=r"b\.jsonl: cannot be read"):
+    with pytest.raises(SentiDistillError, match=r"b\.jsonl, line 1: not a Row \(Invalid JSON"):
         records.read_jsonl(tmp_path / "b.jsonl", Row)
+    with pytest.raises(SentiDistillError, match=r"c\.jsonl: cannot be read"):
+        records.read_jsonl(tmp_path / "c.jsonl", Row)
+
+
+def test_many_rows_are_written_and_streamed_in_the_memory_of_a_few(tmp_path):
+    path = tmp_path / "a.jsonl"
+    tracemalloc.start()
+    records.write_jsonl(path, (Row(text=f"{number} " + "word " * 200) for number in range(20_000)))
+    assert sum(int(row.text.split()[0]) for row in records.stream_jsonl(path, Row)) == sum(range(20_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 20
+
+
+def test_what_fails_while_it_is_written_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.jsonl"
+    records.write_jsonl(path, [Row(text="old")])
+
+    def rows():
+        yield Row(text="new")
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        records.write_jsonl(path, rows())
+    assert records.read_jsonl(path, Row) == [Row(text="old")]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 FULL = {

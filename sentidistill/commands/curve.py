@@ -170,7 +170,8 @@ def predictions_of(revision: str) -> Tested:
     for name in params.evaluate.tasks:
         if name not in SENTIBENCH:
             path = f"data/predictions/student/{name}.jsonl"
-            found[tasks[name]] = records.parse_jsonl(dvc.api.read(path, rev=revision), Outcome, path)
+            lines = records.lines_of(dvc.api.read(path, rev=revision))
+            found[tasks[name]] = list(records.parse_jsonl(lines, Outcome, path))
     return found
 
 
