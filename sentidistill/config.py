@@ -485,6 +485,7 @@ class TrainStudent(Section):
     weight_decay: Annotated[float, _real(0, 10)]
     warmup_ratio: Share
     max_grad_norm: Annotated[float, _above(0, 1_000_000)]
+    max_failure_rate: Share
     seed: Seed
 
 
@@ -576,6 +577,7 @@ class Runtime(Section):
     ray: Ray
     prices: Prices
     train_rows_per_step: Positive
+    gradient_checkpointing: bool
     save_steps: Count
 
 

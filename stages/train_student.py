@@ -19,7 +19,7 @@ from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
-from sentidistill.student import folder, training
+from sentidistill.student import checks, folder, training
 
 PROBES = 16
 
@@ -36,15 +36,16 @@ def main() -> None:
             f"{student.max_length} tokens; raise it, or remake the file by score_difficulty and select_samples"
         )
     model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
+    counts, special = checks.rows(data), checks.special_tokens(data, tokenizer)
+    stage.show("before the first step", {**counts, **special, **checks.check_memory(model, data, runtime)})
     checkpoints = cache / "train" / records.content_id(models.identity(base), section.model_dump(), data.input_ids)
     losses = training.train(
         model,
         tokenizer,
         data,
         section,
+        runtime,
         max_length=student.max_length,
-        rows_per_step=runtime.train_rows_per_step,
-        save_steps=runtime.save_steps,
         checkpoints=checkpoints,
     )
     out = Path("models/student")
@@ -58,20 +59,8 @@ def main() -> None:
     folder.describe(out, student, {"sentiment": known})
     stop = stop_strings(student.prompt_format)
     ending = answer(engine, reader, [Request(one, max_new_tokens=96, stop=stop) for one in data.prompts[:PROBES]])
-    stage.finish(
-        "train_student",
-        {
-            "rows": len(data.input_ids),
-            "truncated": data.truncated,
-            "dropped": data.dropped,
-            "tokens": sum(map(len, data.input_ids)),
-            "supervised_tokens": sum(map(sum, data.completion_mask)),
-            "first_loss": losses[0]["loss"],
-            "last_loss": losses[-1]["loss"],
-            "share_of_probes_that_end": sum(a.finish_reason == "stop" for a in ending) / len(ending),
-            "share_of_probes_empty": sum(not a.text.strip() for a in ending) / len(ending),
-        },
-    )
+    learned = {"first_loss": losses[0]["loss"], "last_loss": losses[-1]["loss"]}
+    stage.finish("train_student", {**counts, **learned, **checks.endings(ending, section.max_failure_rate)})
 
 
 if __name__ == "__main__":

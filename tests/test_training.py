@@ -2,10 +2,14 @@ import copy
 
 import pytest
 
-from sentidistill.config import TrainStudent
+from sentidistill import config
+from sentidistill.config import Runtime, TrainStudent
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.requests import Response
 from sentidistill.samples import TrainRow
+from sentidistill.student import checks
 from sentidistill.student.training import tokenise, train
+from tests.project import ROOT
 
 PARAMS = TrainStudent(
     epochs=6,
@@ -14,8 +18,13 @@ PARAMS = TrainStudent(
     weight_decay=0.0,
     warmup_ratio=0.0,
     max_grad_norm=1.0,
+    max_failure_rate=0.5,
     seed=1,
 )
+
+
+def runtime(**changes) -> Runtime:
+    return config.load(ROOT / "params.yaml").runtime.model_copy(update=changes)
 
 
 def rows(n: int = 8, shots: int = 2) -> list[TrainRow]:
@@ -107,7 +116,7 @@ def test_training_lowers_the_loss_on_the_answers_and_nothing_else(tiny_models, t
     answer_before, prompt_before = loss(1), loss(0)
     longer = PARAMS.model_copy(update={"epochs": 25})
     losses = train(
-        model, tokenizer, data, longer, max_length=512, rows_per_step=2, save_steps=0, checkpoints=tmp_path / "c"
+        model, tokenizer, data, longer, runtime(train_rows_per_step=2), max_length=512, checkpoints=tmp_path / "c"
     )
     assert loss(1) < 0.5 * answer_before
     assert loss(0) > 0.8 * prompt_before
@@ -131,15 +140,18 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student,
         places = [place for place, one in enumerate(mask) if one]
         total -= sum(float(logprobs[place - 1, ids[place]]) for place in places)
         number += len(places)
-    for rows_per_step in (1, 4):
+    for machine in (
+        runtime(train_rows_per_step=1),
+        runtime(train_rows_per_step=4),
+        runtime(train_rows_per_step=4, gradient_checkpointing=True),
+    ):
         losses = train(
             copy.deepcopy(model),
             tokenizer,
             data,
             PARAMS.model_copy(update={"epochs": 1, "batch_size": 8}),
+            machine,
             max_length=512,
-            rows_per_step=rows_per_step,
-            save_steps=0,
             checkpoints=tmp_path / "c",
         )
         assert losses[0]["loss"] == pytest.approx(total / number, abs=1e-4)
@@ -155,7 +167,8 @@ def test_a_killed_training_goes_on_from_its_checkpoint(tiny_models, tmp_path, mo
 
     def run(checkpoints):
         model = AutoModelForCausalLM.from_pretrained(folder)
-        train(model, tokenizer, data, PARAMS, max_length=512, rows_per_step=4, save_steps=3, checkpoints=checkpoints)
+        machine = runtime(train_rows_per_step=4, save_steps=3)
+        train(model, tokenizer, data, PARAMS, machine, max_length=512, checkpoints=checkpoints)
         return model
 
     whole = run(tmp_path / "whole")
@@ -191,6 +204,63 @@ def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tm
     model, tokenizer = (kind.from_pretrained(tiny_models / "student") for kind in (AutoModelForCausalLM, AutoTokenizer))
     data = tokenise(rows(), tokenizer, "transcript", 512)
     wild = PARAMS.model_copy(update={"learning_rate": 1e38, "epochs": 8})
-    settings = {"max_length": 512, "rows_per_step": 4, "save_steps": 0, "checkpoints": tmp_path / "c"}
+    machine = runtime(train_rows_per_step=4)
     with pytest.raises(SentiDistillError, match=r"lower train_student.learning_rate"):
-        train(model, tokenizer, data, wild, **settings)
+        train(model, tokenizer, data, wild, machine, max_length=512, checkpoints=tmp_path / "c")
+
+
+def test_before_the_first_step_it_is_known_what_is_trained_on(tiny_student):
+    model, tokenizer = tiny_student
+    data = tokenise(rows(4), tokenizer, "transcript", 512)
+    lengths, answers = list(map(len, data.input_ids)), list(map(sum, data.completion_mask))
+    counts = checks.rows(data)
+    assert (counts["rows"], counts["tokens"], counts["supervised_tokens"]) == (4, sum(lengths), sum(answers))
+    assert (counts["longest"], counts["without_answer"]) == (max(lengths), 0)
+    assert checks.special_tokens(data, tokenizer)["end_token"] == tokenizer.eos_token
+    assert "GB of" in checks.check_memory(model, data, runtime())["memory_needed"]
+
+
+def test_a_training_that_does_not_fit_names_what_it_needs_and_what_to_turn(tiny_student, monkeypatch):
+    model, tokenizer = tiny_student
+    data = tokenise(rows(4), tokenizer, "transcript", 512)
+    monkeypatch.setattr(checks, "free", lambda device: 1000)
+    with pytest.raises(SentiDistillError, match=r"a step needs about .* lower runtime\.train_rows_per_step or"):
+        checks.check_memory(model, data, runtime())
+
+
+def test_memory_is_that_of_a_known_training():
+    """Llama 3.2 of 3.2B was seen to need 48 GiB for its states and, of 8 rows of 2,048 tokens, 69 GiB beside them."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    shape = LlamaConfig(
+        vocab_size=128_256,
+        hidden_size=3072,
+        intermediate_size=8192,
+        num_hidden_layers=28,
+        num_attention_heads=24,
+        num_key_value_heads=8,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(shape)
+    states, kept = checks.memory(model, 8 * 2048, gradient_checkpointing=False)
+    _, checkpointed = checks.memory(model, 8 * 2048, gradient_checkpointing=True)
+    assert states / 2**30 == pytest.approx(48, rel=0.02)
+    assert kept / 2**30 == pytest.approx(69, rel=0.1)
+    assert checkpointed < kept / 2
+
+
+def answer(text: str, finish_reason: str) -> Response:
+    return Response(text, finish_reason, 1, 1)
+
+
+def test_a_student_whose_answers_do_not_end_or_are_empty_fails():
+    good, endless, empty = answer("fine", "stop"), answer("fine " * 9, "length"), answer(" ", "stop")
+    assert checks.endings([good] * 3 + [endless], 0.5) == {
+        "share_of_probes_that_end": 0.75,
+        "share_of_probes_empty": 0.0,
+    }
+    for bad in ([good, endless, endless], [good, empty, empty], [endless, empty, good]):
+        with pytest.raises(SentiDistillError, match="are empty; train for more epochs"):
+            checks.endings(bad, 0.5)

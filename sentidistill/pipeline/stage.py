@@ -109,13 +109,18 @@ def cache_root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
 
 
+def show(title: str, figures: Mapping[str, Any]) -> None:
+    """`figures` as a table in the log of the stage."""
+    table = Table("figure", "value", title=title)
+    for key, value in leaves(figures):
+        table.add_row(visible(key), visible(value))
+    Console(stderr=True).print(table)
+
+
 def finish(name: str, metrics: dict[str, Any]) -> None:
     """Write `metrics/{name}.json` and show the same figures as a table."""
     records.write_json(f"metrics/{name}.json", metrics)
-    table = Table("figure", "value", title=name)
-    for key, value in leaves(metrics):
-        table.add_row(visible(key), visible(value))
-    Console(stderr=True).print(table)
+    show(name, metrics)
 
 
 def without_controls(text: str) -> str:

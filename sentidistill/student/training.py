@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentidistill.config import PromptFormat, TrainStudent
+from sentidistill.config import PromptFormat, Runtime, TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import Prompt
@@ -54,16 +54,16 @@ def train(
     tokenizer: "PreTrainedTokenizerBase",
     data: Tokenised,
     params: TrainStudent,
+    runtime: Runtime,
     *,
     max_length: int,
-    rows_per_step: int,
-    save_steps: int,
     checkpoints: Path,
 ) -> list[dict[str, float]]:
     """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
 
-    With `save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one found
-    there. Who has saved the model removes the folder. Raises `SentiDistillError` once a loss or a weight is not finite.
+    With `runtime.save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one
+    found there. Who has saved the model removes the folder.
+    Raises `SentiDistillError` once a loss or a weight is not finite.
     """
     import torch
     from datasets import Dataset, disable_progress_bars
@@ -118,25 +118,27 @@ def train(
         warmup_steps=params.warmup_ratio,  # transformers 5 takes a share below 1 here
         weight_decay=params.weight_decay,
         max_grad_norm=params.max_grad_norm,
-        per_device_train_batch_size=rows_per_step,
-        gradient_accumulation_steps=params.batch_size // rows_per_step,
+        per_device_train_batch_size=runtime.train_rows_per_step,
+        gradient_accumulation_steps=params.batch_size // runtime.train_rows_per_step,
         train_sampling_strategy="group_by_length",
         max_length=max_length,
         completion_only_loss=True,
         packing=False,
         use_cpu=on_cpu,
         bf16=not on_cpu,
-        gradient_checkpointing=False,
+        gradient_checkpointing=runtime.gradient_checkpointing,
         logging_steps=5,
         logging_first_step=True,
-        save_strategy="steps" if save_steps else "no",
-        save_steps=save_steps or 500,
+        save_strategy="steps" if runtime.save_steps else "no",
+        save_steps=runtime.save_steps or 500,
         save_total_limit=2,  # one is whole while another is written or removed
         seed=params.seed,
         data_seed=params.seed,
         report_to="none",
         disable_tqdm=True,
     )
+    if config.n_gpu > 1:
+        config._n_gpu = 1  # one process trains on one; of several GPUs it would make threads, which TRL refuses
     dataset = Dataset.from_dict({"input_ids": data.input_ids, "completion_mask": data.completion_mask})
     model.train()
     trainer = (AnswersOnly if on_cpu else SFTTrainer)(
