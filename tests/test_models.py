@@ -192,6 +192,26 @@ def test_whole_models_pass_with_any_template_that_is_used(tiny_models, tmp_path)
     models.check_language_model(tmp_path / "mine", tmp_path, weights=False)
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "layers"),
+    [
+        ("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv"),
+        ("llama4_text", {"num_local_experts": 2, "intermediate_size_mlp": 32}, "chunked_attention"),
+        ("mamba", {}, "linear_attention"),
+    ],
+)
+def test_a_model_with_other_layers_than_attention_is_refused(kind, settings, layers, tmp_path):
+    """Of several texts that go through it at once it would mix the states, and score all but the first wrongly."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    config = AutoConfig.for_model(kind, **sizes, **heads, **settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "mine")
+    with pytest.raises(SentiDistillError, match=rf"mine: \w+ has layers other than attention \({layers}\)"):
+        models.open_language_model(tmp_path / "mine")
+
+
 def test_an_embedder_is_opened_and_a_broken_one_refused(tiny_models, tmp_path):
     folder = tmp_path / "mine"
     shutil.copytree(tiny_models / "embedder", folder)

@@ -253,15 +253,27 @@ def open_tokenizer(files: Path) -> "PreTrainedTokenizerBase":
         return AutoTokenizer.from_pretrained(files, **_LOCAL)
 
 
+# Of its config's `layer_types`.
+ATTENTION = {"full_attention", "sliding_attention"}
+
+
 def open_language_model(files: Path, **settings: Any) -> "PreTrainedModel":
     """The model in the folder `files`, as safetensors, in evaluation mode.
 
-    Raises `SentiDistillError` where it cannot be read, or its weights are not just those that it needs.
+    Raises `SentiDistillError` where it cannot be read, its weights are not just those that it needs, or it has layers
+    besides those of attention to all or to the last tokens: masks, by which several texts go through a model at once,
+    say nothing to others.
     """
     from transformers import AutoModelForCausalLM
 
     model, loaded = _open(AutoModelForCausalLM, files, **settings)
     _refuse_keys(files, "has weights of another model", loaded["unexpected_keys"])
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - ATTENTION
+    if kinds or getattr(model, "_is_stateful", False):
+        raise SentiDistillError(
+            f"{files}: {type(model).__name__} has layers other than attention ({', '.join(sorted(kinds)) or 'a state'})"
+            ", and its scores would be wrong here; take another model or, where it only answers, the engine vllm"
+        )
     return model.eval()
 
 
