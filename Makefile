@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check export publish compare curve test test-fast test-slow test-faults lint lock smoke test-vllm
+.PHONY: help setup profile plan repro live record spot-check export publish compare curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -71,6 +71,10 @@ curve: .venv/.installed ## does selection pay: the student at several rates, 14 
 lock: .venv/.installed-dev ## write locks/ anew, after a change of a pin in requirements*.txt
 	$(RUN) python -m pip install --quiet uv
 	$(RUN) python -m scripts.lock
+
+vulnerabilities: .venv/.installed ## known ones of the locked packages; says so where their database cannot be reached
+	$(RUN) python -m pip install --quiet pip-audit
+	$(RUN) python -m scripts.vulnerabilities
 
 lint: .venv/.installed-dev ## ruff and mypy
 	$(RUN) ruff check .

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from scripts import vulnerabilities
 from tests.project import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -104,3 +105,13 @@ def test_a_wheel_answers_and_has_the_commands_where_the_repository_is_not(tiny_m
     assert Path(where.strip()).is_relative_to(installed)
     for command in sorted((ROOT / "sentidistill" / "commands").glob("[a-z]*.py")):
         subprocess.run([python, "-c", f"import sentidistill.commands.{command.stem}"], cwd=away, check=True)
+
+
+def test_known_vulnerabilities_of_the_locked_packages_fail_and_an_unreachable_database_says_so():
+    faulty = {"name": "torch", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
+    listed = [faulty, {"name": "rich", "version": "15.0", "vulns": []}, {"name": "x", "skip_reason": "not found"}]
+    text, status = vulnerabilities.report(json.dumps({"dependencies": listed}), "")
+    assert (text.splitlines()[1:], status) == (["torch 1.0: CVE-1; fixed in 1.1"], 1)
+    assert vulnerabilities.report(json.dumps({"dependencies": listed[1:]}), "")[1] == 0
+    text, status = vulnerabilities.report("", "ERROR\nConnectionError: no route")
+    assert (text.startswith("skipped, nothing was checked"), status) == (True, 0)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sentidistill.config import Params
+from sentidistill.inference.store import Rate
 from sentidistill.pipeline.graph import Stage
 
 
@@ -25,6 +26,17 @@ def requests(one: Stage, params: Params) -> int | None:
         "define_tasks": sum(tasks.values()),
         "collect_responses": sum(params.compose_prompts.prompts.values()),
     }.get(one.name)
+
+
+def hours(one: Stage, requests: int, rates: Mapping[str, Rate]) -> float | None:
+    """Those of `requests` at the pace of the stage's last ones, of whatever kind; None where there were none.
+
+    `rates` are by the labels under which stages ask: "collect_responses, labels", "evaluate teacher, movie".
+    """
+    own = f"{one.template} {', '.join(one.arguments)}" if one.arguments else one.name
+    found = [rate for label, rate in rates.items() if label == own or label.startswith(f"{own}, ")]
+    known = sum(rate.requests for rate in found)
+    return requests * sum(rate.seconds for rate in found) / known / 3600 if known else None
 
 
 def changed(stages: list[Stage], values: Mapping[str, Any], lock: Path = Path("dvc.lock")) -> set[str]:

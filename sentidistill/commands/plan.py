@@ -42,8 +42,8 @@ class Work:
     may be more of these than can be told now: what is asked next depends on the answers. `max_new_tokens` bounds the
     tokens of the answers. `hours` are those of asking, at the pace of this model's last run, each kind of request at
     its own. `basis` says what the figures rest on: "inputs" as they are; "old inputs", from answers that will be
-    others; "params", an estimate of `requests` alone, none of which may be stored; or "no inputs yet". `seconds` is
-    what the stage last took without asking, on a `processor`.
+    others; "params", an estimate of `requests` and their hours, if none is stored; or "no inputs yet". `seconds` is what
+    the stage last took without asking, on a `processor`.
     """
 
     stage: str
@@ -89,14 +89,21 @@ def counted(model: Rehearsal, reader: Reader, counts_tokens: bool, rates: Mappin
     return found | {"hours": hours, "money": money}
 
 
+def rates_of(role: Role, cache: Cache) -> dict[str, Rate]:
+    """The pace of a model by kind of request, here or else in the recorded run, whose model is that of dvc.lock."""
+    folder = Path("models", role)
+    identity = models.identity(folder) if folder.exists() else None
+    here = cache.rates(identity) if identity else {}
+    return {work: Rate(**values) for work, values in runs.recorded_pace(identity).items()} | here
+
+
 def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -> dict:
     """Fields of `Work` for a stage that asks a model and whose inputs are there."""
-    folder = Path("models", role)
-    reader, identity = make_reader(role, params, root), models.identity(folder)
+    reader = make_reader(role, params, root)
     model = Rehearsal(reader, cache, recordings(role), params.runtime.cache)
     rehearse(one, model)
-    rates = {work: Rate(**values) for work, values in runs.recorded_pace(identity).items()} | cache.rates(identity)
-    return counted(model, reader, models.tokenizer_is_here(folder, root), rates, params)
+    counts_tokens = models.tokenizer_is_here(Path("models", role), root)
+    return counted(model, reader, counts_tokens, rates_of(role, cache), params)
 
 
 def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
@@ -116,6 +123,8 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
                 fields["basis"] = "old inputs" if one.reads(pending) else "inputs"
             elif about := estimates.requests(one, params):
                 fields |= {"requests": about, "basis": "params"}
+                if f"models/{roles[one.name]}" not in resized:  # the model is that of the last run
+                    fields["hours"] = estimates.hours(one, about, rates_of(roles[one.name], cache))
         if run := last.get(one.name):
             fields |= {"seconds": run.own_seconds, "processor": run.processor}
         works.append(Work(one.name, **fields))
@@ -135,6 +144,7 @@ def show(works: list[Work], console: Console) -> None:
         shown = {name: "?" if of[name] is None else f"{of[name]:,}" for name in counts}
         shown["requests"] = "~" * (of["basis"] == "params") + shown["requests"]
         shown |= {name: "?" if of[name] is None else f"{of[name]:,.2f}" for name in ("hours", "money")}
+        shown["hours"] = "~" * (of["basis"] == "params" and of["hours"] is not None) + shown["hours"]
         return list((shown | {"asked": shown["asked"] + ("+" if of["asked"] and of["basis"] else "")}).values())
 
     for work in works:

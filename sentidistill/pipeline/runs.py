@@ -78,10 +78,12 @@ def recorded() -> dict[str, Run]:
     return {name: Run.model_validate(run) for name, run in records.read_json(RECORDED)["stages"].items()}
 
 
-def recorded_pace(model: str) -> dict[str, dict[str, Any]]:
-    """The fields of the recorded run's `Rate` by kind of work, where the model of that identity answered in it."""
-    found: dict[str, Any] = records.read_json(RECORDED) if RECORDED.exists() else {"model": ""}
-    return found["pace"] if found["model"] == model else {}
+def recorded_pace(model: str | None = None) -> dict[str, dict[str, Any]]:
+    """The fields of the recorded run's `Rate` by kind of work; none where another model than `model` answered in it."""
+    if not RECORDED.exists():
+        return {}
+    found = records.read_json(RECORDED)
+    return found["pace"] if model in (None, found["model"]) else {}
 
 
 def place(name: str, cache_root: Path) -> str:
