@@ -18,7 +18,7 @@ def report(output: str, errors: str) -> tuple[str, int]:
         reason = errors.strip().splitlines()[-1:] or ["no answer"]
         return f"skipped, nothing was checked: the database of vulnerabilities cannot be reached ({reason[0]})", 0
     found = [
-        f"{one['name']} {one['version']}: {fault['id']}; fixed in {', '.join(fault['fix_versions']) or 'no version yet'}"
+        f"{one['name']} {one['version']}: {fault['id']}; fixed in {', '.join(fault['fix_versions']) or 'none yet'}"
         for one in packages
         for fault in one.get("vulns", [])
     ]

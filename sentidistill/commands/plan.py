@@ -42,8 +42,8 @@ class Work:
     may be more of these than can be told now: what is asked next depends on the answers. `max_new_tokens` bounds the
     tokens of the answers. `hours` are those of asking, at the pace of this model's last run, each kind of request at
     its own. `basis` says what the figures rest on: "inputs" as they are; "old inputs", from answers that will be
-    others; "params", an estimate of `requests` and their hours, if none is stored; or "no inputs yet". `seconds` is what
-    the stage last took without asking, on a `processor`.
+    others; "params", an estimate of `requests` and their hours, if none is stored; or "no inputs yet". `seconds` is
+    what the stage last took without asking, on a `processor`.
     """
 
     stage: str
