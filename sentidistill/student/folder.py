@@ -56,6 +56,30 @@ def which_label(
     return Request(prompt(with_labels(instruction, labels), cue, text, demonstrations), choices=tuple(labels))
 
 
+def label_scores(
+    engine: Engine,
+    reader: Reader,
+    name: str,
+    instruction: str,
+    cue: str,
+    labels: Sequence[str],
+    texts: Sequence[tuple[str, str]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """(log-probabilities of the labels, n x labels; places of the right labels, n) of (text, label) pairs.
+
+    Texts that are too long are left out.
+    """
+    scores, gold = [], []
+    with track(f"{name}, labelled texts", len(texts)) as progress:
+        requests = [which_label(instruction, cue, labels, clean(text)) for text, _ in texts]
+        for finished in stream(engine, reader, requests):
+            good = [(place, response) for place, response in finished if not response.error]
+            scores += [response.choice_logprobs for _, response in good]
+            gold += [labels.index(texts[place][1]) for place, _ in good]
+            progress.advance(len(finished), failures=len(finished) - len(good))
+    return np.reshape(scores, (-1, len(labels))), np.array(gold, dtype=int)
+
+
 def known_task(
     engine: Engine,
     reader: Reader,
@@ -65,17 +89,14 @@ def known_task(
     labels: Sequence[str],
     texts: Sequence[tuple[str, str]],
 ) -> KnownTask:
-    """The task with offsets and temperature from (validation text, label) pairs; those too long are left out."""
-    texts = texts[:: max(1, -(-len(texts) // MOST_TEXTS))]
-    scores, gold = [], []
-    with track(f"{name}, validation texts", len(texts)) as progress:
-        requests = [which_label(instruction, cue, labels, clean(text)) for text, _ in texts]
-        for finished in stream(engine, reader, requests):
-            good = [(place, response) for place, response in finished if not response.error]
-            scores += [response.choice_logprobs for _, response in good]
-            gold += [labels.index(texts[place][1]) for place, _ in good]
-            progress.advance(len(finished), failures=len(finished) - len(good))
-    offsets, temperature = fit(np.reshape(scores, (-1, len(labels))), np.array(gold))
+    """The task with offsets and temperature from (validation text, label) pairs, at most `MOST_TEXTS` of them."""
+    some = texts[:: max(1, -(-len(texts) // MOST_TEXTS))]
+    return fitted(instruction, cue, labels, *label_scores(engine, reader, name, instruction, cue, labels, some))
+
+
+def fitted(instruction: str, cue: str, labels: Sequence[str], scores: np.ndarray, gold: np.ndarray) -> KnownTask:
+    """The task with what its labels lean to, and how sure they are, by scores and right labels: see `calibration.fit`."""
+    offsets, temperature = fit(scores, gold)
     return KnownTask(
         instruction=instruction,
         cue=cue,

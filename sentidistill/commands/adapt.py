@@ -1,0 +1,168 @@
+"""A finished student goes on with labels of your own: `make adapt LABELLED=few.csv`, in a few minutes.
+
+python -m sentidistill.commands.adapt few.csv [--task NAME] [--instruction "..."] [--out models/adapted]
+
+The student is trained on the labelled texts, put as its task puts them; with `--instruction`, on a task that it does
+not know yet. The folder it goes to is whole: `sentidistill.predict` takes it as it takes models/student. Every fifth
+text, by content hash, is kept out of training: it says what was gained, and how far the labels lean.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from rich.table import Table
+
+from sentidistill import config
+from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.metrics import score
+from sentidistill.evaluation.tasks import EvaluationTask
+from sentidistill.inference.calibration import fit, normalised
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.requests import Reader
+from sentidistill.pipeline import stage
+from sentidistill.predict import ROWS_PER_BATCH
+from sentidistill.samples import TrainRow, with_labels
+from sentidistill.sources import corpus, models
+from sentidistill.student import checks, folder, training
+
+KEPT_OUT = 5  # every fifth text
+LEAST = 25  # texts; below, none is kept out
+
+
+Labelled = list[tuple[str, str]]  # texts with their labels
+
+
+def parts(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> tuple[Labelled, Labelled]:
+    """(texts to train on, texts kept out), clean, each once, by their content hash."""
+    labelled = ((text, task.gold_label({"label": label})) for text, label in rows)
+    found, _ = corpus.distinct(labelled, min_chars=1, max_chars=sys.maxsize)
+    if len(found) < LEAST:
+        return found, []
+    return [row for place, row in enumerate(found) if place % KEPT_OUT], found[::KEPT_OUT]
+
+
+def train_rows(task: EvaluationTask, texts: Labelled) -> list[TrainRow]:
+    instruction = with_labels(task.instruction, task.labels)
+    return [
+        TrainRow(
+            id=corpus.text_id(text),
+            stratum=task.name,
+            family="classification",
+            instruction=instruction,
+            cue=task.cue,
+            text=text,
+            demonstrations=[],
+            answer=label,
+        )
+        for text, label in texts
+    ]
+
+
+def crossed(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """The likeliest label of each text, with the lean taken off that the other half of the texts shows."""
+    found = np.zeros(len(gold), dtype=int)
+    half = np.arange(len(gold)) % 2 == 0
+    for these, others in ((half, ~half), (~half, half)):
+        offsets, _ = fit(scores[others], gold[others])
+        found[these] = (normalised(scores[these]) - offsets).argmax(axis=1)
+    return found
+
+
+def options() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="adapt", description="A finished student goes on with labels of your own.")
+    made.add_argument("labelled", type=Path, help=".csv, .tsv, .jsonl or .parquet")
+    made.add_argument("--text-field", default="text", help="column of the texts (%(default)s)")
+    made.add_argument("--label-field", default="label", help="column of the labels (%(default)s)")
+    made.add_argument("--task", default="sentiment", help="what is labelled; one that the student knows, or a new name")
+    made.add_argument("--instruction", help="of a new task: what is to be told of a text")
+    made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
+    made.add_argument("--out", type=Path, default=Path("models/adapted"), help="(%(default)s)")
+    made.add_argument("--epochs", type=float, default=3.0, help="(%(default)s)")
+    made.add_argument("--learning-rate", type=float, default=5e-5, help="(%(default)s)")
+    made.add_argument("--seed", type=int, default=42, help="(%(default)s)")
+    return made
+
+
+def task_of(about: folder.About, name: str, instruction: str | None, labels: Sequence[str]) -> EvaluationTask:
+    """Raises `SentiDistillError` for a name that says nothing, and for labels that the student's task does not have."""
+    if instruction:
+        if name in about.tasks:
+            raise SentiDistillError(f"{name!r} is a task that the student knows; give the new one another name")
+        return EvaluationTask(name, instruction, "Answer", tuple(sorted(set(labels))))
+    if name not in about.tasks:
+        raise SentiDistillError(
+            f"the student does not know {name!r}; it knows {', '.join(about.tasks)}; tell a new task by --instruction"
+        )
+    known = about.tasks[name]
+    task = EvaluationTask(name, known.instruction, known.cue, tuple(known.labels))
+    if unknown := sorted({label for label in labels if task.find(label) is None}):
+        raise SentiDistillError(
+            f"label {unknown[0]!r} is none of {name}'s: {', '.join(task.labels)}; mend it, or tell a new task by "
+            "--task NAME --instruction"
+        )
+    return task
+
+
+def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
+    """Train, and write the folder. Returns (name, scores) of the student before and after, on the texts kept out."""
+    about = folder.read(chosen.model)
+    if about is None:
+        raise SentiDistillError(f"{chosen.model} has no {folder.FILE}; it is no student of this version: train one")
+    rows, _ = corpus.read_rows(chosen.labelled, chosen.text_field, chosen.label_field)
+    task = task_of(about, chosen.task, chosen.instruction, [label for _, label in rows])
+    if len(task.labels) < 2:
+        raise SentiDistillError(f"{chosen.labelled}: all texts have one label; there is nothing to learn")
+    learned, kept_out = parts(rows, task)
+    params = config.load()
+    runtime = params.runtime.model_copy(update={"save_steps": 0})
+    section = params.train_student.model_copy(
+        update={"epochs": chosen.epochs, "learning_rate": chosen.learning_rate, "seed": chosen.seed}
+    )
+    tokenizer = models.open_tokenizer(chosen.model)
+    data = training.tokenise(train_rows(task, learned), tokenizer, about.prompt_format, about.max_length)
+    if not data.input_ids:
+        raise SentiDistillError(f"{chosen.labelled}: no text fits into the student's {about.max_length} tokens")
+    model = models.open_language_model(chosen.model, dtype="float32").to(models.device(runtime))  # type: ignore[arg-type]
+    stage.show("before the first step", {**checks.rows(data), **checks.check_memory(model, data, runtime)})
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=runtime.batch_tokens)
+    reader = Reader("", about.prompt_format, about.max_length, lambda: tokenizer)
+
+    def scored() -> tuple[np.ndarray, np.ndarray]:
+        return folder.label_scores(engine, reader, task.name, task.instruction, task.cue, task.labels, kept_out)
+
+    before, gold = scored()
+    with TemporaryDirectory() as checkpoints:
+        training.train(
+            model, tokenizer, data, section, runtime, max_length=about.max_length, checkpoints=Path(checkpoints)
+        )
+    after, _ = scored()
+    folder.save(chosen.out, model, tokenizer, about.prompt_format)
+    known = folder.fitted(task.instruction, task.cue, task.labels, after, gold)
+    student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})
+    folder.describe(chosen.out, student, {**about.tasks, task.name: known})
+    if not len(gold):
+        return []
+    offsets = about.tasks[task.name].offsets if task.name in about.tasks else 0.0
+    records = [{"label": task.labels[place]} for place in gold]
+    answers = {"before": (normalised(before) - offsets).argmax(axis=1), "after": crossed(after, gold)}
+    return [(name, score(task, records, [task.labels[one] for one in places])) for name, places in answers.items()]
+
+
+def main(*arguments: str) -> None:
+    chosen = options().parse_args(arguments)
+    found = adapt(chosen)
+    if not found:
+        print(f"{chosen.out}: trained on all texts; with {LEAST} or more, every fifth would tell what was gained")
+        return
+    table = Table("student", "texts kept out", "macro-F1", "accuracy", title=f"{chosen.task}, {chosen.out}")
+    for name, scores in found:
+        table.add_row(name, str(scores["records"]), f"{scores['macro_f1']:.1f}", f"{scores['accuracy']:.1f}")
+    stage.console().print(table)
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])
