@@ -95,7 +95,7 @@ def known_task(
 
 
 def fitted(instruction: str, cue: str, labels: Sequence[str], scores: np.ndarray, gold: np.ndarray) -> KnownTask:
-    """The task with what its labels lean to, and how sure they are, by scores and right labels: see `calibration.fit`."""
+    """The task with what its labels lean to and how sure they are, by scores and right labels (`calibration.fit`)."""
     offsets, temperature = fit(scores, gold)
     return KnownTask(
         instruction=instruction,
