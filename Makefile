@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check export publish compare curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
+.PHONY: help setup profile plan repro live record spot-check export publish adapt compare curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -59,6 +59,9 @@ export: .venv/.installed ## the student without this package: FORMAT=text-classi
 
 publish: .venv/.installed ## exports/student: the student with a model card and where it comes from; REPO=OWNER/NAME uploads it
 	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO))
+
+adapt: .venv/.installed ## the student goes on with labels of your own -> models/adapted: LABELLED=few.csv
+	$(RUN) python -m sentidistill.commands.adapt $(LABELLED)
 
 compare: .venv/.installed ## what changed between two commits or experiments, and is it real: A=HEAD~1 B=HEAD; B may be left out
 	$(RUN) python -m sentidistill.commands.compare $(A) $(B)

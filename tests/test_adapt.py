@@ -1,0 +1,103 @@
+"""`make adapt`: a student goes on with labels of one's own, and ends as a folder like any other."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentidistill.commands import adapt
+from sentidistill.config import load
+from sentidistill.errors import SentiDistillError
+from sentidistill.predict import TASKS, Predictor
+from sentidistill.student import folder
+from tests.project import ROOT
+
+CUES = {"negative": "awful", "neutral": "blue", "positive": "great"}
+
+
+@pytest.fixture
+def student(tiny_models, tmp_path, monkeypatch) -> Path:
+    """A tiny student's folder, in a project's."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    path = shutil.copytree(tiny_models / "student", tmp_path / "models/student")
+    asked = TASKS["sentiment"]
+    known = folder.KnownTask(
+        instruction=asked.instruction, cue=asked.cue, labels=list(asked.labels), offsets=[0.0] * 3, temperature=1.0
+    )
+    params = load("params.yaml").student.model_copy(update={"prompt_format": "transcript"})
+    folder.describe(path, params, {"sentiment": known, "mood": known})
+    return path
+
+
+def labelled(path: str, rows: list[tuple[str, str]]) -> str:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("review", "stars"), *rows])
+    return path
+
+
+def reviews(number: int) -> list[tuple[str, str]]:
+    """Texts that one word in them labels."""
+    return [(f"Item {place}: it is {CUES[label]}.", label) for place in range(number) for label in CUES]
+
+
+COLUMNS = ("--text-field", "review", "--label-field", "stars")
+
+
+@pytest.mark.heavy
+def test_a_student_learns_from_labelled_texts_and_its_folder_is_whole(student):
+    before = {path.name: path.read_bytes() for path in student.iterdir() if path.is_file()}
+    file = labelled("few.csv", reviews(30))
+    found = dict(adapt.adapt(adapt.options().parse_args([file, *COLUMNS, "--epochs", "12", "--learning-rate", "5e-3"])))
+    assert found["before"]["records"] == found["after"]["records"] == 18, "every fifth text is kept out"
+    assert found["after"]["macro_f1"] > 90 > found["before"]["macro_f1"]
+    adapted = Predictor("models/adapted")
+    assert set(adapted.tasks) == {"sentiment", "mood"}
+    assert [one.answer for one in adapted.predict(["It is awful.", "It is great."])] == ["negative", "positive"]
+    assert {path.name: path.read_bytes() for path in student.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.heavy
+def test_a_new_task_is_told_by_its_instruction(student, capsys):
+    rows = [(f"Ticket {n}: {word}.", label) for n in range(4) for word, label in (("fire", "urgent"), ("hm", "later"))]
+    file = labelled("few.csv", rows)
+    asked = ("--task", "support", "--instruction", "Decide how soon it has to be answered.", "--epochs", "1")
+    adapt.main(file, *COLUMNS, *asked)
+    assert "trained on all texts; with 25 or more" in capsys.readouterr().out
+    about = json.loads(Path("models/adapted/sentidistill.json").read_text())
+    assert about["tasks"]["support"]["labels"] == ["later", "urgent"]
+    assert Predictor("models/adapted").predict("Ticket 9: fire.", "support").answer in ("urgent", "later")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (reviews(1), ["--task", "irony"], "the student does not know 'irony'; it knows mood, sentiment; tell"),
+        (reviews(1), ["--instruction", "Say it."], "'sentiment' is a task that the student knows"),
+        ([("Fine.", "4 stars")], [], "label '4 stars' is none of sentiment's: negative, neutral, positive"),
+        (
+            [("Fine.", "a"), ("Bad.", "a")],
+            ["--task", "t", "--instruction", "Say."],
+            "few.csv: all texts have one label",
+        ),
+        (reviews(1), ["--text-field", "text"], "no column 'text'; it has review, stars"),
+        (reviews(1), ["--model", "models/none"], "no student of this version"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_named_before_a_model_is_loaded(student, rows, options, message):
+    file = labelled("few.csv", rows)
+    with pytest.raises(SentiDistillError, match=message):
+        adapt.main(file, *COLUMNS, *options)
+    assert not Path("models/adapted").exists()
+
+
+def test_what_labels_lean_to_is_not_fitted_on_the_texts_that_are_counted():
+    """Two texts each, of which only the other ones' lean is known: with both, all would be right."""
+    scores = np.log(np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.95, 0.05]]))
+    assert adapt.crossed(scores, np.array([1, 0, 0, 0])).tolist() == [0, 0, 0, 0], "one label alone: nothing is fitted"
+    lean = np.log(np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.7, 0.3]] * 5))
+    gold = np.array([0, 0, 1, 1] * 5)
+    assert adapt.crossed(lean, gold).tolist() == gold.tolist()
