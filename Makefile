@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check export publish adapt compare curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
+.PHONY: help setup profile plan repro live record spot-check page export publish adapt compare curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -53,6 +53,9 @@ test-slow: ## runs that are killed, queued or repeated
 
 test-faults: .venv/.installed-dev ## kills, full disks, hostile files and servers, mutated answers; a table at the end; up to 90 minutes
 	$(RUN) SENTIDISTILL_MUTATIONS=5000 python -m pytest -k "faults or mutated"
+
+page: .venv/.installed ## the run as one page that opens anywhere: report.html; TEXT=ID for the text that it follows
+	$(RUN) python -m sentidistill.commands.page $(if $(TEXT),--text $(TEXT))
 
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))

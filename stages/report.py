@@ -12,31 +12,16 @@ from sentidistill import config, records
 from sentidistill.config import SENTIBENCH
 from sentidistill.construct.instructions import INSTRUCTIONS
 from sentidistill.construct.perspectives import PERSPECTIVES
-from sentidistill.evaluation import sentibench, tasks
-from sentidistill.evaluation.suite import Outcome
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline import stage
 from sentidistill.report import figures, page, scores
 from sentidistill.samples import SAMPLES
 
-PREDICTIONS, BENCHMARK = Path("data/predictions"), Path("data/benchmark")
-
-
-def read_tested(task: str, split: str) -> scores.Tested:
-    test, train = (sentibench.read(BENCHMARK / task / f"{name}.jsonl") for name in (split, "train"))
-    return scores.Tested(
-        tasks.read(BENCHMARK / task),
-        test,
-        train,
-        {role: records.read_json(f"metrics/evaluate/{role}/{task}.json") for role in scores.ROLES},
-        {role: records.read_jsonl(PREDICTIONS / role / f"{task}.jsonl", Outcome) for role in scores.ROLES},
-    )
-
 
 def main() -> None:
     params = config.load()
     section, seed = params.evaluate, params.evaluate.seed
-    tested = {name: read_tested(name, section.split) for name in section.tasks}
+    tested = {name: scores.read(name, section.split) for name in section.tasks}
     models = scores.of_models(tested, section)
 
     plots = Path("plots")

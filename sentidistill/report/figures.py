@@ -1,4 +1,4 @@
-"""The figures of the report, as PNG files without time stamps."""
+"""The figures of the report, as PNG or SVG files without time stamps."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ def _figure(width: float = 7.0, height: float = 3.6, columns: int = 1):
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "sentidistill"}
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
@@ -24,7 +25,8 @@ def _save(figure, path: Path) -> None:
     from matplotlib import pyplot
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    stamp = {".png": "Software", ".svg": "Date"}[path.suffix]
+    figure.savefig(path, dpi=110, metadata={stamp: None}, transparent=path.suffix == ".svg")
     pyplot.close(figure)
 
 
@@ -66,6 +68,29 @@ def cluster_map(table: pd.DataFrame, path: Path, named: int = 24) -> None:
     for row in table.nlargest(named, "count").itertuples():
         axes.annotate(row.attribute, (row.x, row.y), fontsize=7, ha="center", va="center")
     axes.set(xticks=[], yticks=[], title="Attributes by meaning; colour: perspective, size: texts that mention it")
+    _save(figure, path)
+
+
+def reliability(table: pd.DataFrame, path: Path) -> None:
+    """`table`: by bin the mean probability (said), the share that is right, and the ends of its interval."""
+    figure, axes = _figure(4.6, 3.6)
+    axes.plot([0, 100], [0, 100], color="#8a8f98", linewidth=1, linestyle="--")
+    middle = 100 * table["right"]
+    spread = [middle - 100 * table["low"], 100 * table["high"] - middle]
+    axes.errorbar(100 * table["said"], middle, yerr=spread, fmt="o-", color=COLOURS["student"], capsize=2)
+    start = 100 * min(float(table["said"].min()), float(table["low"].min()))
+    axes.set(xlabel="probability of the label (%)", ylabel="right (%)", xlim=(start, 100), ylim=(start, 100))
+    axes.set_title("Is the student as right as it says?")
+    _save(figure, path)
+
+
+def risk_coverage(table: pd.DataFrame, path: Path) -> None:
+    """`table`: by share of texts that get an answer (coverage), the share of these that is wrong (risk)."""
+    figure, axes = _figure(4.6, 3.6)
+    axes.plot(100 * table["coverage"], 100 * table["risk"], color=COLOURS["student"])
+    axes.set(xlabel="texts that get an answer, surest first (%)", ylabel="of these wrong (%)", xlim=(0, 100))
+    axes.set_ylim(bottom=0)
+    axes.set_title("What an answer costs where one may abstain")
     _save(figure, path)
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sentidistill import records
 from sentidistill.config import SENTIBENCH, Evaluate
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.metrics import Estimate, mean
 from sentidistill.evaluation.suite import Column, Outcome
 from sentidistill.evaluation.tasks import EvaluationTask
+from sentidistill.evaluation.tasks import read as read_task
 
 ROLES = ("student_base", "student", "teacher")
 
@@ -24,6 +27,19 @@ class Tested:
     train: Sequence[dict]
     metrics: Mapping[str, dict[str, Any]]
     outcomes: Mapping[str, Sequence[Outcome]]
+
+
+def read(task: str, split: str) -> Tested:
+    """A task of this run, tested on the records of `split`."""
+    folder = Path("data/benchmark", task)
+    test, train = (sentibench.read(folder / f"{name}.jsonl") for name in (split, "train"))
+    return Tested(
+        read_task(folder),
+        test,
+        train,
+        {role: records.read_json(f"metrics/evaluate/{role}/{task}.json") for role in ROLES},
+        {role: records.read_jsonl(f"data/predictions/{role}/{task}.jsonl", Outcome) for role in ROLES},
+    )
 
 
 def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]:

@@ -1,0 +1,221 @@
+"""The run as one page, report.html: `make page`, or python -m sentidistill.commands.page [--text ID]
+
+It opens anywhere, offline: tables to sort and search, curves, wrong predictions, and one text followed through all
+stages. It is no output of a stage, as it says what no output may hold: commit, seconds, and where answers came from.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from sentidistill import config, records
+from sentidistill.commands.publish import called
+from sentidistill.config import SENTIBENCH, Params
+from sentidistill.construct.attributes import MENTIONS
+from sentidistill.construct.demonstrations import DEMONSTRATIONS
+from sentidistill.construct.instructions import INSTRUCTIONS
+from sentidistill.construct.perspectives import PERSPECTIVES
+from sentidistill.errors import SentiDistillError
+from sentidistill.inference.engines.transformers import TransformersEngine
+from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.pipeline import graph, runs, stage
+from sentidistill.prompts import stop_strings
+from sentidistill.report import figures, page, scores, story, trust
+from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
+from sentidistill.sources import models
+from sentidistill.sources.corpus import TEXTS
+from sentidistill.student import folder
+
+OUT, STUDENT, BASE = Path("report.html"), Path("models/student"), Path("models/student_base")
+ROWS_PER_BATCH, MOST_TOKENS = 8, 96
+
+
+def drawn(draw: Any, *tables: Any) -> Markup:
+    """A figure as SVG that stands in the page."""
+    with TemporaryDirectory() as made:
+        path = Path(made, "figure.svg")
+        draw(*tables, path)
+        text = path.read_text(encoding="utf-8")
+    return Markup(text[text.index("<svg") :])  # of matplotlib, which escapes what is written in it
+
+
+def funnel() -> list[tuple[str, int, str]]:
+    """(what, how many, of what these are left) from the texts to the training rows."""
+    names = (
+        "prepare_corpus",
+        "enumerate_attributes",
+        "collect_attributes",
+        "cluster_attributes",
+        "select_perspectives",
+    )
+    more = ("propose_tasks", "define_tasks", "write_demonstrations", "build_instructions", "collect_responses")
+    of = {
+        name: records.read_json(f"metrics/{name}.json") for name in (*names, *more, "select_samples", "train_student")
+    }
+    return [
+        ("texts read", of["prepare_corpus"]["texts_read"], ""),
+        ("usable texts", of["prepare_corpus"]["usable"], "texts read"),
+        ("texts enumerated", of["prepare_corpus"]["pool_enumeration"], "usable texts"),
+        ("mentions of attributes", of["enumerate_attributes"]["mentions"], ""),
+        ("names of attributes", of["enumerate_attributes"]["distinct_names"], ""),
+        ("attributes", of["collect_attributes"]["attributes"], "names of attributes"),
+        ("clusters", of["cluster_attributes"]["clusters"], ""),
+        ("perspectives", of["select_perspectives"]["perspectives"], "clusters"),
+        ("proposed tasks", of["propose_tasks"]["proposals"], ""),
+        ("defined tasks", of["define_tasks"]["definitions"], "proposed tasks"),
+        ("tasks with demonstrations", of["write_demonstrations"]["tasks_with_demonstrations"], "defined tasks"),
+        ("instructions, analyses among them", of["build_instructions"]["instructions"], ""),
+        ("answers of the teacher", of["collect_responses"]["answers"], ""),
+        ("training rows", of["train_student"]["rows"], "answers of the teacher"),
+    ]
+
+
+def agreement() -> dict[str, float]:
+    """By task of closed labels, the share of its texts whose label is the one that they were written for."""
+    written = pd.DataFrame(
+        [(row.task, row.written_for == row.output) for row in DEMONSTRATIONS.read() if row.written_for]
+    )
+    return written.groupby(0)[1].mean().to_dict() if len(written) else {}
+
+
+def of_trust(tested: Mapping[str, scores.Tested]) -> dict[str, Any]:
+    """Curves, and wrong predictions, of the student on the texts of the sentiment tasks."""
+    about = folder.read(STUDENT)
+    known = about.tasks.get("sentiment") if about else None
+    rows = []
+    for name, one in tested.items():
+        if known is None or list(one.task.labels) != known.labels:
+            continue
+        teachers = {row.record: row for row in one.outcomes["teacher"]}
+        for row in one.outcomes["student"]:
+            if row.scores:
+                likely = trust.probabilities(np.array([row.scores]), known.offsets, known.temperature)[0]
+                said, teacher = known.labels[int(likely.argmax())], teachers[row.record]
+                values = (name, one.test[row.record]["sentence"], row.gold, said, float(likely.max()))
+                rows.append((*values, teacher.calibrated or teacher.output))
+    if not rows:
+        return {}
+    table = pd.DataFrame(rows, columns=["task", "text", "gold", "said", "sure", "teacher"])
+    sure, right = table["sure"].to_numpy(), (table["gold"] == table["said"]).to_numpy()
+    bins = trust.reliability(sure, right)
+    wrong = table[~right].sort_values("sure", ascending=False)
+    return {
+        "texts": len(table),
+        "error": trust.calibration_error(bins),
+        "reliability": drawn(figures.reliability, bins),
+        "risk": drawn(figures.risk_coverage, trust.risk_coverage(sure, right)),
+        "wrong": wrong.to_dict("records"),
+    }
+
+
+def followed(text_id: str | None, params: Params) -> dict[str, Any]:
+    """One text through the run: by its id or, without one, a text of which most is known."""
+    samples, mentions = SAMPLES.read(), MENTIONS.read()
+    chosen = text_id or story.richest(samples, {row.text_id for row in mentions})
+    about = {row.id: row for row in TEXTS.read()}.get(chosen or "")
+    if about is None:
+        raise SentiDistillError(f"data/corpus.jsonl has no text {chosen!r}; take an `id` of that file")
+    asked = [row for row in samples if row.text_id == chosen]
+    difficulty = pd.read_csv("data/difficulty.csv", index_col="id")
+    kept = {row.id for row in TRAIN_ROWS.read()}
+    said, tokens = students_answers(asked, params), ranked(asked, params)
+    steps = [
+        story.Step(
+            row, tokens[row.id], float(difficulty.loc[row.id, params.select_samples.metric]), row.id in kept, one
+        )
+        for row, one in zip(asked, said)
+        if row.id in difficulty.index
+    ]
+    return {"text": about, "mentions": [row for row in mentions if row.text_id == chosen], "steps": steps}
+
+
+def ranked(asked: list[Sample], params: Params) -> dict[str, list[story.Token]]:
+    """The tokens of the teacher's answers, by sample."""
+    root, student = stage.cache_root().parent, params.student
+    model, tokenizer = models.load_causal_lm(BASE, root, params.runtime), models.load_tokenizer(BASE, root)
+    settings = (student.prompt_format, student.max_length, params.score_difficulty.top_p)
+    return {row.id: story.tokens(row, model, tokenizer, *settings) for row in asked}
+
+
+def students_answers(asked: list[Sample], params: Params) -> list[str]:
+    root, student, runtime = stage.cache_root().parent, params.student, params.runtime
+    model, tokenizer = models.load_causal_lm(STUDENT, root, runtime), models.load_tokenizer(STUDENT, root)
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=runtime.batch_tokens)
+    reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)
+    stop = stop_strings(student.prompt_format)
+    requests = [
+        Request(row.student_prompt(), choices=tuple(row.labels))
+        if row.labels
+        else Request(row.student_prompt(), top_k=1, max_new_tokens=MOST_TOKENS, stop=stop)
+        for row in asked
+    ]
+    return [one.text.strip() for one in answer(engine, reader, requests)]
+
+
+def commit() -> str:
+    """The commit that is checked out, and whether files differ from it; "" where this is no repository."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def gathered(text_id: str | None) -> dict[str, Any]:
+    """What the page's template is told."""
+    params = config.load()
+    tested = {name: scores.read(name, params.evaluate.split) for name in params.evaluate.tasks}
+    default = {name: one for name, one in tested.items() if name not in SENTIBENCH}
+    last = runs.last(stage.cache_root())
+    instructions, perspectives = INSTRUCTIONS.read(), PERSPECTIVES.read()
+    plots = Path("plots")
+    return {
+        **scores.of_models(tested, params.evaluate),
+        "headline": records.read_json("metrics/report.json"),
+        "split": params.evaluate.split,
+        "models": {role: called(models.origin(Path("models", role))) for role in ("teacher", "student_base")},
+        "commit": commit(),
+        "runs": [(one.name, last[one.name]) for one in graph.load() if one.name in last],
+        "funnel": funnel(),
+        "losses": page.losses(),
+        "perspectives": perspectives,
+        "made": Counter(row.cluster for row in instructions),
+        "names": {row.id: row.exemplar for row in perspectives},
+        "instructions": instructions,
+        "agreement": agreement(),
+        "selection": records.read_json("metrics/select_samples.json"),
+        "training": records.read_json("metrics/train_student.json"),
+        "difficulty": drawn(figures.difficulty, pd.read_csv(plots / "difficulty.csv"), params.select_samples.metric),
+        "kept": drawn(figures.kept_shares, pd.read_csv(plots / "kept.csv")),
+        "clusters": drawn(figures.cluster_map, pd.read_csv(plots / "clusters.csv")),
+        "loss": drawn(figures.training_loss, pd.read_csv(plots / "training_loss.csv")),
+        "trust": of_trust(default),
+        "story": followed(text_id, params),
+    }
+
+
+def render(values: Mapping[str, Any]) -> str:
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    template = files("sentidistill.report").joinpath("report.html.jinja").read_text("utf-8")
+    return environment.from_string(template).render(values)
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(prog="page", description="The run as one page, report.html.")
+    parser.add_argument("--text", metavar="ID", help="of data/corpus.jsonl: the text that is followed through the run")
+    chosen = parser.parse_args(arguments)
+    text = render(gathered(chosen.text))
+    records.write_text(OUT, text)
+    print(f"{OUT}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

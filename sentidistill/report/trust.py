@@ -1,0 +1,43 @@
+"""How far a student's probabilities can be trusted: how often it is right where it says so, and where it is sure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sentidistill.inference.calibration import normalised
+
+BINS = 8  # with equally many texts each
+LEAST = 20  # texts of which a share is shown
+
+
+def probabilities(scores: np.ndarray, offsets: Sequence[float], temperature: float) -> np.ndarray:
+    """Of each label (n x labels), as `Predictor` gives them, from log-probabilities (n x labels)."""
+    return np.exp(normalised((normalised(scores) - np.array(offsets)) / temperature))
+
+
+def reliability(sure: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """Texts in bins by the probability of their likeliest label (n): its mean, and the share that are `right` (n).
+
+    `low` and `high`: the central 95 % of that share, by Wilson's interval.
+    """
+    rows = []
+    for places in np.array_split(np.argsort(sure, kind="stable"), min(BINS, len(sure))):
+        n, share = len(places), float(right[places].mean())
+        middle, spread = share + 1.92 / n, 1.96 * np.sqrt(share * (1 - share) / n + 0.96 / n**2)
+        low, high = ((middle + side * spread) / (1 + 3.84 / n) for side in (-1, 1))
+        rows.append({"said": float(sure[places].mean()), "right": share, "low": low, "high": high, "texts": n})
+    return pd.DataFrame(rows)
+
+
+def risk_coverage(sure: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """Share of wrong answers among the surest texts, by the share of texts that get an answer (`coverage`)."""
+    order = np.argsort(-sure, kind="stable")
+    number = np.arange(1, len(order) + 1)
+    table = pd.DataFrame({"coverage": number / len(order), "risk": np.cumsum(~right[order].astype(bool)) / number})
+    return table[min(LEAST, len(order)) - 1 :]
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Mean distance between what was said and what was right, over the texts of `reliability`."""
+    return float(((table["said"] - table["right"]).abs() * table["texts"]).sum() / table["texts"].sum())

@@ -1,0 +1,183 @@
+"""report.html: its figures are the metrics', what texts hold is shown and not obeyed, and it works in a browser."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentidistill.commands import page
+from sentidistill.config import load
+from sentidistill.errors import SentiDistillError
+from sentidistill.report import story, trust
+from sentidistill.samples import SAMPLES
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+HOSTILE = '<script>document.title = "obeyed"</script><img src="https://example.com/x.png">'
+
+
+@pytest.fixture(scope="module")
+def values(project) -> Iterator[dict]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        yield page.gathered(None)
+
+
+class Parts(HTMLParser):
+    """Rows of the table bodies by id, and all addresses that the page would fetch."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.rows, self.fetched, self._body = dict[str, int](), list[str](), ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        found = dict(attrs)
+        if tag == "tbody":
+            self._body = found.get("id", "")
+        if tag == "tr" and self._body:
+            self.rows[self._body] = self.rows.get(self._body, 0) + 1
+        if tag in ("script", "img", "link", "iframe", "source", "audio", "video", "object", "embed"):
+            self.fetched += [found[name] for name in ("src", "href", "data") if found.get(name)]
+
+
+@pytest.mark.heavy
+def test_the_figures_of_the_page_are_those_of_the_metrics(values, project):
+    text = page.render(values)
+    report = project.json("metrics/report.json")
+    verdict = re.search(r'<p class="verdict">(.*?)</p>', text, re.DOTALL)[1]
+    for score in report["macro_f1"].values():
+        assert f"{score:.1f}" in verdict
+    assert f"{report['gain']['mean']:+.1f}" in verdict
+    parts = Parts(text)
+    assert parts.rows["instruction-rows"] == project.json("metrics/build_instructions.json")["instructions"]
+    assert parts.rows["perspective-rows"] == project.json("metrics/cluster_attributes.json")["clusters"]
+    assert parts.fetched == [], "it opens without a network"
+    assert len(text.encode()) < 3_000_000
+
+
+@pytest.mark.heavy
+def test_what_a_text_holds_is_shown_and_not_obeyed(values):
+    row = {"task": HOSTILE, "text": HOSTILE, "gold": HOSTILE, "said": HOSTILE, "sure": 0.5, "teacher": HOSTILE}
+    told = {**values["story"], "text": values["story"]["text"].model_copy(update={"text": HOSTILE})}
+    trusted = {"texts": 1, "error": 0.0, "reliability": "", "risk": "", "wrong": [row]}
+    text = page.render({**values, "trust": trusted, "story": told, "losses": [(HOSTILE, HOSTILE, 1)]})
+    assert HOSTILE not in text
+    assert "&lt;script&gt;document.title" in text
+    assert Parts(text).fetched == []
+
+
+@pytest.mark.heavy
+def test_one_text_is_followed_from_its_attributes_to_what_the_student_says(values, project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    params, rows = load("params.yaml"), SAMPLES.read()
+    steps = values["story"]["steps"]
+    assert steps
+    assert {step.sample.id for step in steps} == {row.id for row in rows if row.text_id == values["story"]["text"].id}
+    labelled = next(row for row in rows if row.labels)
+    (step,) = [one for one in page.followed(labelled.text_id, params)["steps"] if one.sample.id == labelled.id]
+    assert step.student in labelled.labels
+    assert labelled.answer in "".join(token.text for token in step.tokens)
+    with pytest.raises(SentiDistillError, match="no text 'nowhere'"):
+        page.followed("nowhere", params)
+
+
+def test_the_text_that_is_followed_is_one_of_which_most_is_known():
+    class Row:
+        def __init__(self, text_id):
+            self.text_id = text_id
+
+    rows = [Row(one) for one in "abbcccdddd"]
+    assert story.richest(rows, {"a", "b", "c"}) == "c"
+    assert story.richest(rows, set()) is None
+
+
+def test_a_student_that_is_as_right_as_it_says_has_no_error_and_its_sure_answers_are_better():
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.4, 1, 20_000)
+    right = random.random(20_000) < sure
+    table = trust.reliability(sure, right)
+    assert trust.calibration_error(table) < 0.02
+    assert ((table["low"] <= table["said"]) & (table["said"] <= table["high"])).mean() >= 0.75
+    risk = trust.risk_coverage(sure, right).set_index("coverage")["risk"]
+    assert risk.iloc[-1] == pytest.approx(1 - right.mean())
+    assert risk[risk.index <= 0.3].iloc[-1] < risk.iloc[-1] / 2
+    assert trust.calibration_error(trust.reliability(np.ones(1000), random.random(1000) < 0.7)) == pytest.approx(
+        0.3, abs=0.05
+    )
+
+
+@pytest.fixture(scope="module")
+def browser(values, tmp_path_factory):
+    """A headless browser with the page, as wide as a telephone's."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    if not (found and driver):
+        pytest.skip("no Chromium with chromedriver on this machine, so nothing was tried in a browser")
+    from selenium import webdriver
+
+    path: Path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page.render(values), encoding="utf-8")
+    options = webdriver.ChromeOptions()
+    options.binary_location = found
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.get(path.as_uri())
+    yield opened
+    opened.quit()
+
+
+@pytest.mark.heavy
+def test_in_a_browser_the_page_is_whole_on_a_telephone_and_says_no_error(browser):
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    size = "[one.getBoundingClientRect().width, one.querySelectorAll('path').length]"
+    drawn = browser.execute_script(f"return [...document.querySelectorAll('figure svg')].map(one => {size})")
+    assert len(drawn) >= 4
+    assert all(0 < width <= 390 and paths > 3 for width, paths in drawn), drawn
+
+
+@pytest.mark.heavy
+def test_in_a_browser_tables_are_searched_and_sorted_by_keyboard(browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    def shown(body: str) -> list[list[str]]:
+        return browser.execute_script(
+            f"return [...document.getElementById('{body}').rows].filter(row => !row.hidden)"
+            ".map(row => [...row.cells].map(cell => cell.textContent.trim()))"
+        )
+
+    every = shown("perspective-rows")
+    number = browser.find_element(By.XPATH, "//section[@id='perspectives']//th[2]/button")
+    number.send_keys(Keys.ENTER)
+    counts = [int(row[1]) for row in shown("perspective-rows")]
+    assert counts == sorted(counts)
+    number.send_keys(Keys.ENTER)
+    assert [int(row[1]) for row in shown("perspective-rows")] == sorted(counts, reverse=True)
+    assert number.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
+    search = browser.find_element(By.CSS_SELECTOR, "input[data-filters='perspective-rows']")
+    word = every[0][0].split(" (")[0]
+    search.send_keys(word)
+    assert shown("perspective-rows")
+    assert all(word.lower() in " ".join(row).lower() for row in shown("perspective-rows"))
+    search.send_keys("no such words")
+    assert shown("perspective-rows") == []
+    family = browser.find_element(By.CSS_SELECTOR, "select[data-column='0']")
+    family.send_keys("analysis")
+    assert {row[0] for row in shown("instruction-rows")} == {"analysis"}
+
+
+def test_a_page_of_a_run_that_is_not_there_names_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(Path(__file__).parent.parent.joinpath("params.yaml").read_text())
+    with pytest.raises(SentiDistillError, match=r"data/benchmark/tweet/test\.jsonl is missing; make it with"):
+        page.main()
+    assert not Path("report.html").exists()
