@@ -113,7 +113,7 @@ def set_up(folder: Path, models: Path, teacher: str) -> "Project":
     )
     for name in listed.stdout.splitlines():
         skipped = name.startswith(("metrics/", "plots/", "recordings/")) and not name.endswith("README.md")
-        if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md"}:
+        if (ROOT / name).is_file() and not skipped and name not in {"dvc.lock", "report.md", "report.html"}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     shutil.copytree(models, folder / ".cache/smoke")
