@@ -33,7 +33,7 @@ def main() -> None:
     shown = [*models["tasks"], "mean"]
     main_scores = {role: [models["plain"][name][role]["main"] for name in shown] for role in scores.ROLES}
     table = pd.DataFrame(main_scores, shown)
-    figures.scores(table, plots / "scores.png")
+    figures.scores({name: models["plain"][name] for name in shown}, plots / "scores.png")
     records.write_text(plots / "scores.csv", table.rename_axis("task").to_csv())
 
     instructions, perspectives = INSTRUCTIONS.read(), PERSPECTIVES.read()

@@ -1,6 +1,8 @@
 """The figures of the report, as PNG or SVG files without time stamps."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -56,8 +58,9 @@ def kept_shares(table: pd.DataFrame, path: Path) -> None:
         one.bar(range(len(rows)), 100 * rows["kept"] / rows["samples"], color=COLOURS["student"])
         one.set_xticks(range(len(rows)), rows["name"].astype(str))
         one.set(xlabel=title, ylim=(0, 100))
-        one.tick_params(axis="x", rotation=90 if group == "family" else 0, labelsize=7)
+        one.tick_params(axis="x", rotation=0 if group == "decile" else 90, labelsize=8)
     axes[0].set(ylabel="kept (%)")
+    figure.suptitle("Share of the answers that is kept")
     _save(figure, path)
 
 
@@ -65,9 +68,16 @@ def cluster_map(table: pd.DataFrame, path: Path, named: int = 24) -> None:
     figure, axes = _figure(7.5, 5.5)
     sizes = 12 + 6 * table["count"]
     axes.scatter(table["x"], table["y"], s=sizes, c=table["cluster"], cmap="tab20", alpha=0.6, linewidths=0)
-    for row in table.nlargest(named, "count").itertuples():
-        axes.annotate(row.attribute, (row.x, row.y), fontsize=7, ha="center", va="center")
     axes.set(xticks=[], yticks=[], title="Attributes by meaning; colour: perspective, size: texts that mention it")
+    figure.draw_without_rendering()
+    taken: list[Any] = []
+    for row in table.nlargest(named, "count").itertuples():
+        name = axes.annotate(row.attribute, (row.x, row.y), fontsize=8, ha="center", va="center")
+        place = name.get_window_extent()
+        if any(place.overlaps(other) for other in taken):
+            name.remove()
+        else:
+            taken.append(place)
     _save(figure, path)
 
 
@@ -109,15 +119,16 @@ def rate_curve(points: pd.DataFrame, path: Path) -> None:
     _save(figure, path)
 
 
-def scores(table: pd.DataFrame, path: Path) -> None:
-    """`table`: rows are tasks, columns are the keys of `MODELS`."""
+def scores(rows: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) -> None:
+    """`rows`: by task and key of `MODELS`, the score (main) and the ends of its interval (low, high)."""
     figure, axes = _figure()
-    positions = range(len(table))
     for number, (model, name) in enumerate(MODELS.items()):
-        places = [place + (number - 1) * 0.27 for place in positions]
-        bars = axes.bar(places, table[model], 0.25, color=COLOURS[model], label=name)
-        axes.bar_label(bars, fmt="%.0f", fontsize=7)
-    axes.set_xticks(list(positions), table.index)
-    axes.set(ylabel="macro-F1 (%)", title="Macro-F1 by task")
+        places = [place + (number - 1) * 0.27 for place in range(len(rows))]
+        cells = [row[model] for row in rows.values()]
+        spread = [[cell["main"] - cell["low"] for cell in cells], [cell["high"] - cell["main"] for cell in cells]]
+        axes.bar(places, [cell["main"] for cell in cells], 0.25, color=COLOURS[model], label=name)
+        axes.errorbar(places, [cell["main"] for cell in cells], yerr=spread, fmt="none", ecolor="#57606a", capsize=2)
+    axes.set_xticks(range(len(rows)), list(rows))
+    axes.set(ylabel="macro-F1 (%)", title="Macro-F1 by task, with the central 95 % over resampled test records")
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     _save(figure, path)
