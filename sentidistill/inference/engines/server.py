@@ -117,7 +117,10 @@ class ServerEngine:
             ) from None
         except (openai.APIError, _Unusable, ValueError) as error:
             if _spent(error):
-                raise SentiDistillError(f"{self._settings.base_url}: {self._reason(error)}") from None
+                raise SentiDistillError(
+                    f"{self._settings.base_url}: the account has nothing left to spend ({self._reason(error)}). Answers "
+                    "that came are stored; top it up, and run the same command again to continue"
+                ) from None
             if not _worth_retrying(error):
                 self._exhausted_in_a_row = 0
                 return self._refused(error, job)
