@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sentidistill import config
-from sentidistill.config import Params, Ray, Runtime
+from sentidistill.config import Params
+from sentidistill.config.runtime import Ray, Runtime
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.questions import questions as benchmark_questions
 from sentidistill.evaluation.tasks import KNOWN

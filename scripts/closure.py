@@ -1,5 +1,6 @@
-"""Import closure of a stage: the repository's own files that running it can execute or read as code.
+"""Code that a stage depends on: the repository's own modules that it imports, and those of its sections of params.yaml.
 
+What cannot change an output is left out, so that a change there runs no stage again.
 `python scripts/closure.py NAME` shows it; `python scripts/closure.py --write` writes those of all stages into dvc.yaml.
 """
 
@@ -8,8 +9,17 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("sentidistill", "stages")
+PARAMS = ROOT / "sentidistill/config/__init__.py"
+# What settings are refused, what is shown, noted and interrupted.
+NEUTRAL = {
+    PARAMS,
+    *(ROOT / "sentidistill/config" / f"{name}.py" for name in ("rules", "runtime")),
+    *(ROOT / "sentidistill/pipeline" / f"{name}.py" for name in ("graph", "interrupts", "progress", "runs")),
+}
 
 
 def _file_of(module: str) -> Path | None:
@@ -36,17 +46,36 @@ def _imports(path: Path) -> set[str]:
     return {name for name in names if name.split(".")[0] in PACKAGES}
 
 
-def closure(start: Path) -> set[str]:
-    """Paths, relative to the root, of `start` and all that it imports; empty `__init__.py` files are left out."""
+def _sections() -> dict[str, Path]:
+    """The module of each section of params.yaml, by the section's name."""
+    tree = ast.parse(PARAMS.read_text(encoding="utf-8"))
+    modules = {
+        alias.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    (params,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Params")
+    fields = (node for node in params.body if isinstance(node, ast.AnnAssign))
+    return {node.target.id: _file_of(modules[node.annotation.id]) for node in fields}
+
+
+def closure(*starts: Path) -> set[str]:
+    """Paths, relative to the root, of `starts` and all that they import; empty `__init__.py` files are left out."""
     found: set[Path] = set()
-    waiting = [start]
+    waiting = list(starts)
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in found or path in NEUTRAL:
             continue
         found.add(path)
         waiting += [file for name in _imports(path) if (file := _file_of(name)) is not None]
     return {str(path.relative_to(ROOT)) for path in found if path.stat().st_size}
+
+
+def of_stage(name: str, dvc_yaml: str) -> set[str]:
+    """The `closure` of a stage: of its module, and of the modules of its sections of params.yaml."""
+    body = yaml.safe_load(dvc_yaml)["stages"][name]
+    sections = _sections()
+    params = body.get("do", body).get("params", [])
+    return closure(ROOT / "stages" / f"{name}.py", *(sections[entry.split(".")[0]] for entry in params))
 
 
 def written(dvc_yaml: str) -> str:
@@ -55,7 +84,7 @@ def written(dvc_yaml: str) -> str:
     code: list[str] = []
     for line in dvc_yaml.splitlines():
         if command := re.match(r"\s+cmd: python -m stages\.(\w+)", line):
-            code = sorted(closure(ROOT / "stages" / f"{command[1]}.py"))
+            code = sorted(of_stage(command[1], dvc_yaml))
         if re.match(r"\s+- (?:sentidistill|stages)/[\w/]+\.py$", line):
             continue
         lines.append(line)
@@ -65,8 +94,9 @@ def written(dvc_yaml: str) -> str:
 
 
 if __name__ == "__main__":
+    path = ROOT / "dvc.yaml"
+    content = path.read_text(encoding="utf-8")
     if sys.argv[1] == "--write":
-        path = ROOT / "dvc.yaml"
-        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(written(content), encoding="utf-8")
     else:
-        print("\n".join(sorted(closure(ROOT / "stages" / f"{sys.argv[1]}.py"))))
+        print("\n".join(sorted(of_stage(sys.argv[1], content))))

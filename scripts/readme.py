@@ -138,6 +138,7 @@ def data_readme(dvc_yaml: str) -> str:
         "",
         "Outputs of the stages, kept by DVC and not in git: JSON Lines, one row a line, in UTF-8. Each",
         "stage's docstring shows a row that it writes, that of score_difficulty the columns of `difficulty.csv`, too.",
+        "`attribute_vectors.npy` has unit-length embeddings: a row for each name of `attributes.jsonl`.",
         "This file is generated (`python -m scripts.readme`).",
         "",
     ]

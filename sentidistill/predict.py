@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import scored
-from sentidistill.config import PromptFormat
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.evaluation.tasks import WORDING

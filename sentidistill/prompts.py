@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError, meta
 from pydantic import BaseModel, ConfigDict, Field
 
-from sentidistill.config import Line, PromptFormat, Text
+from sentidistill.config.prompting import PromptFormat
+from sentidistill.config.rules import Line, Text
 from sentidistill.errors import SentiDistillError
 from sentidistill.yaml_files import read, read_text
 

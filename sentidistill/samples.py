@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sentidistill.config import PromptFormat
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.prompts import Prompt, render
 from sentidistill.records import Record, Table
 

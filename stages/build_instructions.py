@@ -12,7 +12,7 @@ import numpy as np
 
 from sentidistill import clustering, config
 from sentidistill.construct import diversity
-from sentidistill.construct.attributes import ATTRIBUTES
+from sentidistill.construct.attributes import ATTRIBUTES, read_vectors
 from sentidistill.construct.build import from_analyses, from_tasks
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, INSTRUCTIONS, hand_written
@@ -40,10 +40,8 @@ def main() -> None:
             raise SentiDistillError(f"build_instructions: a demonstration of {row.text!r} breaks its form: {faults[0]}")
     INSTRUCTIONS.write(rows)
     folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
-    texts = [[row.text for row in made], [row.text for row in by_hand], [attribute.name for attribute in attributes]]
-    embeddings = np.split(
-        clustering.embed([text for group in texts for text in group], folder), np.cumsum([len(made), len(by_hand)])
-    )
+    vectors = read_vectors()
+    of_made, of_hand = np.split(clustering.embed([row.text for row in (*made, *by_hand)], folder), [len(made)])
     size = min(len(made), len(by_hand))
     families = Counter(row.family for row in rows)
     stage.finish(
@@ -54,8 +52,8 @@ def main() -> None:
             "clusters_covered": len({row.cluster for row in rows}),
             "lost": lost_tasks | lost_analyses,
             "breadth": {
-                "attributes": diversity.breadth(made, embeddings[0], attributes, embeddings[2], size),
-                "hand_written": diversity.breadth(by_hand, embeddings[1], attributes, embeddings[2], size),
+                "attributes": diversity.breadth(made, of_made, attributes, vectors, size),
+                "hand_written": diversity.breadth(by_hand, of_hand, attributes, vectors, size),
             },
         },
     )

@@ -3,18 +3,15 @@
 A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "cohesion": 0.71}
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
 from sentidistill import clustering, config, records
-from sentidistill.config import ClusterAttributes
+from sentidistill.config.attributes import ClusterAttributes
 from sentidistill.construct import perspectives
-from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, AttributeCount, Mention, recount
+from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, AttributeCount, Mention, read_vectors, recount
 from sentidistill.construct.perspectives import CLUSTERS
 from sentidistill.pipeline import stage
-from sentidistill.sources import models
 
 LEFT_OUT = 0.1  # share of the texts that is left out to see how stable the clusters are
 
@@ -41,15 +38,14 @@ def stability(
 
 
 def run(section: ClusterAttributes, embeddings: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return clustering.cluster(embeddings, counts, **section.model_dump(exclude={"with_descriptions", "stability_runs"}))
+    return clustering.cluster(embeddings, counts, **section.model_dump(exclude={"stability_runs"}))
 
 
 def main() -> None:
     section = config.load().cluster_attributes
     attributes = ATTRIBUTES.read()
     mentions = MENTIONS.read()
-    texts = [f"{a.name}: {a.description}" if section.with_descriptions else a.name for a in attributes]
-    embeddings = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
+    embeddings = read_vectors()
     labels = run(section, embeddings, np.array([attribute.count for attribute in attributes]))
     clusters = perspectives.summarise(attributes, embeddings, labels)
     cluster_of = {attribute.name: cluster for cluster in clusters for attribute in cluster.attributes}

@@ -1,13 +1,22 @@
 """mentions -> data/attributes.jsonl: normalised attributes that enough texts mention, commonest first.
 
 A row: {"name": "frustration", "count": 31, "description": "How annoyed ...", "variants": {"frustration level": 2}}
+data/attribute_vectors.npy has the embeddings of the names in the same order (n x d, float32, unit length).
 """
 
 import math
 from pathlib import Path
 
 from sentidistill import clustering, config
-from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, counted, gather, merge_meanings, merge_spellings
+from sentidistill.construct.attributes import (
+    ATTRIBUTES,
+    MENTIONS,
+    counted,
+    gather,
+    merge_meanings,
+    merge_spellings,
+    write_vectors,
+)
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
@@ -35,6 +44,7 @@ def main() -> None:
             "collect_attributes.min_texts or enumerate more texts (prepare_corpus.pool_sizes.enumeration)"
         )
     ATTRIBUTES.write(kept)
+    write_vectors(embeddings[[list(frequent).index(attribute.name) for attribute in kept]])
     stage.finish(
         "collect_attributes",
         {

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sentidistill import config, records
-from sentidistill.config import SENTIBENCH
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.default_tasks import VALIDATION
 from sentidistill.evaluation.splits import split, split_own

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from sentidistill import config
-from sentidistill.config import FileTexts, Params
+from sentidistill.config import Params
+from sentidistill.config.corpus import FileTexts
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import sentibench
 from sentidistill.pipeline import stage

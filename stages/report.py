@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sentidistill import config, records
-from sentidistill.config import SENTIBENCH
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.construct.instructions import INSTRUCTIONS
 from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.inference.calls import CALLING_STAGES

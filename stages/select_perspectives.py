@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import clustering, config
+from sentidistill.construct.attributes import ATTRIBUTES, read_vectors
 from sentidistill.construct.perspectives import CLUSTERS, PERSPECTIVES, Cluster, Perspective, margins, words
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
@@ -18,12 +19,12 @@ WORDS = Path("prompts/perspectives.yaml")
 
 
 def measured(clusters: list[Cluster]) -> list[float]:
-    folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
+    vectors = dict(zip([attribute.name for attribute in ATTRIBUTES.read()], read_vectors()))
+    members = [np.array([vectors[one.name] for one in cluster.attributes]) for cluster in clusters]
     ends_of = words(WORDS)
-    texts = [ends_of.sentiment, ends_of.things, *([one.name for one in cluster.attributes] for cluster in clusters)]
-    rows = clustering.embed([name for group in texts for name in group], folder)
-    ends = np.cumsum([len(group) for group in texts])
-    sentiment, things, *members = np.split(rows, ends[:-1])
+    folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
+    rows = clustering.embed([*ends_of.sentiment, *ends_of.things], folder)
+    sentiment, things = np.split(rows, [len(ends_of.sentiment)])
     return margins(members, sentiment, things).round(4).tolist()
 
 

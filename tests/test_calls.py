@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sentidistill.config import Sampling, load
+from sentidistill.config import load
+from sentidistill.config.prompting import Sampling
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.calls import StageTeacher, stage_teacher, summary, table_of
 from sentidistill.inference.model import CachedTeacher

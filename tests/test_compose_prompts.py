@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentidistill.config import ComposePrompts
+from sentidistill.config.pool import ComposePrompts
 from sentidistill.construct.instructions import Instruction
 from sentidistill.construct.pool import compose, texts_for
 from sentidistill.errors import SentiDistillError

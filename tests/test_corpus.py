@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
 from sentidistill import records
-from sentidistill.config import Package, PrepareBenchmark, Vader
+from sentidistill.config.benchmark import PrepareBenchmark
+from sentidistill.config.corpus import Vader
+from sentidistill.config.models import Package
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import Example, label
 from sentidistill.evaluation.splits import split

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.closure import closure
+from scripts.closure import of_stage
 from scripts.readme import data_readme, generated
 from sentidistill import config
 from sentidistill.pipeline.graph import Stage, stages
@@ -44,14 +44,25 @@ def expanded(name: str, path: str) -> list[str]:
 @pytest.mark.parametrize("name", STAGES)
 def test_code_dependencies_are_the_import_closure(name):
     code = {path for path in paths(body(name)["deps"]) if path.endswith(".py")}
-    assert code == closure(ROOT / "stages" / f"{name}.py")
+    assert code == of_stage(name, DVC_YAML)
+
+
+def test_a_change_of_a_sections_rules_reruns_its_stages_and_one_of_the_display_none():
+    def depending(path: str) -> set[str]:
+        return {name for name in STAGES if path in paths(body(name)["deps"])}
+
+    assert depending("sentidistill/config/selection.py") == {"select_samples", "report"}
+    assert depending("sentidistill/config/training.py") == {"train_student"}
+    for neutral in ("config/__init__", "config/rules", "config/runtime", "pipeline/progress", "pipeline/runs"):
+        assert (ROOT / f"sentidistill/{neutral}.py").exists()
+        assert not depending(f"sentidistill/{neutral}.py")
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_files_of_the_package_that_the_code_reads_are_dependencies(name):
     """Such as the report's template: a module names what it reads by `joinpath("...")` in its own package."""
     read = set()
-    for path in closure(ROOT / "stages" / f"{name}.py"):
+    for path in of_stage(name, DVC_YAML):
         for package, file in re.findall(r'files\("([\w.]+)"\)\.joinpath\("([\w.]+)"\)', (ROOT / path).read_text()):
             read.add(f"{package.replace('.', '/')}/{file}")
     declared = {

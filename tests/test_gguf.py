@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sentidistill import records
-from sentidistill.config import GgufModel, PathModel, PypiModel
+from sentidistill.config.models import GgufModel, PathModel, PypiModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import gguf, models, packages
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from sentidistill.config import Server
+from sentidistill.config.runtime import Server
 from sentidistill.inference.engines.server import ServerEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.prompts import Prompt

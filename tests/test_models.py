@@ -8,7 +8,7 @@ import pytest
 
 from sentidistill import config
 from sentidistill.commands.evaluate import known_folder
-from sentidistill.config import HubModel, PathModel
+from sentidistill.config.models import HubModel, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import models
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill.config import Package, PypiModel
+from sentidistill.config.models import Package, PypiModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import models, packages
 

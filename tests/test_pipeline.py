@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentidistill.config import SENTIBENCH
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.construct.checks import CHECKS
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.inference.calls import CALLING_STAGES

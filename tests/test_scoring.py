@@ -147,7 +147,7 @@ def test_scores_of_other_code_are_not_taken(tiny_student, tmp_path, monkeypatch)
 
 
 def test_two_actors_give_the_same_digits(tiny_models, tmp_path):
-    from sentidistill.config import Ray
+    from sentidistill.config.runtime import Ray
     from sentidistill.inference.engines.actors import RayEngine
 
     samples = rows(50)

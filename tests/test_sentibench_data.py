@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sentidistill import config
+from sentidistill.config.benchmark import DEFAULT_TASKS, SENTIBENCH
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.sentibench import GROUPS, LABELS, TUPLE_TASKS, VARIANTS, group_means, load, path_of
 
@@ -43,13 +43,13 @@ def write(root: Path, task: str, content, encoding: str = "utf-8-sig") -> Path:
 def test_the_twelve_tasks_are_in_three_groups_of_four():
     assert {task for tasks in GROUPS.values() for task in tasks} == {*LABELS, *TUPLE_TASKS} - {
         *VARIANTS,
-        *config.DEFAULT_TASKS,
+        *DEFAULT_TASKS,
     }
     assert [len(tasks) for tasks in GROUPS.values()] == [4, 4, 4]
 
 
 def test_the_tasks_that_params_may_name_are_these():
-    assert {*config.SENTIBENCH, *config.DEFAULT_TASKS} == {*LABELS, *TUPLE_TASKS}
+    assert {*SENTIBENCH, *DEFAULT_TASKS} == {*LABELS, *TUPLE_TASKS}
 
 
 def test_a_group_has_a_mean_only_with_all_its_tasks():
@@ -125,7 +125,7 @@ def test_tasks_without_a_validation_file_get_a_part_of_the_training_records(tmp_
 
 
 @pytest.mark.skipif(not COPY.exists(), reason="there is no copy of SentiBench on this machine")
-@pytest.mark.parametrize("task", config.SENTIBENCH)
+@pytest.mark.parametrize("task", SENTIBENCH)
 def test_the_public_files_are_read_and_gold_answers_score_as_documented(task):
     from sentidistill.evaluation.metrics import score
     from tests.made_up_sentibench import gold

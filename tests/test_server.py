@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from sentidistill.config import Server
+from sentidistill.config.runtime import Server
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.engines import server as server_engine
 from sentidistill.inference.engines.server import ServerEngine, _asked_to_wait

@@ -3,7 +3,8 @@ import copy
 import pytest
 
 from sentidistill import config
-from sentidistill.config import Runtime, TrainStudent
+from sentidistill.config.runtime import Runtime
+from sentidistill.config.training import TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Response
 from sentidistill.samples import TrainRow

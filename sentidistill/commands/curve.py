@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from sentidistill import config, records
-from sentidistill.config import SENTIBENCH
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.metrics import Estimate, mean

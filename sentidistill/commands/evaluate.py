@@ -30,7 +30,9 @@ from pydantic import ValidationError
 from rich.table import Column, Table
 
 from sentidistill import config, records
-from sentidistill.config import SENTIBENCH, HubModel, Params, PathModel
+from sentidistill.config import Params
+from sentidistill.config.benchmark import SENTIBENCH
+from sentidistill.config.models import HubModel, PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.sentibench import GROUPS

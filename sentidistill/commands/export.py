@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentidistill import records
-from sentidistill.config import PromptFormat
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, suite, tasks
 from sentidistill.evaluation.tasks import EvaluationTask

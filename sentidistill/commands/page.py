@@ -21,7 +21,8 @@ from markupsafe import Markup
 
 from sentidistill import config, records
 from sentidistill.commands.publish import called
-from sentidistill.config import SENTIBENCH, Params
+from sentidistill.config import Params
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.construct.attributes import MENTIONS
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import INSTRUCTIONS

@@ -19,7 +19,8 @@ from jinja2 import Environment, StrictUndefined
 from rich.table import Table
 
 from sentidistill import config, records
-from sentidistill.config import FileTexts, Params
+from sentidistill.config import Params
+from sentidistill.config.corpus import FileTexts
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import runs, stage
 from sentidistill.sources import models

@@ -1,14 +1,16 @@
 """From attribute mentions to attributes: normalising, merging, counting, filtering."""
 
+import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from rapidfuzz import fuzz, process
 
-from sentidistill.records import Record, Table
+from sentidistill.records import Record, Table, write_bytes
 
 
 class Mention(Record):
@@ -33,6 +35,19 @@ class AttributeCount(Record):
 
 
 ATTRIBUTES = Table("data/attributes.jsonl", AttributeCount)
+VECTORS = Path("data/attribute_vectors.npy")
+
+
+def write_vectors(vectors: np.ndarray) -> None:
+    """Unit-length embeddings of the names (n x d, float32), in the order of `ATTRIBUTES`."""
+    content = io.BytesIO()
+    np.save(content, vectors)
+    write_bytes(VECTORS, content.getvalue())
+
+
+def read_vectors() -> np.ndarray:
+    """Those of `write_vectors`."""
+    return np.load(VECTORS)
 
 
 @dataclass

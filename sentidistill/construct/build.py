@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from sentidistill.config import BuildInstructions
+from sentidistill.config.instructions import BuildInstructions
 from sentidistill.construct.checks import distinct
 from sentidistill.construct.demonstrations import Demonstration
 from sentidistill.construct.instructions import AnalysisInstruction, Instruction

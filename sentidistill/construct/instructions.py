@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sentidistill.config import Line, Text
+from sentidistill.config.rules import Line, Text
 from sentidistill.construct.checks import CLOSED_FAMILIES, check_output
 from sentidistill.records import Record, Table, content_id
 from sentidistill.samples import with_form

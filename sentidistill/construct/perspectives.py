@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from sentidistill.config import Line
+from sentidistill.config.rules import Line
 from sentidistill.construct.attributes import AttributeCount
 from sentidistill.records import Record, Table
 from sentidistill.yaml_files import read

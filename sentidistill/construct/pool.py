@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from sentidistill.config import ComposePrompts
+from sentidistill.config.pool import ComposePrompts
 from sentidistill.construct.instructions import Instruction
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import content_id

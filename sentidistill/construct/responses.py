@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sentidistill.config import CollectResponses, Sampling
+from sentidistill.config.pool import CollectResponses
+from sentidistill.config.prompting import Sampling
 from sentidistill.construct.checks import answer_schema, open_answer
 from sentidistill.construct.instructions import Instruction
 from sentidistill.construct.labelling import corrected, one_sided, scores_of

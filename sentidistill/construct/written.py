@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
-from sentidistill.config import Sampling, WriteDemonstrations
+from sentidistill.config.instructions import WriteDemonstrations
+from sentidistill.config.prompting import Sampling
 from sentidistill.construct.checks import agreement, answer_schema, open_answer
 from sentidistill.construct.demonstrations import Demonstration
 from sentidistill.construct.labelling import corrected_by_others, leads, scores_of, surest

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
-from sentidistill.config import DEFAULT_TASKS
+from sentidistill.config.benchmark import DEFAULT_TASKS
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.records import first_problem, lines_of, write_text

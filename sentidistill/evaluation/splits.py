@@ -4,7 +4,7 @@ import sys
 from itertools import accumulate
 from pathlib import Path
 
-from sentidistill.config import PrepareBenchmark
+from sentidistill.config.benchmark import PrepareBenchmark
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, Example, label
 from sentidistill.evaluation.tasks import EvaluationTask, LabelledText

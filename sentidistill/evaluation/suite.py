@@ -6,7 +6,9 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from sentidistill.config import SENTIBENCH, Evaluate, PromptFormat
+from sentidistill.config.benchmark import SENTIBENCH
+from sentidistill.config.evaluation import Evaluate
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import tuples
 from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, score, tuple_counts

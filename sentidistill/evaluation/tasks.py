@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import create_model
 
-from sentidistill.config import SENTIBENCH, Line, PrepareBenchmark, Text
+from sentidistill.config.benchmark import SENTIBENCH, PrepareBenchmark
+from sentidistill.config.rules import Line, Text
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
 from sentidistill.records import Record, read_json

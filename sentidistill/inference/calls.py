@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeVar, get_args
 
-from sentidistill.config import Params, Sampling
-from sentidistill.config import Teacher as TeacherParams
+from sentidistill.config import Params
+from sentidistill.config.prompting import Sampling
+from sentidistill.config.prompting import Teacher as TeacherParams
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Request, Response

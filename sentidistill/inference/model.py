@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol, TypeGuard
 
-from sentidistill.config import PromptFormat
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Engine, Reader, Request, Response, stream
 from sentidistill.inference.store import Cache, Rate

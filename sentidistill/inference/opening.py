@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from sentidistill import records
-from sentidistill.config import Params, Runtime
+from sentidistill.config import Params
+from sentidistill.config.runtime import Runtime
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.recordings import Recordings, switched_on
 from sentidistill.inference.requests import Engine, Reader

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from sentidistill.config import PromptFormat
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.prompts import Prompt, answer_ids, end_ids, messages, render, transcript
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sentidistill import records
-from sentidistill.config import SENTIBENCH, Evaluate
+from sentidistill.config.benchmark import SENTIBENCH
+from sentidistill.config.evaluation import Evaluate
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.metrics import Estimate, mean
 from sentidistill.evaluation.suite import Column, Outcome

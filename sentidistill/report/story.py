@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sentidistill.config import PromptFormat
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.difficulty import token_scores
 from sentidistill.samples import Sample, fit
 

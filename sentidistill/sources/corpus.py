@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from sentidistill.config import Vader
+from sentidistill.config.corpus import Vader
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, Table, content_id
 from sentidistill.sources import packages, tables

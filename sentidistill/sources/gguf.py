@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from sentidistill.config import GgufModel, HubFile, LocalFile, PackagedFile
+from sentidistill.config.models import GgufModel, HubFile, LocalFile, PackagedFile
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import packages
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sentidistill import clustering, records
-from sentidistill.config import GgufModel, HubModel, PathModel, PypiModel, Runtime, TeacherSource
+from sentidistill.config.models import GgufModel, HubModel, PathModel, PypiModel, TeacherSource
+from sentidistill.config.runtime import Runtime
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources import chat_template, gguf, packages
 

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from sentidistill.config import Package
+from sentidistill.config.models import Package
 from sentidistill.errors import SentiDistillError
 
 MAX_UNPACKED = 2**30  # bytes that an archive may unpack to

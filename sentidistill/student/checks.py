@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sentidistill.config import Runtime
+from sentidistill.config.runtime import Runtime
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Response
 from sentidistill.student.training import Tokenised

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from sentidistill import records
-from sentidistill.config import PromptFormat, Student
+from sentidistill.config.prompting import PromptFormat, Student
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.calibration import fit
 from sentidistill.inference.requests import Engine, Reader, Request, stream

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from sentidistill import difficulty, records
-from sentidistill.config import Params, Runtime, ScoreDifficulty
+from sentidistill.config import Params
+from sentidistill.config.difficulty import ScoreDifficulty
+from sentidistill.config.runtime import Runtime
 from sentidistill.difficulty import Difficulty, Row
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline.progress import track

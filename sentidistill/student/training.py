@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentidistill.config import PromptFormat, Runtime, TrainStudent
+from sentidistill.config.prompting import PromptFormat
+from sentidistill.config.runtime import Runtime
+from sentidistill.config.training import TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import Prompt

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sentidistill import config
-from sentidistill.config import PathModel
+from sentidistill.config.models import PathModel
 from sentidistill.sources import corpus, models
 from tests.faults.tally import Tally, limited
 from tests.project import ROOT, SMOKE

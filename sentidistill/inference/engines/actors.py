@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sentidistill.config import Ray
+from sentidistill.config.runtime import Ray
 from sentidistill.errors import SentiDistillError
 
 

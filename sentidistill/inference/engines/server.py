@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from sentidistill.config import Server
+from sentidistill.config.runtime import Server
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.choices import ALL, SHOWN, branches, response
 from sentidistill.inference.requests import MOST_TOKENS, NEUTRAL, Job, Request, Response, loads
@@ -118,8 +118,8 @@ class ServerEngine:
         except (openai.APIError, _Unusable, ValueError) as error:
             if _spent(error):
                 raise SentiDistillError(
-                    f"{self._settings.base_url}: the account has nothing left to spend ({self._reason(error)}). Answers "
-                    "that came are stored; top it up, and run the same command again to continue"
+                    f"{self._settings.base_url}: the account has nothing left to spend ({self._reason(error)}). "
+                    "Answers that came are stored; top it up, and run the same command again to continue"
                 ) from None
             if not _worth_retrying(error):
                 self._exhausted_in_a_row = 0

@@ -1,0 +1,26 @@
+"""`select_samples`."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from sentidistill.config.rules import PartAboveZero, Positive, Section, Seed, Share, without_faults
+
+
+class SelectSamples(Section):
+    rate: PartAboveZero
+    budget: dict[Literal["samples", "tokens"], Positive]
+    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
+    strategy: Literal["soft", "hard", "easy", "random"]
+    peak: Share
+    stratify: bool
+    max_share: dict[Literal["cluster", "family"], PartAboveZero]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SelectSamples":
+        faults = {
+            "budget is either in samples or in tokens": len(self.budget) > 1,
+            "max_share needs stratify": self.max_share and not self.stratify,
+        }
+        return without_faults(self, faults)
