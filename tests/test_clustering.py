@@ -60,6 +60,15 @@ def test_summary_keeps_every_attribute_once_and_orders_by_mentions():
     assert clusters[0].exemplar in {"a3", "a4", "a5", "a6"}
 
 
+@pytest.mark.parametrize("noise", [1e-7, -1e-7])
+def test_of_a_pair_the_commoner_one_names_the_perspective(noise):
+    """Both are as near to their centre, but for the rounding of a processor."""
+    attributes = [AttributeCount(name=name, count=n, description="", variants={}) for name, n in (("a", 9), ("b", 2))]
+    embeddings = np.array([[1.0, noise], [0.6, 0.8]], dtype=np.float32)
+    (cluster,) = summarise(attributes, embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), np.zeros(2, int))
+    assert cluster.exemplar == "a"
+
+
 def test_the_same_clusters_agree_and_rows_that_were_left_out_do_not_count():
     labels = np.array([0, 0, 1, 1, 2, 2])
     assert agreement([labels[::-1].copy(), np.array([5, 5, -1, 7, 9, 9])], labels) == 1.0

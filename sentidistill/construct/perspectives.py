@@ -62,13 +62,17 @@ def margins(clusters: Sequence[np.ndarray], sentiment: np.ndarray, things: np.nd
 
 
 def summarise(attributes: Sequence[AttributeCount], embeddings: np.ndarray, labels: np.ndarray) -> list[Cluster]:
-    """Clusters with their attributes, most mentioned first; the id is the place in this order."""
+    """Clusters with their attributes, most mentioned first; the id is the place in this order.
+
+    `attributes` are commonest first. The exemplar is the one that is nearest to the centre.
+    """
     groups = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         centre = embeddings[members].mean(axis=0)
         cosines = embeddings[members] @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
-        exemplar = attributes[members[int(np.argmax(cosines))]].name
+        # Of a pair both are as near to the centre, but for rounding, which differs by processor: the first one counts.
+        exemplar = attributes[members[int(np.argmax(cosines.round(5)))]].name
         ordered = sorted((attributes[i] for i in members), key=lambda a: (-a.count, a.name))
         groups.append((ordered, exemplar, round(float(cosines.mean()), 4)))
     groups.sort(key=lambda group: (-sum(a.count for a in group[0]), group[0][0].name))
