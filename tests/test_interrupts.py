@@ -196,3 +196,22 @@ def test_what_a_killed_writer_left_is_removed_and_what_another_writes_is_not(fol
     assert not left.exists()
     assert used.exists()
     assert foreign.exists()
+
+
+@SIGNALS
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_a_command_that_has_done_its_work_cannot_be_interrupted_any_more(tmp_path, number, at):
+    """A signal while libraries clean up: DVC would take the finished stage for one that failed."""
+    program = (
+        "import atexit, time\n"
+        "from sentidistill.pipeline import stage\n"
+        "def end(): print('ending', flush=True); time.sleep(2)\n"
+        + {"last": "atexit.register(end); stage.run(lambda: None)", "first": "stage.run(lambda: atexit.register(end))"}[
+            at
+        ]
+    )
+    process = here(tmp_path, "-c", program)
+    assert process.stdout.readline() == "ending\n"
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=SECONDS)
+    assert (process.returncode, stderr) == (0, "")

@@ -3,6 +3,7 @@
 Whatever it is, the command ends within seconds, with one line that says what is stored and how to go on.
 """
 
+import atexit
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ def _before_it_began() -> str:
 _say: Callable[[], str] = _before_it_began
 _said = threading.Lock()
 _listening = False
+_over = False
 
 
 def listen(say: Callable[[], str] | None = None, *, follow: bool = False, grace: float = GRACE_SECONDS) -> None:
@@ -42,6 +44,7 @@ def listen(say: Callable[[], str] | None = None, *, follow: bool = False, grace:
         if signal.getsignal(number) == default:
             signal.signal(number, _interrupt)
     sys.excepthook = _show
+    atexit.register(_ignore)
     # Handlers run between two steps of Python, which may be minutes apart. This socket is written to at once.
     reading, writing = socket.socketpair()
     writing.setblocking(False)
@@ -51,10 +54,24 @@ def listen(say: Callable[[], str] | None = None, *, follow: bool = False, grace:
     threading.Thread(target=_watch, args=(reading, writing, follow, grace), daemon=True).start()
 
 
+def over() -> None:
+    """The command has done its work: from now on there is nothing to interrupt, and it ends as it would."""
+    global _over
+    _over = True
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)  # a second one would cut off the cleaning up
+    if _over:
+        return
+    _ignore()  # a second one would cut off the cleaning up
     raise KeyboardInterrupt
+
+
+def _ignore() -> None:
+    """Python itself, as it ends, would take our handlers off again, and die of the next signal."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -90,6 +107,8 @@ def _watch(reading: socket.socket, writing: socket.socket, follow: bool, grace: 
     else:
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace)
+    if _over:
+        os._exit(0)
     try:
         _say_once()
     finally:

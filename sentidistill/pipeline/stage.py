@@ -55,6 +55,7 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         main(*arguments)
         if name:
             runs.write(cache_root(), name, round(time.monotonic() - started, 1))
+        interrupts.over()
     except SentiDistillError as error:
         sys.exit(f"error: {without_controls(records.with_remedy(str(error)))}")
     except BrokenPipeError:  # what was printed to has ended, such as `| head`
