@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline.graph import stages
 from tests.local_server import running
-from tests.project import ROOT, SMOKE, finish, rated_archive, run_stages, start, stored_answers
+from tests.project import ROOT, SMOKE, Project, finish, rated_archive, run_stages, start, stored_answers
 
 # Those that ask the teacher or decide what it is asked, up to the pool of prompts.
 UP_TO_PROMPTS = (
@@ -259,6 +260,24 @@ def test_an_own_file_that_is_edited_reruns_what_reads_it(project):
     finally:
         path.write_bytes(before)
     assert stale == ["prepare_benchmark", "prepare_corpus"], "what follows reruns if these write something else"
+
+
+@pytest.mark.slow
+def test_outputs_go_to_a_remote_and_a_clone_that_gets_them_runs_nothing(project, tmp_path):
+    clone = Project(tmp_path / "clone")
+    store = ["dvc", "remote", "add", "--local", "-d", "store", str(tmp_path / "store")]
+    project.run(*store)
+    try:
+        project.run("dvc", "push", "-q", "--run-cache")
+    finally:
+        (project.folder / ".dvc/config.local").unlink()
+    project.run("git", "clone", "-q", str(project.folder), str(clone.folder))
+    shutil.copytree(project.folder / "own", clone.folder / "own", dirs_exist_ok=True)
+    clone.run(*store)
+    clone.run("dvc", "pull", "-q", "--run-cache")
+    assert clone.repro("--dry") == []
+    for path in ("data/train.jsonl", "models/student/model.safetensors"):
+        assert (clone.folder / path).read_bytes() == (project.folder / path).read_bytes()
 
 
 def test_a_missing_package_ends_a_stage(project):

@@ -67,6 +67,18 @@ def test_a_device_that_is_not_there_is_refused_before_hours_of_asking(folder):
         repro.main()
 
 
+def test_what_is_not_as_in_the_committed_run_is_named(folder):
+    lock = {"schema": "2.0", "stages": {"a": {"cmd": "x", "outs": [{"path": "data/a", "md5": "1"}]}, "b": {"cmd": "y"}}}
+    repro.LOCK.write_text(json.dumps(lock))
+    assert repro.hashes(repro.committed()) == {}, "nothing is committed"
+    for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    before = repro.hashes(repro.committed())
+    assert before == {"data/a": "1"}
+    assert repro.beside(before, before) == "1 of 1 outputs are the same bytes as those of the committed run"
+    assert repro.beside({"data/a": "2", "data/b": "3"}, before).endswith("committed run; not data/a, data/b")
+
+
 SLOW = """
 from sentidistill.pipeline import interrupts
 interrupts.listen(follow=True)

@@ -1,4 +1,6 @@
-"""`dvc repro`, and then what each stage took: python -m sentidistill.commands.repro, with options of `dvc repro`.
+"""`dvc repro`, and then what each stage took, and which outputs are those of the committed run.
+
+python -m sentidistill.commands.repro, with options of `dvc repro`.
 
 DVC writes dvc.lock anew after every stage. Where it is killed meanwhile, or the disk is full, a part of the file is
 left, which it cannot read any more. So the last good copy is kept beside it, and put back. Nothing is lost by that:
@@ -80,6 +82,25 @@ def check_device() -> None:
         models.device(runtime)
 
 
+def committed() -> str:
+    """dvc.lock as it is committed; "" where it is not, or where this is no repository."""
+    found = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, text=True)
+    return found.stdout if found.returncode == 0 else ""
+
+
+def hashes(lock: str) -> dict[str, str]:
+    """MD5 by path of every output that the text of a dvc.lock names."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    return {out["path"]: out["md5"] for one in stages.values() for out in one.get("outs", [])}
+
+
+def beside(now: dict[str, str], before: dict[str, str]) -> str:
+    """Which outputs are those of the committed run; with its settings, all up to data/train.jsonl on every machine."""
+    differ = [path for path, md5 in now.items() if before.get(path) != md5]
+    text = f"{len(now) - len(differ)} of {len(now)} outputs are the same bytes as those of the committed run"
+    return f"{text}; not {', '.join(differ)}" if differ else text
+
+
 def main(*arguments: str) -> None:
     check_device()
     keep_lock()
@@ -88,6 +109,8 @@ def main(*arguments: str) -> None:
     if code:
         sys.exit(code)
     runs.main()
+    if before := hashes(committed()):
+        print(beside(hashes(LOCK.read_text(encoding="utf-8")), before))
 
 
 if __name__ == "__main__":
