@@ -36,7 +36,7 @@ class Parts(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         found = dict(attrs)
-        if tag == "tbody":
+        if tag in ("thead", "tbody"):
             self._body = found.get("id", "")
         if tag == "tr" and self._body:
             self.rows[self._body] = self.rows.get(self._body, 0) + 1

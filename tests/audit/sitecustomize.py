@@ -28,5 +28,5 @@ def watch(stage: str, target: str) -> None:
 
 
 if "OPENED_FILES" in os.environ and len(sys.orig_argv) > 2 and sys.orig_argv[2].startswith("stages."):
-    name, *item = sys.orig_argv[2:]
+    name, *item = [part for part in sys.orig_argv[2:] if not part.startswith("--")]
     watch("@".join([name.removeprefix("stages."), *(["-".join(item)] if item else [])]), os.environ["OPENED_FILES"])
