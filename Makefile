@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check page export publish adapt compare runs curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
+.PHONY: help setup profile plan repro live record spot-check page export publish adapt compare audit runs curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -68,6 +68,9 @@ adapt: .venv/.installed ## the student goes on with labels of your own -> models
 
 compare: .venv/.installed ## what changed between two commits or experiments, and is it real: A=HEAD~1 B=HEAD; B may be left out
 	$(RUN) python -m sentidistill.commands.compare $(A) $(B)
+
+audit: .venv/.installed ## what is known of SentiBench and its published evaluator, computed anew: DATA=a copy of it
+	$(RUN) python -m sentidistill.commands.audit $(DATA)
 
 runs: .venv/.installed ## commits and experiments: what their params have other, and the student's scores
 	$(RUN) python -m sentidistill.commands.experiments

@@ -1,0 +1,148 @@
+"""SentiBench's extraction tasks scored as the published evaluator does (HITSZ-HLT/COMPEFFDIST), its faults included.
+
+It is there to compare: a prediction counts as right where it is found anywhere in the list of the gold ones, so that a
+right one may be repeated, and precision is 1 where nothing is predicted. In opener a text is placed at its first
+occurrence, wherever that is, and one that is not found stands for an absent part. docs/benchmark.md has our own rules.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sentidistill.evaluation.tuples import KEYS, NULL
+
+DUMMY = frozenset([-1])  # stands for an absent holder or target
+CONFLICT = "conflict"  # a polarity that atsa alone may give
+Tokens = frozenset[int]
+
+
+class Opinion(NamedTuple):
+    holder: Tokens
+    target: Tokens
+    expression: Tokens
+    polarity: str
+
+
+def f1(task: str, records: Sequence[dict], outputs: Sequence[str]) -> float:
+    """F1 in percent over all records, of `outputs` that are JSON lists."""
+    lists = [_list(output) for output in outputs]
+    if task == "opener":
+        pairs = [
+            (gold_opinions(record), predicted_opinions(entries, record["sentence"]))
+            for record, entries in zip(records, lists)
+        ]
+        predicted = [weight(one, gold) for gold, found in pairs for one in found]
+        recalled = [weight(one, found) for gold, found in pairs for one in gold]
+        precision, recall = (sum(one) / len(one) if one else 0.0 for one in (predicted, recalled))
+    else:
+        right = [(n, one) for n, record in enumerate(records) for one in gold_tuples(task, record)]
+        found = [
+            (n, one)
+            for n, (record, entries) in enumerate(zip(records, lists))
+            for one in predicted_tuples(task, record, entries)
+        ]
+        precision = sum(one in set(right) for one in found) / len(found) if found else 1.0
+        recall = sum(one in set(found) for one in right) / len(right) if right else 0.0
+    total = precision + recall
+    return 200 * precision * recall / total if total else 0.0
+
+
+def _list(output: str) -> list[Any]:
+    """`output` as JSON or else what stands between its outermost brackets; nothing where that is no list."""
+    for text in (output, output[output.find("[") : output.rfind("]") + 1]):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            continue
+        return found if isinstance(found, list) else []
+    return []
+
+
+def gold_tuples(task: str, record: dict) -> list[tuple[str, ...]]:
+    """As they are annotated: not stripped, and of acsa each as often as it stands there."""
+    if task == "asqp_rest16":
+        return [(one["aspect"], one["category"], one["opinion"], one["sentiment"]) for one in record["quards"]]
+    if task == "acsa_rest16":
+        return [(one["category"].lower().replace("#", " "), one["polarity"]) for one in record["aspects"]]
+    stated = [one for one in record["aspects"] if one["target"] != NULL]
+    return [one[:2] for one in {(a["target"], a["polarity"], a.get("from"), a.get("to")) for a in stated}]
+
+
+def predicted_tuples(task: str, record: dict, entries: Iterable[Any]) -> list[tuple[str, ...] | None]:
+    """None for an entry that counts as wrong; asqp drops those of another form."""
+    keys = KEYS[task]
+    found: list[tuple[str, ...] | None] = []
+    for entry in entries:
+        if not entry:
+            continue
+        has = isinstance(entry, Mapping) and all(isinstance(entry.get(key), str) for key in keys)
+        values = tuple(entry[key].strip() for key in keys) if has else None
+        if task == "asqp_rest16":
+            found += [values] if values and len(entry) == len(keys) else []
+            continue
+        polarities = ("positive", "neutral", "negative", *([CONFLICT] if task == "atsa_rest16" else []))
+        right_form = values and values[-1] in polarities
+        if task == "atsa_rest16":
+            right_form = right_form and values and values[0] in record["sentence"]
+        found.append(values if right_form else None)
+    return found
+
+
+def tokens(sentence: str, spans: Iterable[tuple[int, int]]) -> Tokens:
+    """From the token that begins where a span does to the one that ends where it does, or to the last one."""
+    starts, ends, place = {}, {}, 0
+    for number, word in enumerate(sentence.split(" ")):
+        starts[place], ends[place + len(word)] = number, number
+        place += len(word) + 1
+    last = len(starts) - 1
+    found: set[int] = set()
+    for begin, end in spans:
+        if begin in starts:
+            found |= set(range(starts[begin], ends.get(end, last) + 1))
+    return frozenset(found)
+
+
+def gold_opinions(record: dict) -> list[Opinion]:
+    def part(one: Any) -> Tokens:
+        return tokens(record["sentence"], [tuple(map(int, offsets.split(":"))) for offsets in one[1]])  # type: ignore[misc]
+
+    return [
+        Opinion(part(one["Source"]), part(one["Target"]), part(one["Polar_expression"]), one["Polarity"].capitalize())
+        for one in record["opinions"]
+    ]
+
+
+def predicted_opinions(entries: Iterable[Any], sentence: str) -> list[Opinion]:
+    keys = KEYS["opener"]
+
+    def placed(parts: Iterable[str]) -> Tokens:
+        begins = [(sentence.find(part), part) for part in parts]
+        return tokens(sentence, [(begin, begin + len(part)) for begin, part in begins if begin >= 0])
+
+    found = []
+    for entry in entries:
+        if not isinstance(entry, Mapping) or set(entry) != set(keys):
+            continue
+        values = [value for value in entry.values() if isinstance(value, str)]
+        if len(values) < len(keys) or entry[keys[3]].lower() not in ("positive", "neutral", "negative"):
+            continue
+        target, expression = ([part.strip() for part in entry[key].split("AND")] for key in keys[1:3])
+        polarity = entry[keys[3]].capitalize()
+        found.append(Opinion(placed([entry[keys[0]].strip()]), placed(target), placed(expression), polarity))
+    return found
+
+
+def weight(one: Opinion, others: Sequence[Opinion]) -> float:
+    """How far the parts of an opinion lie in those of one of `others` that they all meet; 0 unless one of these has the
+    same polarity."""
+
+    def parts(opinion: Opinion) -> tuple[Tokens, Tokens, Tokens]:
+        return opinion.holder or DUMMY, opinion.target or DUMMY, opinion.expression
+
+    def shares(other: Opinion) -> list[float]:
+        return [len(a & b) / len(a) if a else 0.0 for a, b in zip(parts(one), parts(other))]
+
+    meeting = [(sum(found) / 3, other) for other in others if all(found := shares(other))]
+    if not any(other.polarity == one.polarity for _, other in meeting):
+        return 0.0
+    return max(share for share, _ in meeting)
