@@ -18,8 +18,7 @@ from sentidistill.sources import models
 WORDS = Path("prompts/perspectives.yaml")
 
 
-def measured(clusters: list[Cluster]) -> list[float]:
-    vectors = dict(zip([attribute.name for attribute in ATTRIBUTES.read()], read_vectors()))
+def measured(clusters: list[Cluster], vectors: dict[str, np.ndarray]) -> list[float]:
     members = [np.array([vectors[one.name] for one in cluster.attributes]) for cluster in clusters]
     ends_of = words(WORDS)
     folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
@@ -31,7 +30,8 @@ def measured(clusters: list[Cluster]) -> list[float]:
 def main() -> None:
     section = config.load().select_perspectives
     clusters = CLUSTERS.read()
-    found = measured(clusters) if section.method == "embedding" else [None] * len(clusters)
+    vectors = dict(zip([attribute.name for attribute in ATTRIBUTES.read()], read_vectors()))
+    found = measured(clusters, vectors) if section.method == "embedding" else [None] * len(clusters)
     kept = [margin is None or margin >= section.min_margin for margin in found]
     if not any(kept):
         raise SentiDistillError(

@@ -67,6 +67,22 @@ def test_a_device_that_is_not_there_is_refused_before_hours_of_asking(folder):
         repro.main()
 
 
+@pytest.mark.parametrize("content", ["", '{"data/a": {"wri'])
+def test_a_list_of_paths_in_use_that_was_cut_off_is_removed(folder, content, caplog):
+    """DVC refuses to start as long as it is there."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
+    (folder / "dvc.yaml").write_text("stages: {one: {cmd: echo done > a, outs: [a]}}")
+    repro.IN_USE.parent.mkdir(parents=True, exist_ok=True)
+    repro.IN_USE.write_text(content)
+    assert subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, capture_output=True).returncode
+    repro.mend_in_use()
+    assert "rwlock was damaged" in caplog.text
+    assert repro.dvc_repro(()) == 0
+    whole = repro.IN_USE.read_bytes() if repro.IN_USE.exists() else None
+    repro.mend_in_use()
+    assert (repro.IN_USE.read_bytes() if repro.IN_USE.exists() else None) == whole
+
+
 def test_what_is_not_as_in_the_committed_run_is_named(folder):
     lock = {"schema": "2.0", "stages": {"a": {"cmd": "x", "outs": [{"path": "data/a", "md5": "1"}]}, "b": {"cmd": "y"}}}
     repro.LOCK.write_text(json.dumps(lock))

@@ -4,12 +4,14 @@ python -m sentidistill.commands.repro, with options of `dvc repro`.
 
 DVC writes dvc.lock anew after every stage. Where it is killed meanwhile, or the disk is full, a part of the file is
 left, which it cannot read any more. So the last good copy is kept beside it, and put back. Nothing is lost by that:
-what stages made since, DVC takes from its own cache.
+what stages made since, DVC takes from its own cache. It is the same with the list of paths in use that DVC keeps.
 """
 
+import json
 import logging
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from sentidistill.pipeline import interrupts, stage
 from sentidistill.sources import models
 
 LOCK, GOOD = Path("dvc.lock"), Path("dvc.lock.good")
+IN_USE = Path(".dvc/tmp/rwlock")  # which paths DVC's processes read and write at the moment
 STAGE_SECONDS, DVC_SECONDS = 10, 20  # how long a stage, and then DVC, may take to end
 
 
@@ -56,6 +59,20 @@ def keep_lock() -> None:
         raise SentiDistillError(
             f"{LOCK}: damaged, as by a kill while it is written; get it back with `git checkout {LOCK}`"
         )
+
+
+def mend_in_use() -> None:
+    """Remove DVC's list of paths in use where a kill has cut it off: no DVC would start any more."""
+    for wait in (1.0, 0.0):  # another DVC may be writing it
+        try:
+            json.loads(IN_USE.read_bytes())
+            return
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(wait)
+    IN_USE.unlink(missing_ok=True)
+    logging.warning("%s was damaged, as by a kill while it is written; it is removed, and DVC makes it anew", IN_USE)
 
 
 def dvc_repro(arguments: tuple[str, ...]) -> int:
@@ -103,6 +120,7 @@ def beside(now: dict[str, str], before: dict[str, str]) -> str:
 
 def main(*arguments: str) -> None:
     check_device()
+    mend_in_use()
     keep_lock()
     code = dvc_repro(arguments)
     keep_lock()
