@@ -65,7 +65,9 @@ def test_a_limit_on_the_size_of_a_file(project, copied, tally: Tally):
     def with_limit(one: Stage) -> Started:
         # Blocks of 512 bytes, or of 1,024 in some shells.
         blocks = moments.randint(0, largest(project.folder, one) // 1024)
-        limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", *command_of(one)]
+        # What the stage says goes through a pipe: the limit holds for a file that it would be written to, too.
+        script = f'(ulimit -f {blocks}; exec "$@") 2>&1 | cat'
+        limited = ["bash", "-o", "pipefail", "-c", script, "bash", *command_of(one)]
         started = Started(copied, limited)
         started.end()
         return started
