@@ -19,7 +19,8 @@ from sentidistill.pipeline.graph import Stage, stages
 from sentidistill.sources.packages import sha256
 from tests.project import ROOT, SMOKE, Project, environment
 
-HANG = 300  # seconds after which a process counts as one that hangs
+HANG = 300  # seconds after which a stage counts as one that hangs
+RUN_HANG = 1800  # and a run of the whole pipeline, which takes minutes, on a busy machine ten and more
 # A named remedy: what the user is to do, as our errors and lines put it.
 REMEDY = re.compile(
     r"run the same command again|run it again|rerun|git checkout|make room|check |set |raise |use |put |give |name |"
@@ -130,10 +131,10 @@ class Started:
             time.sleep(0.02)
         return True
 
-    def end(self) -> str | None:
-        """All that it said, once it has ended by itself; None where it had to be ended."""
+    def end(self, hang: int = HANG) -> str | None:
+        """All that it said, once it has ended by itself; None where it had to be ended after `hang` seconds."""
         try:
-            self.process.wait(HANG)
+            self.process.wait(hang)
         except subprocess.TimeoutExpired:
             self.kill_all()
             return None

@@ -9,7 +9,7 @@ from collections import Counter
 
 import psutil
 
-from tests.faults.tally import STAGES, Started, Tally, outputs
+from tests.faults.tally import RUN_HANG, STAGES, Started, Tally, outputs
 from tests.local_server import running
 from tests.project import set_up
 from tests.scripted_teacher import ScriptedTeacher
@@ -40,12 +40,12 @@ def test_fifty_kills_change_no_file_and_cost_what_was_under_way(project, tiny_mo
             victims = ("dvc", "all") if of_lock else ("stage", "dvc", "all")
             victim = moments.choice(victims)
             kill(started, victim)
-            said = started.end()
+            said = started.end(RUN_HANG)
             tally.ended(f"kill {number + 1}, of {victim}, at {name}", said, failed=False)
             tally.add("handled by a named remedy", number=said is not None and "dvc.lock was damaged" in said)
             assert not left_over(started), "a stage goes on without its run"
         last = Started(folder, REPRO)
-        said = last.end()
+        said = last.end(RUN_HANG)
         tally.ended("the last run", said, failed=False)
         if last.process.returncode:
             tally.faults.append(f"the last run fails: {said and said[-2000:]}")

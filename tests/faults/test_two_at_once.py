@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 
-from tests.faults.tally import STAGES, Started, Tally, command_of, copy_of, outputs
+from tests.faults.tally import RUN_HANG, STAGES, Started, Tally, command_of, copy_of, outputs
 from tests.local_server import running
 from tests.project import set_up
 from tests.scripted_teacher import ScriptedTeacher
@@ -18,9 +18,9 @@ def test_two_runs_of_the_pipeline(project, tiny_models, tmp_path, tally: Tally):
         folder = set_up(tmp_path / "pipeline", tiny_models, server.url).folder
         both = [Started(folder, REPRO) for _ in range(2)]
         for number, one in enumerate(both, 1):
-            tally.ended(f"run {number} of two", one.end(), failed=one.process.returncode != 0)
+            tally.ended(f"run {number} of two", one.end(RUN_HANG), failed=one.process.returncode != 0)
         last = Started(folder, REPRO)
-        said = last.end()
+        said = last.end(RUN_HANG)
         if said is None or last.process.returncode:
             tally.faults.append(f"the run after the two fails: {said and said[-1000:]}")
         calls = Counter(server.calls)
