@@ -104,6 +104,9 @@ def test_the_command_shows_findings_a_models_answers_and_the_readers_own_figures
     assert "opener: the right answers" in shown
     assert "atsa_rest16, 1 records, seed 42" in shown
     assert "four shots" in shown
+    (tmp_path / "mine.yaml").write_text("the paper: {value: high, protocol: four shots, source: Table 2}\n")
+    with pytest.raises(SentiDistillError, match=r"mine\.yaml, line 1: .*value"):
+        audit.main(str(tmp_path / "copy"), *given)
     with pytest.raises(SentiDistillError, match="no outcomes of atsa_rest16"):
         audit.main(str(tmp_path / "copy"), "--outcomes", str(tmp_path))
 

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,10 +19,10 @@ HOSTILE = '<script>document.title = "obeyed"</script><img src="https://example.c
 
 
 @pytest.fixture(scope="module")
-def values(project) -> Iterator[dict]:
+def values(project) -> dict:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.folder)
-        yield page.gathered(None)
+        return page.gathered(None)
 
 
 class Parts(HTMLParser):

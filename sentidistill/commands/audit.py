@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.table import Table
 
@@ -28,13 +28,22 @@ from sentidistill.evaluation.suite import Outcome
 from sentidistill.evaluation.tasks import known
 from sentidistill.evaluation.tuples import KEYS
 from sentidistill.pipeline import stage
-from sentidistill.yaml_files import read_yaml
+from sentidistill.records import Record
+from sentidistill.yaml_files import read
 
 # What was found on the released files, in percent.
 PERFECT = {"atsa_rest16": 100.00, "acsa_rest16": 100.00, "asqp_rest16": 99.62, "opener": 94.19}
 TAG_RULE, EMPTY_STRINGS = 84.65, 33.7
 TAGS = re.compile(r"#(?:irony|sarcasm|not)\b", re.IGNORECASE)
 TIMES = 10
+
+
+class Figure(Record):
+    """One that a reader has written down."""
+
+    value: float
+    protocol: str
+    source: str
 
 
 class Finding(NamedTuple):
@@ -117,11 +126,6 @@ def of_model(folder: Path, data: Path) -> list[Finding]:
     return found
 
 
-def of_papers(path: Path) -> dict[str, dict[str, Any]]:
-    """Figures that a reader has written down, with their protocol and source."""
-    return read_yaml(path) or {}
-
-
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="audit", description="What is known of SentiBench, computed anew.")
     parser.add_argument("data", type=Path, help="a copy of the folder datasets of HITSZ-HLT/Sentiment-Distillation")
@@ -135,13 +139,8 @@ def main(*arguments: str) -> None:
     stage.console().print(table)
     if chosen.published:
         beside = Table("figure", "value", "protocol", "source", title=str(chosen.published))
-        for name, row in of_papers(chosen.published).items():
-            beside.add_row(
-                *(
-                    stage.visible(cell)
-                    for cell in (name, *(row.get(key, "") for key in ("value", "protocol", "source")))
-                )
-            )
+        for name, row in read(chosen.published, dict[str, Figure]).items():
+            beside.add_row(*map(stage.visible, (name, row.value, row.protocol, row.source)))
         stage.console().print(beside)
 
 

@@ -15,8 +15,7 @@ from sentidistill.pipeline import stage
 from sentidistill.pipeline.stage import leaves, visible
 
 WIDTH = 120
-SCORES = {"macro-F1": "macro_f1.student", "calibrated": "calibrated.macro_f1.student"}
-GAINS = {"macro-F1": "gain", "calibrated": "calibrated.gain"}
+SCORES = {"macro-F1": "", "calibrated": "calibrated."}  # what the names of their figures begin with
 
 
 def settings(revision: str) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def settings(revision: str) -> dict[str, Any]:
 
 def score(row: Mapping[str, Any], name: str) -> str:
     """The student's score and, in brackets, its gain over its base; "" where the run has none (yet)."""
-    value, gain = row.get(SCORES[name]), row.get(f"{GAINS[name]}.mean")
+    value, gain = (row.get(f"{SCORES[name]}{figure}") for figure in ("macro_f1.student", "gain.mean"))
     return "" if value is None else f"{value:.1f}" + ("" if gain is None else f" ({gain:+.1f})")
 
 

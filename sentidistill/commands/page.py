@@ -53,17 +53,7 @@ def drawn(draw: Any, *tables: Any) -> Markup:
 
 def funnel() -> list[tuple[str, int, str]]:
     """(what, how many, of what these are left) from the texts to the training rows."""
-    names = (
-        "prepare_corpus",
-        "enumerate_attributes",
-        "collect_attributes",
-        "cluster_attributes",
-        "select_perspectives",
-    )
-    more = ("propose_tasks", "define_tasks", "write_demonstrations", "build_instructions", "collect_responses")
-    of = {
-        name: records.read_json(f"metrics/{name}.json") for name in (*names, *more, "select_samples", "train_student")
-    }
+    of = {path.stem: records.read_json(path) for path in Path("metrics").glob("*.json")}
     return [
         ("texts read", of["prepare_corpus"]["texts_read"], ""),
         ("usable texts", of["prepare_corpus"]["usable"], "texts read"),

@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sentidistill.evaluation.sentiment_graph import Tokens, borders
 from sentidistill.evaluation.tuples import KEYS, NULL
 
 DUMMY = frozenset([-1])  # stands for an absent holder or target
 CONFLICT = "conflict"  # a polarity that atsa alone may give
-Tokens = frozenset[int]
 
 
 class Opinion(NamedTuple):
@@ -41,8 +41,9 @@ def f1(task: str, records: Sequence[dict], outputs: Sequence[str]) -> float:
             for n, (record, entries) in enumerate(zip(records, lists))
             for one in predicted_tuples(task, record, entries)
         ]
-        precision = sum(one in set(right) for one in found) / len(found) if found else 1.0
-        recall = sum(one in set(found) for one in right) / len(right) if right else 0.0
+        known, given = set(right), set(found)
+        precision = sum(one in known for one in found) / len(found) if found else 1.0
+        recall = sum(one in given for one in right) / len(right) if right else 0.0
     total = precision + recall
     return 200 * precision * recall / total if total else 0.0
 
@@ -90,15 +91,12 @@ def predicted_tuples(task: str, record: dict, entries: Iterable[Any]) -> list[tu
 
 def tokens(sentence: str, spans: Iterable[tuple[int, int]]) -> Tokens:
     """From the token that begins where a span does to the one that ends where it does, or to the last one."""
-    starts, ends, place = {}, {}, 0
-    for number, word in enumerate(sentence.split(" ")):
-        starts[place], ends[place + len(word)] = number, number
-        place += len(word) + 1
-    last = len(starts) - 1
+    words = borders(sentence)
+    starts, ends = ({word[side]: number for number, word in enumerate(words)} for side in (0, 1))
     found: set[int] = set()
     for begin, end in spans:
         if begin in starts:
-            found |= set(range(starts[begin], ends.get(end, last) + 1))
+            found |= set(range(starts[begin], ends.get(end, len(words) - 1) + 1))
     return frozenset(found)
 
 
