@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,7 +86,10 @@ def _full_or_limited() -> int:
 
 
 def _fullest() -> Path:
-    return min((Path.cwd(), Path(tempfile.gettempdir())), key=lambda path: shutil.disk_usage(path).free)
+    temporary = Path(os.environ.get("TMPDIR", "/tmp"))  # tempfile.gettempdir() would have to write there to tell
+    return min(
+        (path for path in (Path.cwd(), temporary) if path.exists()), key=lambda path: shutil.disk_usage(path).free
+    )
 
 
 @contextmanager

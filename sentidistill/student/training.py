@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentidistill import records
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import TrainStudent
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-# Stands in a checkpoint that was written to its end.
-WHOLE = "whole"
+# The last file of a checkpoint: the random state that the order of its epoch's rows was drawn from.
+EPOCH_START = "epoch_start.state"
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,26 @@ def train(
             if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
                 raise _not_finite(f"the loss of step {state.global_step} is {loss}")
 
-        def on_save(self, args, state, control, **_):
-            (checkpoints / f"checkpoint-{state.global_step}" / WHOLE).touch()
-
         def on_train_end(self, args, state, control, **_):
             self.shown.__exit__(None, None, None)
+
+    class RowOrder(TrainerCallback):
+        """Rows come in the same order after a kill within an epoch: it is drawn from torch's random state."""
+
+        def __init__(self, checkpoint: Path | None):
+            self.saved = (checkpoint / EPOCH_START).read_bytes() if checkpoint else None
+
+        def on_epoch_begin(self, args, state, control, **_):
+            if self.saved:
+                torch.set_rng_state(torch.frombuffer(bytearray(self.saved), dtype=torch.uint8))
+                self.saved = None
+            self.start = torch.get_rng_state()
+
+        def on_save(self, args, state, control, **_):
+            ended = state.epoch == int(state.epoch)
+            start = torch.get_rng_state() if ended else self.start
+            path = checkpoints / f"checkpoint-{state.global_step}" / EPOCH_START
+            records.write_bytes(path, start.numpy().tobytes())
 
     disable_progress_bars()
 
@@ -143,11 +159,16 @@ def train(
         config._n_gpu = 1  # one process trains on one; of several GPUs it would make threads, which TRL refuses
     dataset = Dataset.from_dict({"input_ids": data.input_ids, "completion_mask": data.completion_mask})
     model.train()
+    checkpoint = last_whole(checkpoints)
     trainer = (AnswersOnly if on_cpu else SFTTrainer)(
-        model=model, args=config, train_dataset=dataset, processing_class=tokenizer, callbacks=[Progress()]
+        model=model,
+        args=config,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[Progress(), RowOrder(checkpoint)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_whole(checkpoints))
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     model.eval()
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise _not_finite("a weight of the trained student is not a finite number")
@@ -158,10 +179,10 @@ def train(
     ]
 
 
-def last_whole(checkpoints: Path) -> str | None:
+def last_whole(checkpoints: Path) -> Path | None:
     """The last checkpoint that was written to its end."""
-    found = {int(path.parent.name.split("-")[1]): path.parent for path in checkpoints.glob(f"checkpoint-*/{WHOLE}")}
-    return str(found[max(found)]) if found else None
+    whole = [path.parent for path in checkpoints.glob(f"checkpoint-*/{EPOCH_START}")]
+    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
 def _not_finite(what: str) -> SentiDistillError:

@@ -1,0 +1,67 @@
+"""A training that is killed twenty times, each time in a new process, ends with the weights of an undisturbed one."""
+
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from tests.faults.tally import Tally
+
+PART = "SIGKILL of training"
+KILLS = 20
+SEED = 7
+SAVED_EVERY = 2  # steps
+
+
+def train(models: Path, checkpoints: Path, out: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sentidistill.student import training
+    from tests.test_training import PARAMS, rows_of_several_lengths, runtime
+
+    model, tokenizer = (kind.from_pretrained(models / "student") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    data = training.tokenise(rows_of_several_lengths(42), tokenizer, "transcript", 512)
+    machine = runtime(train_rows_per_step=2, save_steps=SAVED_EVERY)
+    params = PARAMS.model_copy(update={"epochs": 12, "learning_rate": 1e-3})
+    training.train(model, tokenizer, data, params, machine, max_length=512, checkpoints=checkpoints)
+    model.save_pretrained(out)
+
+
+def test_twenty_kills_change_no_weight(tiny_models, tmp_path, tally: Tally):
+    """Kills fall within epochs and while checkpoints are written, as one is written every other step."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["torch", "transformers", "trl", "sentidistill.student.training"])
+
+    def started(name: str):
+        one = processes.Process(target=train, args=(tiny_models, tmp_path / name, tmp_path / f"{name}_out"))
+        one.start()
+        return one
+
+    undisturbed = started("undisturbed")
+    undisturbed.join()
+    moments = random.Random(SEED)
+    for number in range(KILLS):
+        before = checkpoints_of(tmp_path / "killed")
+        one = started("killed")
+        while one.is_alive() and len(checkpoints_of(tmp_path / "killed") - before) < 1:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        if not one.is_alive():
+            tally.faults.append(f"it came to its end before kill {number + 1}")
+        one.kill()
+        one.join()
+        tally.add("tried")
+    last = started("killed")
+    last.join()
+    expected = load_file(tmp_path / "undisturbed_out/model.safetensors")
+    found = load_file(tmp_path / "killed_out/model.safetensors") if last.exitcode == 0 else {}
+    different = sum(1 for name in expected if name not in found or (found[name] != expected[name]).any())
+    tally.add("files that differ", f"{different} of {len(expected)} weights", number=bool(different))
+    tally.check()
+
+
+def checkpoints_of(folder: Path) -> set[Path]:
+    """Checkpoints that were begun, of the last of which a kill may leave a part."""
+    return set(folder.glob("checkpoint-*"))
