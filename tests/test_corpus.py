@@ -75,7 +75,7 @@ def test_entities_become_characters_only_with_their_semicolon(raw, clean):
     assert corpus.clean(raw) == clean
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS)
 def test_cleaning_a_clean_text_changes_nothing_and_gives_valid_utf_8(text):
     cleaned = corpus.clean(text)
@@ -158,7 +158,7 @@ def test_of_equal_texts_the_first_one_gives_what_belongs_to_it():
     assert left_out["same_as_another"] == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(TEXTS, st.integers(0, 3))))
 def test_every_text_is_kept_once_or_counted(rows):
     kept, left_out = corpus.distinct(rows, 1, 20)
@@ -221,7 +221,7 @@ def test_masks_alone_make_no_duplicates():
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from(["so", "good", "really", "goods", "@x", "film", "films", "\U0001f600"])), max_size=12
@@ -266,7 +266,7 @@ def test_of_few_texts_a_third_is_enumerated_and_all_are_used():
     assert pools(300, 240, 100) == (200, 100)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), st.integers(1, 60), min_size=1), st.integers(2, 60), st.integers(1, 99))
 def test_no_text_lies_idle_while_a_pool_has_room_but_for_enumeration_of_few(domains, enumeration, distillation):
     texts = [(f"{domain} text {i}", domain) for domain, number in domains.items() for i in range(number)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentidistill.parsing import parse_attributes
-from tests.mutations import mutated
+from tests.mutations import NUMBER, mutated
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference" / "enumerations.jsonl"
 ATTRIBUTES = [
@@ -154,9 +154,9 @@ def test_real_answers_give_the_same_attributes_in_every_style():
                 assert again == found, style
 
 
-def test_ten_thousand_mutated_answers_are_read_without_an_exception():
+def test_mutated_answers_are_read_without_an_exception():
     whole = [write(ATTRIBUTES).join(frame) for write in STYLES.values() for frame in FRAMES]
-    for text in mutated(whole, 10_000):
+    for text in mutated(whole, NUMBER):
         for name, _, _ in triples(text):
             assert name == name.lower().strip()
             assert 1 < len(name) <= 60

@@ -192,6 +192,7 @@ def test_whole_models_pass_with_any_template_that_is_used(tiny_models, tmp_path)
     models.check_language_model(tmp_path / "mine", tmp_path, weights=False)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("kind", "settings", "layers"),
     [
@@ -279,6 +280,7 @@ def test_the_default_student_from_its_package(default_student, tmp_path):
     assert tokenizer.decode([best]).strip() == "Paris"
 
 
+@pytest.mark.heavy
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(SentiDistillError, match=r"runtime\.device is cuda:99, but this machine has \d+ of"):
         models.device(RUNTIME.model_copy(update={"device": "cuda:99"}))

@@ -10,7 +10,7 @@ from sentidistill.evaluation.outputs import parse_objects
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
 from sentidistill.parsing.labels import parse_label
 from tests.made_up_sentibench import ATSA, OPENER, RECORDS, gold, opinion
-from tests.mutations import mutated
+from tests.mutations import NUMBER, mutated
 
 
 def scored(task: str, write) -> dict:
@@ -206,10 +206,10 @@ def test_a_wrong_object_counts_as_one_wrong_prediction():
 
 
 @pytest.mark.parametrize("task", TUPLE_TASKS)
-def test_ten_thousand_mutated_outputs_are_scored_without_error(task):
+def test_mutated_outputs_are_scored_without_error(task):
     texts = [way(gold(task, record)) for way in WAYS.values() for record in RECORDS[task]]
     moments = random.Random(3)
-    outputs = list(mutated(texts, 10_000))
+    outputs = list(mutated(texts, NUMBER))
     result = score(task, [moments.choice(RECORDS[task]) for _ in outputs], outputs)
     assert 0 < result["f1"] < 100
     assert 0 < result["invalid"] + result["empty"] < len(outputs)

@@ -69,6 +69,7 @@ def tables(read: int = 60) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scored, labelled
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("options", [[], ["--by", "shop"], ["--month", "day"]])
 def test_a_table_from_two_files(options, tmp_path):
     for table, name in zip(tables(), ("scored.csv", "read.csv")):

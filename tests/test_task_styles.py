@@ -6,7 +6,7 @@ import pytest
 
 from sentidistill.construct.tasks import TaskProposal, define
 from sentidistill.parsing.tasks import FAMILIES, parse_definition, parse_instructions, parse_pairs, parse_proposals
-from tests.mutations import mutated
+from tests.mutations import NUMBER, mutated
 
 # ruff: noqa: E501  (answers are easier to read on one line)
 
@@ -131,20 +131,20 @@ def test_instructions_in_every_style(text):
     assert parse_instructions(text) == ["Look at who is praised: why?", "Describe the tone."]
 
 
-def test_ten_thousand_mutated_proposals_are_read_or_left_out():
-    for text in mutated([style(PROPOSALS) for style in PROPOSAL_STYLES.values()], 10_000):
+def test_mutated_proposals_are_read_or_left_out():
+    for text in mutated([style(PROPOSALS) for style in PROPOSAL_STYLES.values()], NUMBER):
         for found in parse_proposals(text):
             assert found.family in FAMILIES
             assert found.name
             assert found.description
 
 
-def test_ten_thousand_mutated_definitions_become_a_valid_task_or_a_reason():
+def test_mutated_definitions_become_a_valid_task_or_a_reason():
     proposal = TaskProposal(
         id="0", cluster=0, attribute="courtesy", mentions=1, name="Courtesy", family="classification", description="d"
     )
     usable = 0
-    for text in mutated(list(DEFINITION_STYLES.values()), 10_000):
+    for text in mutated(list(DEFINITION_STYLES.values()), NUMBER):
         definition = parse_definition(text)
         if definition is None:
             continue
@@ -155,13 +155,13 @@ def test_ten_thousand_mutated_definitions_become_a_valid_task_or_a_reason():
             usable += 1
             assert len(set(definition.examples)) - len(faults) <= len(task.examples)
             assert {output for _, output in task.examples} <= set(task.labels)
-    assert usable > 2_000
+    assert usable > NUMBER / 5
 
 
 @pytest.mark.parametrize("parse", [parse_instructions, parse_pairs])
-def test_ten_thousand_mutated_lists_give_whole_texts(parse):
+def test_mutated_lists_give_whole_texts(parse):
     texts = [*DEFINITION_STYLES.values(), "1. Look: why?\n2. Describe it.", '["Look: why?", "Describe it."]']
-    for text in mutated(texts, 10_000):
+    for text in mutated(texts, NUMBER):
         for found in parse(text):
             parts = (found,) if isinstance(found, str) else found
             assert all(part == part.strip() and part for part in parts)

@@ -234,6 +234,7 @@ def test_a_training_that_does_not_fit_names_what_it_needs_and_what_to_turn(tiny_
         checks.check_memory(model, data, runtime())
 
 
+@pytest.mark.heavy
 def test_memory_is_that_of_a_known_training():
     """Llama 3.2 of 3.2B was seen to need 48 GiB for its states and, of 8 rows of 2,048 tokens, 69 GiB beside them."""
     import torch
