@@ -66,11 +66,13 @@ class Sample(PoolPrompt):
     """A pool prompt with the teacher's answer.
 
     `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
+    `lead` is how far the answer leads the next label once they are calibrated, in nats; None where labels are open.
     """
 
     answer: str
     label_scores: list[float]
     plain: str
+    lead: float | None
 
     def train_row(self) -> TrainRow:
         parts = self.model_dump(include={"id", "stratum", "family", "instruction", "cue", "text", "answer"})

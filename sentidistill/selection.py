@@ -7,12 +7,12 @@ needs b = 1/rate - 1.
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-Strategy = Literal["soft", "hard", "easy", "random"]
+Strategy = Literal["soft", "hard", "easy", "random", "hard_and_sure"]
 ROUNDS = 100
 
 
@@ -34,11 +34,14 @@ def select(
     of rows is rounded likewise. Equal difficulties are ordered at random. The result depends on the seed, and
     not on the order of the rows.
 
+    "hard_and_sure" is "soft" by the metric times the column `lead`, which says how sure the teacher is of a label. Open
+    answers have no lead, and rank by the metric alone; in their strata there are no labels.
+
     `caps` holds, by column ("cluster", "family"), the largest share that one value of it may have of the
     kept rows; what it would have above that goes to the others. Where all are capped, fewer are kept.
 
     Raises `ValueError` for a rate outside (0, 1], a peak outside [0, 1], an unknown strategy, a missing
-    column, a repeated id, a metric that is not a number, or caps without strata.
+    column, a repeated id, a metric that is not a number, or caps or "hard_and_sure" without strata.
     """
     draw = _Draw(samples, metric, strategy, peak, stratify, caps, seed)
     return sorted(draw.ids[draw.kept(rate)].tolist())
@@ -60,17 +63,19 @@ class _Draw:
         if not 0 <= peak <= 1:
             raise ValueError(f"peak is {peak}; it must be between 0 and 1")
         caps = {column: share for column, share in (caps or {}).items() if share < 1}
-        if missing := {"id", "stratum", metric, *caps} - set(samples.columns):
+        sure = strategy == "hard_and_sure"
+        if missing := {"id", "stratum", metric, *caps, *(["lead"] if sure else [])} - set(samples.columns):
             raise ValueError(f"samples have no column {sorted(missing)}")
-        if caps and not stratify:
-            raise ValueError("caps need strata; set stratify")
+        if (caps or sure) and not stratify:
+            raise ValueError(f"{'caps need' if caps else 'hard_and_sure needs'} strata; set stratify")
         if not samples["id"].is_unique:
             raise ValueError("ids are repeated")
         if samples[metric].isna().any():
             raise ValueError(f"{metric} is missing for some samples")
         random = np.random.default_rng(seed)
         self.ordered = samples.sort_values("id")
-        self.ordered = self.ordered.iloc[np.lexsort((random.permutation(len(samples)), self.ordered[metric]))]
+        hardness = self.ordered[metric] * (self.ordered["lead"].fillna(1) if sure else 1)
+        self.ordered = self.ordered.iloc[np.lexsort((random.permutation(len(samples)), hardness))]
         self.ids = self.ordered["id"].to_numpy()
         strata = self.ordered["stratum"].astype(str).to_numpy() if stratify else np.zeros(len(self.ids), dtype=int)
         _, first, code = np.unique(strata, return_index=True, return_inverse=True)
@@ -157,7 +162,10 @@ def capped(sizes: np.ndarray, rate: float, caps: list[tuple[np.ndarray, float]])
 
 
 def inclusion(n: int, rate: float, strategy: Strategy, peak: float) -> np.ndarray:
-    """Probability to be kept of each of n rows in ascending order of difficulty; they sum to n * rate."""
+    """Probability to be kept of each of n rows in ascending order of difficulty; they sum to n * rate.
+
+    For "hard_and_sure" the order is that of difficulty times lead.
+    """
     target = n * rate
     if strategy == "random":
         return np.full(n, rate)
@@ -165,8 +173,8 @@ def inclusion(n: int, rate: float, strategy: Strategy, peak: float) -> np.ndarra
         return np.clip(target - np.arange(n)[::-1], 0, 1)
     if strategy == "easy":
         return np.clip(target - np.arange(n), 0, 1)
-    if strategy != "soft":
-        raise ValueError(f"unknown strategy {strategy!r}; use soft, hard, easy or random")
+    if strategy not in ("soft", "hard_and_sure"):
+        raise ValueError(f"unknown strategy {strategy!r}; use {', '.join(get_args(Strategy))}")
     return _scaled(curve((np.arange(n) + 0.5) / n, rate, peak), target)
 
 

@@ -2,7 +2,8 @@
 
 Columns: id, stratum (the instruction and, where labels are closed, the answer), cluster, family, tokens (of prompt and
 answer, as in training), truncated (demonstrations are left out), difficulty (where labels are closed, 1 - P(answer)
-among the labels; else rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact.
+among the labels; else rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact, lead (of the teacher's label,
+as in data/responses.jsonl; empty where labels are open).
 Answers that do not fit into student.max_length are left out: they can be neither selected nor trained on.
 """
 
@@ -52,6 +53,7 @@ def main() -> None:
             "truncated": fitted[row.id].truncated,
             "difficulty": one.difficulty,
             **{column: getattr(one.scores, column) for column in COLUMNS},
+            "lead": row.lead,
         }
         for row, one in zip(samples, scored)
     )

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
+from sentidistill import config
+from sentidistill.construct.instructions import Instruction
 from sentidistill.construct.labelling import corrected, corrected_by_others, leads, lean, one_sided, scores_of, surest
+from sentidistill.construct.responses import choose_labels
+from sentidistill.inference.requests import Response
+from sentidistill.samples import PoolPrompt
+from tests.project import ROOT
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -75,3 +81,32 @@ def test_a_task_that_gives_nearly_all_texts_one_label_is_recognised():
 def test_a_teacher_without_log_probabilities_counts_as_sure():
     assert scores_of(LABELS, "neutral", ()) == [-100.0, 0.0, -100.0]
     assert scores_of(LABELS, "neutral", (-1.0, -0.5, -2.0)) == [-1.0, -0.5, -2.0]
+
+
+class Leaning:
+    """A teacher that leans to the first label by 2 nats, whatever the text; a text says how far it is the second's."""
+
+    def choose(self, prompts, labels, part):
+        found = {key: (2.0, float(one.input.removeprefix("Text: "))) for key, one in prompts.items()}
+        return {
+            key: Response(labels[key][int(second > first)], "choice", 9, 0, (first, second))
+            for key, (first, second) in found.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("calibrate", "answers", "found"),
+    [(True, ["yes", "yes", "no"], [3.0, 0.5, 1.5]), (False, ["yes", "yes", "yes"], [5.0, 2.5, 0.5])],
+)
+def test_the_lead_of_an_answer_is_that_of_its_label_after_calibration(calibrate, answers, found):
+    task = {"cluster": 0, "family": "classification", "cue": "Joy", "labels": ["yes", "no"], "demonstrations": []}
+    written = [("-1", "yes"), ("1", "no")]
+    of_all = {"mentions": 1, "attributes": [], "name": "Joy", "text": "Joy?", "reference": written}
+    asked = {"stratum": "t", "instruction": "Joy?", "text_id": "", "student_demonstrations": []}
+    rows = [PoolPrompt(id=text, text=text, **task, **asked) for text in ("-3", "-0.5", "1.5")]
+    section = config.load(ROOT / "params.yaml").collect_responses.model_copy(
+        update={"calibrate": calibrate, "shrinkage": 0.0}
+    )
+    samples, _ = choose_labels(Leaning(), rows, {"t": Instruction(id="t", **task, **of_all)}, section)
+    assert [one.answer for one in samples] == answers
+    assert [one.lead for one in samples] == pytest.approx(found)

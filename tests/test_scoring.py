@@ -238,6 +238,7 @@ def sample(number: int, labels: list[str], words: int = 6, shots: int = 3) -> Sa
         answer="",
         label_scores=[],
         plain="",
+        lead=0.1 * number if labels else None,
     )
 
 
@@ -301,6 +302,7 @@ def test_labels_that_the_published_score_does_not_tell_apart_have_difficulties_o
     assert table["difficulty"].nunique() == 30
     assert table["difficulty"].between(0, 1, inclusive="neither").all()
     assert (metrics["labels"], metrics["share_of_labels_without_difficulty"]) == (30, 0.0)
+    assert table["lead"].tolist() == pytest.approx([one.lead for one in samples])
 
 
 def test_the_difficulty_of_an_open_answer_is_its_published_score(scored):
@@ -308,6 +310,7 @@ def test_the_difficulty_of_an_open_answer_is_its_published_score(scored):
     table, metrics = scored(samples, ["so good", "the bus", "never", "thanks thanks"])
     assert (table["difficulty"] == table["rank_score"]).all()
     assert metrics["labels"] == 0
+    assert table["lead"].isna().all()
 
 
 @pytest.mark.parametrize("prompt_format", ["transcript", "chat"])

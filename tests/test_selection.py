@@ -14,7 +14,12 @@ def frame(sizes: list[int], seed: int = 0) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     strata = [f"s{number}" for number, size in enumerate(sizes) for _ in range(size)]
     return pd.DataFrame(
-        {"id": [f"r{i:05d}" for i in range(len(strata))], "stratum": strata, "rank_score": random.random(len(strata))}
+        {
+            "id": [f"r{i:05d}" for i in range(len(strata))],
+            "stratum": strata,
+            "rank_score": random.random(len(strata)),
+            "lead": random.exponential(size=len(strata)),
+        }
     )
 
 
@@ -22,7 +27,7 @@ def frame(sizes: list[int], seed: int = 0) -> pd.DataFrame:
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8),
     rate=st.floats(0.05, 1),
-    strategy=st.sampled_from(["soft", "hard", "random"]),
+    strategy=st.sampled_from(["soft", "hard", "random", "hard_and_sure"]),
     peak=st.sampled_from([0.0, 0.4, 1.0]),
     seed=st.integers(0, 5),
 )
@@ -64,7 +69,39 @@ def test_hard_keeps_the_hardest():
     assert set(ids) == set(samples.nlargest(5, "rank_score")["id"])
 
 
-@pytest.mark.parametrize("strategy", ["soft", "random"])
+def times_kept(samples: pd.DataFrame, **settings) -> pd.Series:
+    """How often each row is kept, over 400 seeds, in the order of the rows."""
+    kept = [samples["id"].isin(select(samples, strategy="hard_and_sure", seed=seed, **settings)) for seed in range(400)]
+    return sum(one.astype(int) for one in kept)
+
+
+def test_of_equally_hard_labels_the_sure_ones_are_kept_and_of_equally_sure_ones_the_hard_ones():
+    equally_hard = frame([40]).assign(rank_score=0.8, lead=[0.01] * 20 + [3.0] * 20)
+    equally_sure = frame([40]).assign(rank_score=[0.1] * 20 + [0.8] * 20, lead=2.0)
+    for samples in (equally_hard, equally_sure):
+        kept = times_kept(samples, rate=0.25)
+        assert kept[20:].sum() > 8 * kept[:20].sum() > 0
+
+
+def test_the_hardest_label_is_not_kept_if_the_teacher_is_torn():
+    samples = frame([20]).assign(rank_score=[*np.linspace(0.1, 0.8, 19), 0.99], lead=[1.0] * 19 + [0.0])
+    assert times_kept(samples, rate=0.25).iloc[-1] < 4
+    assert samples["id"].iloc[-1] in select(samples, rate=0.25, strategy="hard", seed=0)
+
+
+def test_open_answers_have_no_lead_and_are_selected_by_difficulty_alone():
+    samples = frame([30, 40])
+    samples.loc[samples["stratum"] == "s1", "lead"] = np.nan
+    opened = set(samples.loc[samples["stratum"] == "s1", "id"])
+    for seed in range(5):
+        sure, soft = (set(select(samples, rate=0.3, strategy=one, seed=seed)) for one in ("hard_and_sure", "soft"))
+        assert sure & opened == soft & opened
+        assert sure - opened != soft - opened
+    alone = frame([40]).assign(lead=np.nan)
+    assert select(alone, rate=0.3, strategy="hard_and_sure", seed=1) == select(alone, rate=0.3, seed=1)
+
+
+@pytest.mark.parametrize("strategy", ["soft", "random", "hard_and_sure"])
 def test_the_order_of_the_rows_does_not_matter_and_the_seed_does(strategy):
     samples = frame([30, 5, 11])
     shuffled = samples.sample(frac=1, random_state=3)
@@ -76,7 +113,7 @@ def tied(number: int) -> pd.DataFrame:
     return frame([number]).assign(rank_score=0.0)
 
 
-@pytest.mark.parametrize("strategy", ["soft", "hard", "easy"])
+@pytest.mark.parametrize("strategy", ["soft", "hard", "easy", "hard_and_sure"])
 def test_ties_are_broken_by_the_seed_and_not_by_id(strategy):
     samples = tied(1000)
     kept = [set(select(samples, rate=0.1, strategy=strategy, seed=seed)) for seed in range(12)]
@@ -88,7 +125,7 @@ def test_ties_are_broken_by_the_seed_and_not_by_id(strategy):
     assert np.mean([len(ids & first_half) for ids in kept]) == pytest.approx(50, abs=7)
 
 
-@pytest.mark.parametrize("strategy", ["soft", "hard", "easy", "random"])
+@pytest.mark.parametrize("strategy", ["soft", "hard", "easy", "random", "hard_and_sure"])
 def test_ties_are_broken_alike_in_any_order_of_the_rows(strategy):
     samples = pd.concat([tied(60), frame([30]).assign(id=[f"x{i:02d}" for i in range(30)])])
     samples = samples.assign(tokens=10)
@@ -129,10 +166,13 @@ def test_rate_one_keeps_everything_and_nothing_stays_nothing():
 
 @pytest.mark.parametrize(
     "change",
-    [{"rate": 0}, {"rate": 1.5}, {"peak": 2}, {"metric": "missing"}, {"strategy": "middle"}, {"caps": {"family": 0.5}}],
+    [
+        *({"rate": 0}, {"rate": 1.5}, {"peak": 2}, {"metric": "missing"}, {"strategy": "middle"}),
+        *({"caps": {"family": 0.5}}, {"strategy": "hard_and_sure", "stratify": False}),
+    ],
 )
 def test_bad_arguments_are_refused(change):
-    with pytest.raises(ValueError, match=r"rate|peak|column|strategy"):
+    with pytest.raises(ValueError, match=r"rate|peak|column|strategy|needs strata"):
         select(frame([4]), **{"rate": 0.5, "seed": 0, **change})
 
 
@@ -140,6 +180,8 @@ def test_missing_scores_and_repeated_ids_are_refused():
     samples = frame([4])
     with pytest.raises(ValueError, match="rank_score is missing"):
         select(samples.assign(rank_score=[0.1, None, 0.2, 0.3]), rate=0.5, seed=0)
+    with pytest.raises(ValueError, match=r"no column \['lead'\]"):
+        select(samples.drop(columns="lead"), rate=0.5, strategy="hard_and_sure", seed=0)
     with pytest.raises(ValueError, match="repeated"):
         select(samples.assign(id="same"), rate=0.5, seed=0)
 
@@ -190,7 +232,7 @@ def test_capped_rates_are_rates_and_respect_the_cap(sizes, rate, share):
     assert kept.sum() <= rate * sizes.sum() * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("strategy", ["soft", "hard", "random"])
+@pytest.mark.parametrize("strategy", ["soft", "hard", "random", "hard_and_sure"])
 def test_a_budget_of_samples_or_tokens_is_used_and_not_exceeded(strategy):
     samples = frame([200, 90, 10])
     samples = samples.assign(tokens=np.random.default_rng(3).integers(5, 100, len(samples)))

@@ -11,7 +11,7 @@ class SelectSamples(Section):
     rate: PartAboveZero
     budget: dict[Literal["samples", "tokens"], Positive]
     metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
-    strategy: Literal["soft", "hard", "easy", "random"]
+    strategy: Literal["soft", "hard", "easy", "random", "hard_and_sure"]
     peak: Share
     stratify: bool
     max_share: dict[Literal["cluster", "family"], PartAboveZero]
@@ -22,5 +22,6 @@ class SelectSamples(Section):
         faults = {
             "budget is either in samples or in tokens": len(self.budget) > 1,
             "max_share needs stratify": self.max_share and not self.stratify,
+            "strategy hard_and_sure needs stratify": self.strategy == "hard_and_sure" and not self.stratify,
         }
         return without_faults(self, faults)

@@ -9,15 +9,17 @@ from sentidistill.config.pool import CollectResponses
 from sentidistill.config.prompting import Sampling
 from sentidistill.construct.checks import answer_schema, open_answer
 from sentidistill.construct.instructions import Instruction
-from sentidistill.construct.labelling import corrected, one_sided, scores_of
+from sentidistill.construct.labelling import corrected, leads, one_sided, scores_of
 from sentidistill.inference.calls import StageTeacher
 from sentidistill.inference.requests import Response
 from sentidistill.records import content_id
 from sentidistill.samples import PoolPrompt, Sample, prompt
 
 
-def answered(row: PoolPrompt, answer: str, plain: str, label_scores: Sequence[float] = ()) -> Sample:
-    return Sample(**row.model_dump(), answer=answer, plain=plain, label_scores=list(label_scores))
+def answered(
+    row: PoolPrompt, answer: str, plain: str, label_scores: Sequence[float] = (), lead: float | None = None
+) -> Sample:
+    return Sample(**row.model_dump(), answer=answer, plain=plain, label_scores=list(label_scores), lead=lead)
 
 
 def choose_labels(
@@ -54,17 +56,17 @@ def choose_labels(
         names = found[0].labels
         texts = [content_id(task, text) for text, _ in instructions[task].reference]
         texts = [key for key in texts if key in chosen and key in reference]
-        best = scores([row.id for row in found]).argmax(axis=1)
+        given = scores([row.id for row in found])
         if texts:
             meant = np.array([names.index(reference[key]) for key in texts])
-            given = scores([row.id for row in found])
-            best = corrected(given, scores(texts), meant, section.shrinkage).argmax(axis=1)
+            given = corrected(given, scores(texts), meant, section.shrinkage)
+        best = given.argmax(axis=1)
         if one_sided([names[place] for place in best], section.max_share_of_one_label):
             left_out.append(task)
             continue
         samples += [
-            answered(row, names[place], chosen[row.id].text, chosen[row.id].choice_logprobs)
-            for row, place in zip(found, best)
+            answered(row, names[place], chosen[row.id].text, chosen[row.id].choice_logprobs, round(float(lead), 4))
+            for row, place, lead in zip(found, best, leads(given))
         ]
     return samples, left_out
 
