@@ -139,10 +139,12 @@ class Scored:
     """`scores` are over the answer's tokens without its end, as published.
 
     `difficulty`, 0 to 1: where labels are closed, 1 - P(answer) among the task's labels; else the rank score.
+    `label_scores` are log-probabilities of the task's whole labels, each with its end; empty where labels are open.
     """
 
     scores: Difficulty
     difficulty: float
+    label_scores: list[float]
 
 
 class ScoringModel:
@@ -173,12 +175,12 @@ class ScoringModel:
         found = []
         for one in samples:
             own = next(scores)
-            hard = own.rank_score
+            hard, logprobs = own.rank_score, []
             if one.labels:
                 ends = [-row.nll * row.n_tokens for row in islice(scores, len(one.labels) * len(self._ends))]
                 logprobs = np.logaddexp.reduce(np.reshape(ends, (len(one.labels), -1)), axis=1).tolist()
                 hard = difficulty.label_difficulty(logprobs, one.labels.index(one.answer))
-            found.append(Scored(own, hard))
+            found.append(Scored(own, hard, logprobs))
         return found
 
     def _rows(self, sample: Sample, fitted: Fitted) -> list[Row]:
