@@ -1,5 +1,7 @@
 """analysis instructions + definitions + demonstrations -> data/instructions.jsonl, what the student is to learn.
 
+What a reader judged to be wrong is left out, or shown with the right answer (reviews.jsonl).
+
 A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "attributes": [], "family": "scoring",
 "name": "Urgency Rating", "text": "Rate ... Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],
 "demonstrations": [["Send someone NOW!", "3"]], "reference": [["Send someone NOW!", "3"]]}
@@ -11,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import clustering, config
-from sentidistill.construct import diversity
+from sentidistill.construct import diversity, reviews
 from sentidistill.construct.attributes import ATTRIBUTES, read_vectors
-from sentidistill.construct.build import from_analyses, from_tasks
+from sentidistill.construct.build import from_analyses, from_tasks, reviewed
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, INSTRUCTIONS, hand_written
 from sentidistill.construct.tasks import TASK_DEFINITIONS
@@ -28,8 +30,12 @@ def main() -> None:
     section = config.load().build_instructions
     attributes = ATTRIBUTES.read()
     counts = {row.name: row.count for row in attributes}
-    tasks, lost_tasks = from_tasks(TASK_DEFINITIONS.read(), DEMONSTRATIONS.read(), section)
-    analyses, lost_analyses = from_analyses(ANALYSIS_INSTRUCTIONS.read(), counts, section)
+    wrong, definitions, written = reviews.wrong(), TASK_DEFINITIONS.read(), DEMONSTRATIONS.read()
+    demonstrations = reviewed(written, definitions, wrong)
+    tasks, lost_tasks = from_tasks(definitions, demonstrations, section)
+    distinct, lost_analyses = from_analyses(ANALYSIS_INSTRUCTIONS.read(), counts, section)
+    analyses = [row for row in distinct if reviews.analysis_id(row.text) not in wrong]
+    judged_wrong = len(written) - len(demonstrations) + len(distinct) - len(analyses)
     made = sorted(tasks + analyses, key=lambda row: (row.cluster, row.family, row.id))
     by_hand = hand_written(HAND_WRITTEN)
     rows = made if section.source == "attributes" else by_hand
@@ -50,7 +56,7 @@ def main() -> None:
             "instructions": len(rows),
             **{f"instructions_{family}": number for family, number in sorted(families.items())},
             "clusters_covered": len({row.cluster for row in rows}),
-            "lost": lost_tasks | lost_analyses,
+            "lost": lost_tasks | lost_analyses | ({"judged_wrong": judged_wrong} if judged_wrong else {}),
             "breadth": {
                 "attributes": diversity.breadth(made, of_made, attributes, vectors, size),
                 "hand_written": diversity.breadth(by_hand, of_hand, attributes, vectors, size),

@@ -1,5 +1,7 @@
 """clusters -> data/perspectives.jsonl: every cluster, and whether it is a way to read a text.
 
+A reader's word (reviews.jsonl) counts for more than what is measured.
+
 A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "cohesion": 0.71, "kept": true,
 "margin": 0.31}
 """
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sentidistill import clustering, config
+from sentidistill.construct import reviews
 from sentidistill.construct.attributes import ATTRIBUTES, read_vectors
 from sentidistill.construct.perspectives import CLUSTERS, PERSPECTIVES, Cluster, Perspective, margins, words
 from sentidistill.errors import SentiDistillError
@@ -18,7 +21,7 @@ from sentidistill.sources import models
 WORDS = Path("prompts/perspectives.yaml")
 
 
-def measured(clusters: list[Cluster], vectors: dict[str, np.ndarray]) -> list[float]:
+def measure(clusters: list[Cluster], vectors: dict[str, np.ndarray]) -> list[float]:
     members = [np.array([vectors[one.name] for one in cluster.attributes]) for cluster in clusters]
     ends_of = words(WORDS)
     folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
@@ -31,8 +34,11 @@ def main() -> None:
     section = config.load().select_perspectives
     clusters = CLUSTERS.read()
     vectors = dict(zip([attribute.name for attribute in ATTRIBUTES.read()], read_vectors()))
-    found = measured(clusters, vectors) if section.method == "embedding" else [None] * len(clusters)
-    kept = [margin is None or margin >= section.min_margin for margin in found]
+    found = measure(clusters, vectors) if section.method == "embedding" else [None] * len(clusters)
+    measured = [margin is None or margin >= section.min_margin for margin in found]
+    verdicts = reviews.read()
+    judged = [verdicts.get(reviews.cluster_id(one.name for one in cluster.attributes)) for cluster in clusters]
+    kept = [one.answer == reviews.PERSPECTIVE if one else keep for one, keep in zip(judged, measured)]
     if not any(kept):
         raise SentiDistillError(
             f"select_perspectives: none of {len(clusters)} clusters is kept; lower select_perspectives.min_margin, or "

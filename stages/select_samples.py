@@ -1,5 +1,7 @@
 """scores -> data/train.jsonl: the samples that the student is trained on; and figures of what was kept.
 
+What a reader judged to be wrong is left out, or kept with the right answer (reviews.jsonl).
+
 A row: {"id": "c3d1...", "stratum": "77c0...", "family": "scoring", "instruction": "Rate ...", "cue": "Urgency",
 "text": "...", "demonstrations": [], "answer": "3"}
 plots/difficulty.csv: samples and kept ones by difficulty. plots/kept.csv: by decile of difficulty within the
@@ -9,6 +11,7 @@ strata, by family and by cluster.
 import pandas as pd
 
 from sentidistill import config, records
+from sentidistill.construct import reviews
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.report.kept import histogram, kept_by_group
@@ -20,15 +23,25 @@ def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
     settings = {**section.model_dump(exclude={"rate", "budget", "max_share"}), "caps": section.max_share}
+    samples, wrong = SAMPLES.read(), reviews.wrong()
+    keys = {one.id: reviews.answer_id(one.instruction, one.text, one.answer) for one in samples}
+    judged = {sample: wrong[key] for sample, key in keys.items() if key in wrong}
+    corrected = {sample: right for sample, right in judged.items() if right}
+    usable = scores[~scores["id"].isin(judged)]
     if section.budget:
-        ids = set(select_within(scores, budget=section.budget, **settings))
+        ids = set(select_within(usable, budget=section.budget, **settings))
     else:
-        ids = set(select(scores, rate=section.rate, **settings))
+        ids = set(select(usable, rate=section.rate, **settings))
+    ids |= corrected.keys() & set(scores["id"])
     if not ids:
         raise SentiDistillError(
             "select_samples: nothing is kept; raise select_samples.rate or .budget, or compose more prompts"
         )
-    rows = [sample.train_row() for sample in SAMPLES.read() if sample.id in ids]
+    rows = [
+        sample.model_copy(update={"answer": corrected.get(sample.id, sample.answer)}).train_row()
+        for sample in samples
+        if sample.id in ids
+    ]
     kept = scores["id"].isin(ids)
     groups = kept_by_group(scores, section.metric, kept)
     TRAIN_ROWS.write(rows)
@@ -44,6 +57,7 @@ def main() -> None:
             "strata": int(scores["stratum"].nunique()),
             f"pool_mean_{section.metric}": round(float(scores[section.metric].mean()), 4),
             f"kept_mean_{section.metric}": round(float(scores.loc[kept, section.metric].mean()), 4),
+            **({"judged_wrong": len(judged), "corrected": len(corrected)} if judged else {}),
             **{f"kept_share_{one.name}": round(one.kept / one.samples, 4) for one in families.itertuples(index=False)},
         },
     )

@@ -10,6 +10,7 @@ Where the inputs of a stage will be others, as a setting or a file changed, its 
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -165,14 +166,19 @@ def show(works: list[Work], console: Console) -> None:
 
 
 @contextmanager
-def other_params(values: Mapping) -> Iterator[None]:
-    """The project as it is, but for params.yaml, in the current folder meanwhile."""
+def other_file(changed: Path, text: str) -> Iterator[None]:
+    """The project as it is, but for the file `changed`, in the current folder meanwhile.
+
+    What stages write there to data/, metrics/ and plots/ is gone afterwards.
+    """
     home = Path.cwd()
     with TemporaryDirectory() as folder:
         for path in home.iterdir():
-            if path.name != PARAMS.name:
+            if path.name in ("data", "metrics", "plots"):
+                shutil.copytree(path, Path(folder, path.name), copy_function=os.symlink)
+            elif path.name != changed.name:
                 Path(folder, path.name).symlink_to(path)
-        Path(folder, PARAMS).write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+        Path(folder, changed).write_text(text, encoding="utf-8")
         os.chdir(folder)
         try:
             yield
@@ -192,7 +198,7 @@ def main(*arguments: str) -> None:
     parser.add_argument("--profile", metavar="NAME", help="as if params/NAME.yaml were laid over params.yaml")
     options = parser.parse_args(arguments)
     if options.profile:
-        with other_params(with_profile(options.profile)):
+        with other_file(PARAMS, yaml.safe_dump(with_profile(options.profile))):
             works = planned()
     else:
         works = planned()

@@ -4,8 +4,9 @@ So `make plan` counts, `make record` collects and `make spot-check` repeats exac
 """
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -99,10 +100,25 @@ def rehearse(one: Stage, model: Rehearsal) -> None:
         raise _Stop
 
     try:
-        importlib.import_module(f"stages.{one.template}").main(*one.arguments, open_model=opened)
+        _main(one)(*one.arguments, open_model=opened)
     except _Stop:
         pass
     except SentiDistillError:
         # Where answers are missing or changed, a stage may say that too many failed: what is next is not known.
         if not model.missing and not model.changed:
             raise
+
+
+def run_on_stored(one: Stage, model: Rehearsal | None) -> None:
+    """Run a stage to its end in the current folder; one that asks a model, on the answers that `model` has."""
+
+    @contextmanager
+    def opened(*_) -> Iterator[Rehearsal | None]:
+        yield model
+
+    with redirect_stderr(io.StringIO()):
+        _main(one)(*one.arguments, **({"open_model": opened} if model else {}))
+
+
+def _main(one: Stage) -> Callable[..., None]:
+    return importlib.import_module(f"stages.{one.template}").main

@@ -1,13 +1,28 @@
 """From tasks and analyses to what the student is to learn."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from sentidistill.config.instructions import BuildInstructions
+from sentidistill.construct import reviews
 from sentidistill.construct.checks import distinct
 from sentidistill.construct.demonstrations import Demonstration
 from sentidistill.construct.instructions import AnalysisInstruction, Instruction
 from sentidistill.construct.tasks import TaskDefinition
 from sentidistill.records import content_id
+
+
+def reviewed(rows: list[Demonstration], tasks: list[TaskDefinition], wrong: Mapping[str, str]) -> list[Demonstration]:
+    """`rows` without those that readers judged to be `wrong`, or with the answer that is right."""
+    texts = {task.id: task.text() for task in tasks}
+    kept = []
+    for row in rows:
+        right = wrong.get(reviews.demonstration_id(texts[row.task], row.input, row.output))
+        if right is None:
+            kept.append(row)
+        elif right:
+            kept.append(row.model_copy(update={"output": right, "written_for": right}))
+    return kept
 
 
 def from_tasks(

@@ -16,6 +16,14 @@ def probabilities(scores: np.ndarray, offsets: Sequence[float], temperature: flo
     return np.exp(normalised((normalised(scores) - np.array(offsets)) / temperature))
 
 
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The central 95 % of a share (0 to 1) that was found in `n` draws: Wilson's interval (1927)."""
+    z = 1.96
+    middle, spread = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = ((middle + side * spread) / (1 + z**2 / n) for side in (-1, 1))
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
 def reliability(sure: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """Texts in bins by the probability of their likeliest label (n): its mean, and the share that are `right` (n).
 
@@ -24,8 +32,7 @@ def reliability(sure: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     rows = []
     for places in np.array_split(np.argsort(sure, kind="stable"), min(BINS, len(sure))):
         n, share = len(places), float(right[places].mean())
-        middle, spread = share + 1.92 / n, 1.96 * np.sqrt(share * (1 - share) / n + 0.96 / n**2)
-        low, high = ((middle + side * spread) / (1 + 3.84 / n) for side in (-1, 1))
+        low, high = wilson(share, n)
         rows.append({"said": float(sure[places].mean()), "right": share, "low": low, "high": high, "texts": n})
     return pd.DataFrame(rows)
 

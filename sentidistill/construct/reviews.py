@@ -1,0 +1,66 @@
+"""What people have said of the teacher's work: reviews.jsonl, which stages obey. docs/review.md says how it is made.
+
+A verdict is kept by the content of what was judged, so that it holds for nothing else.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from sentidistill.errors import SentiDistillError
+from sentidistill.records import Record, content_id, first_problem, lines_of
+
+PATH = Path("reviews.jsonl")
+PERSPECTIVE, THING = "perspective", "thing"  # what a cluster is
+
+
+class Verdict(Record):
+    """What a reader said of one thing.
+
+    `answer` is what would have been right, "" where nobody wrote it. Of a cluster it is always there: what it is.
+    """
+
+    id: str
+    verdict: Literal["right", "wrong"]
+    answer: str = ""
+
+
+def read() -> dict[str, Verdict]:
+    """The verdicts by id; of several on one thing the last. Raises `SentiDistillError` with the line of a fault."""
+    found = {}
+    try:
+        lines = lines_of(PATH.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SentiDistillError(f"{PATH}: cannot be read ({error}); `git checkout {PATH}`, or make it empty") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            verdict = Verdict.model_validate_json(line)
+        except ValidationError as error:
+            raise SentiDistillError(
+                f"{PATH}, line {number}: no verdict ({first_problem(error)}); mend the line or remove it"
+            ) from error
+        found[verdict.id] = verdict
+    return found
+
+
+def wrong() -> dict[str, str]:
+    """What was judged to be wrong, by id, with what would have been right, "" where nobody wrote it."""
+    return {key: verdict.answer for key, verdict in read().items() if verdict.verdict == "wrong"}
+
+
+def demonstration_id(instruction: str, text: str, output: str) -> str:
+    return f"demonstration-{content_id(instruction, text, output)}"
+
+
+def answer_id(instruction: str, text: str, answer: str) -> str:
+    return f"answer-{content_id(instruction, text, answer)}"
+
+
+def cluster_id(attributes: Iterable[str]) -> str:
+    return f"cluster-{content_id(sorted(attributes))}"
+
+
+def analysis_id(instruction: str) -> str:
+    return f"analysis-{content_id(instruction)}"
