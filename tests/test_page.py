@@ -1,7 +1,6 @@
 """report.html: its figures are the metrics', what texts hold is shown and not obeyed, and it works in a browser."""
 
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.report import story, trust
 from sentidistill.samples import SAMPLES
+from tests.browser import opened_browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = '<script>document.title = "obeyed"</script><img src="https://example.com/x.png">'
 
 
@@ -112,20 +111,9 @@ def test_a_student_that_is_as_right_as_it_says_has_no_error_and_its_sure_answers
 @pytest.fixture(scope="module")
 def browser(values, tmp_path_factory):
     """A headless browser with the page, as wide as a telephone's."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if not (found and driver):
-        pytest.skip("no Chromium with chromedriver on this machine, so nothing was tried in a browser")
-    from selenium import webdriver
-
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page.render(values), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    options.binary_location = found
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    opened = opened_browser()
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     opened.get(path.as_uri())

@@ -13,11 +13,13 @@ import csv
 import io
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -51,7 +53,7 @@ OF_ANALYSES = "Is this a clear question about a text, which a reader of the text
 COLUMNS = ("id", "kind", "task", "text", "answer", "labels", "verdict", "correction")
 # A cell that begins so is a formula to a spreadsheet, so an apostrophe is put before it.
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-MOST_FAULTS = 20
+MOST_FAULTS, MOST_CHARS = 20, 90
 # Stages that are run beforehand, on a copy and with stored answers, to see what they would make.
 FORESEEN = {"select_perspectives", "build_instructions", "compose_prompts", "select_samples", *CALLING_STAGES}
 
@@ -159,8 +161,10 @@ def verdict_of(cells: Mapping[str, str], known: Mapping[str, Item]) -> Verdict |
     if said not in ("right", "wrong", ""):
         raise SentiDistillError(f"verdict {said!r}; write right or wrong, or leave it empty where you cannot tell")
     if not correction:
-        of_cluster = {"right": item.answer, "wrong": THING if item.answer == PERSPECTIVE else PERSPECTIVE}
-        return Verdict(id=key, verdict=said, answer=of_cluster[said] if item.kind == "cluster" else "")
+        verdict: Literal["right", "wrong"] = "right" if said == "right" else "wrong"
+        is_perspective = (item.answer == PERSPECTIVE) == (verdict == "right")
+        of_cluster = PERSPECTIVE if is_perspective else THING
+        return Verdict(id=key, verdict=verdict, answer=of_cluster if item.kind == "cluster" else "")
     if said == "right":
         raise SentiDistillError("the verdict is right, and there is a correction; empty one of them")
     if item.kind == "analysis":
@@ -202,7 +206,7 @@ def read_verdicts(source: Source, known: Mapping[str, Item]) -> tuple[list[Verdi
 
 
 def agreements(verdicts: Iterable[Verdict], known: Mapping[str, Item]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(right, judged) by (kind, task); the task "" is all of them."""
+    """(right, judged) by (kind, task), of each kind the worst tasks first; the task "" is all of them."""
     found: dict[tuple[str, str], tuple[int, int]] = {}
     for verdict in verdicts:
         item = known[verdict.id]
@@ -210,7 +214,12 @@ def agreements(verdicts: Iterable[Verdict], known: Mapping[str, Item]) -> dict[t
             right, judged = found.get(key, (0, 0))
             found[key] = (right + (verdict.verdict == "right"), judged + 1)
     order = list(SIZES)
-    return dict(sorted(found.items(), key=lambda one: (order.index(one[0][0]), one[0][1])))
+
+    def place(one: tuple[tuple[str, str], tuple[int, int]]) -> tuple[int, bool, float, str]:
+        (kind, task), (right, judged) = one
+        return order.index(kind), task != "", right / judged, task
+
+    return dict(sorted(found.items(), key=place))
 
 
 def show_agreements(found: Mapping[tuple[str, str], tuple[int, int]]) -> None:
@@ -222,7 +231,7 @@ def show_agreements(found: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         figures = (str(judged), str(right), f"{100 * right / judged:.0f}", f"{low:.0f} to {high:.0f}")
         if not task:
             table.add_section()
-        table.add_row(PLURALS[kind], stage.visible(task or "all"), *figures)
+        table.add_row(PLURALS[kind], stage.visible(textwrap.shorten(task, MOST_CHARS) or "all"), *figures)
     stage.console().print(table)
 
 
