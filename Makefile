@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check page export publish adapt compare audit runs curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
+.PHONY: help setup profile plan repro live record spot-check page review review-import export publish adapt compare audit runs curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -56,6 +56,12 @@ test-faults: .venv/.installed-dev ## kills, full disks, hostile files and server
 
 page: .venv/.installed ## the run as one page that opens anywhere: report.html; TEXT=ID for the text that it follows
 	$(RUN) python -m sentidistill.commands.page $(if $(TEXT),--text $(TEXT))
+
+review: .venv/.installed ## some of what the teacher made, for you to judge: exports/review.html and exports/review.csv
+	$(RUN) python -m sentidistill.commands.review export
+
+review-import: .venv/.installed ## how often you agree, and what runs again; the stages obey: FILE=verdicts.csv, DRY=1 writes nothing
+	$(RUN) python -m sentidistill.commands.review import $(FILE) $(if $(DRY),--dry-run)
 
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))
