@@ -9,7 +9,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def opened_browser() -> Any:
-    """Chromium, whose log keeps what pages say. The test is skipped where there is none."""
+    """Chromium, as wide as a telephone; its log keeps what pages say. The test is skipped where there is none."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
     if not (found and driver):
@@ -21,4 +21,7 @@ def opened_browser() -> Any:
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options, webdriver.ChromeService(driver))
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    return opened

@@ -114,8 +114,6 @@ def browser(values, tmp_path_factory):
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page.render(values), encoding="utf-8")
     opened = opened_browser()
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     opened.get(path.as_uri())
     yield opened
     opened.quit()

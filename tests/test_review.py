@@ -347,6 +347,7 @@ def test_in_a_browser_a_key_is_a_verdict_that_survives_a_reload_and_is_saved(bro
     assert shown("text") == HOSTILE
     assert opened.title == "SentiDistill: is it right?"
     assert opened.find_elements(By.TAG_NAME, "img") == []
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= 390, "whole on a telephone"
     press(opened, "3")
     opened.find_element(By.ID, "save").click()
     path = folder / "verdicts.csv"

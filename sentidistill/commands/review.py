@@ -269,11 +269,15 @@ def consequences(text: str) -> tuple[list[tuple[str, str]], int]:
                 run_on_stored(one, model)
             except SentiDistillError as error:
                 raise SentiDistillError(f"with these verdicts {one.name} would fail: {error}") from error
-            others = {path for path in written if Path(path).read_bytes() != Path(home, path).read_bytes()}
+            others = {path for path in written if _content(Path(path)) != _content(home / path)}
             changed |= others
             known = f"; all {counts['requests']:,} answers are stored" if counts else ""
             found.append((one.name, f"runs{known}; {'makes something else' if others else 'makes the same'}"))
     return found, to_ask
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def show_consequences(found: Sequence[tuple[str, str]], to_ask: int) -> None:

@@ -32,7 +32,7 @@ def read() -> dict[str, Verdict]:
     found = {}
     try:
         lines = lines_of(PATH.read_text(encoding="utf-8"))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise SentiDistillError(f"{PATH}: cannot be read ({error}); `git checkout {PATH}`, or make it empty") from error
     for number, line in enumerate(lines, 1):
         try:
