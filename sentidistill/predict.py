@@ -20,6 +20,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,13 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, Response, answer
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
-from sentidistill.prompts import stop_strings
+from sentidistill.prompts import answer_ids, end_ids, stop_strings
 from sentidistill.samples import prompt
 from sentidistill.sources import models
 from sentidistill.sources.corpus import clean
 from sentidistill.student import folder
 from sentidistill.student.folder import which_label
+from sentidistill.student.passages import passages
 
 ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
 
@@ -95,24 +97,29 @@ class Predictor:
     """The model in the folder `path`.
 
     How it is asked, and what it knows, is in the folder. A model that is no student of this project is asked in
-    `prompt_format`. Raises `SentiDistillError` where there is no model, or one that was trained otherwise.
+    `prompt_format`. The weights are read when they are first wanted.
+    Raises `SentiDistillError` where there is no model, or one that was trained otherwise.
     """
 
     def __init__(self, path: str | Path, *, prompt_format: PromptFormat | None = None, device: str | None = None):
-        import torch
-
         about = folder.read(Path(path))
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
         self.tasks = TASKS if about is None else {name: _of_folder(one) for name, one in about.tasks.items()}
         self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
-        tokenizer = models.open_tokenizer(Path(path))
-        model = models.open_language_model(Path(path), dtype="auto")
-        model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]  # as in models.py
-        self._engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
-        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
-        self._reader = Reader(str(path), prompt_format, positions, lambda: tokenizer)
+        self._path, self._device = Path(path), device
+        self._tokenizer = models.open_tokenizer(self._path)
+        self._reader = Reader(str(path), prompt_format, sys.maxsize, lambda: self._tokenizer)
+        self._limit = about.max_length if about and about.long_texts == "pooled" else sys.maxsize
         self._stop = stop_strings(prompt_format)
+
+    @cached_property
+    def _engine(self) -> TransformersEngine:
+        import torch
+
+        model = models.open_language_model(self._path, dtype="auto")
+        model.to(torch.device(self._device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]  # as in models.py
+        return TransformersEngine(model, self._tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=BATCH_TOKENS)
 
     def predict(
         self, texts: str | Sequence[str], task: str | Task = "sentiment", *, max_error: float = 1.0
@@ -137,24 +144,62 @@ class Predictor:
 
         Texts are cleaned as those of the corpus are.
         """
-        if isinstance(task, str):
-            if task not in self.tasks:
-                raise SentiDistillError(f"unknown task {task!r}; known are {', '.join(self.tasks)}, or give a Task")
-            task = self.tasks[task]
+        task = self._task(task)
         cleaned = [clean(text) if isinstance(text, str) else "" for text in texts]
-        requests = [task.request(text, self._stop) for text in cleaned if text]
+        pieces = self._pieces(cleaned, task)
+        requests = [task.request(piece, self._stop) for of_text in pieces for piece in of_text]
         answers = iter(answer(self._engine, self._reader, requests))
         return [
-            self._read(next(answers), task, max_error) if clean_text else f"empty, or no text: {text!r}"
-            for text, clean_text in zip(texts, cleaned)
+            self._read(task, of_text, [next(answers) for _ in of_text], max_error)
+            if of_text
+            else f"empty, or no text: {text!r}"
+            for text, of_text in zip(texts, pieces)
         ]
 
-    def _read(self, response: Response, task: Task, max_error: float) -> Prediction | str:
-        if response.error:
-            return f"too long for the model ({response.prompt_tokens} tokens)"
+    def prompts(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[list[int]]:
+        """Token ids of what `predict` asks of each text, for a server that completes them. Long ones are not cut."""
+        requests = [self._task(task).request(clean(text), self._stop) for text in texts]
+        return [self._reader.job(request).prompt_ids for request in requests]
+
+    def answers(self, task: str | Task = "sentiment") -> list[list[int]]:
+        """Token ids of each label of the task as it follows a prompt, with the token that ends an answer."""
+        end = end_ids(self._tokenizer, self.prompt_format)[:1]
+        return [answer_ids(label, self._tokenizer, self.prompt_format) + end for label in self._task(task).labels]
+
+    def _task(self, task: str | Task) -> Task:
+        if isinstance(task, Task):
+            return task
+        if task not in self.tasks:
+            raise SentiDistillError(f"unknown task {task!r}; known are {', '.join(self.tasks)}, or give a Task")
+        return self.tasks[task]
+
+    def _pieces(self, texts: Sequence[str], task: Task) -> list[list[str]]:
+        """Each text, in pieces where it is longer than those of training and these are pooled; none of an empty one."""
+
+        def tokens(text: str) -> int:
+            job = self._reader.job(task.request(text, self._stop))
+            return len(job.prompt_ids) + job.new_tokens() + 1  # with its end
+
+        frame = tokens("")
+        room = self._limit - frame if task.labels and frame < self._limit else sys.maxsize
+
+        def pieces(text: str) -> list[str]:
+            if len(text.encode()) <= room:  # a text has no more tokens than bytes
+                return [text] if text else []
+            return passages(text, lambda piece: tokens(piece) - frame, room)
+
+        return [pieces(text) for text in texts]
+
+    def _read(
+        self, task: Task, pieces: Sequence[str], responses: Sequence[Response], max_error: float
+    ) -> Prediction | str:
+        if failed := [response for response in responses if response.error]:
+            return f"too long for the model ({failed[0].prompt_tokens} tokens)"
         if not task.labels:
-            return Prediction(response.text.strip(), {})
-        likely = task.probabilities(response.choice_logprobs)
+            return Prediction(responses[0].text.strip(), {})
+        rows = [list(task.probabilities(response.choice_logprobs).values()) for response in responses]
+        means = np.average(rows, axis=0, weights=[len(piece) for piece in pieces])
+        likely = dict(zip(task.labels, means.tolist()))
         answer = max(likely, key=lambda label: likely[label])
         shown = {label: round(probability, 4) for label, probability in likely.items()}
         return Prediction(answer if 1 - likely[answer] <= max_error else None, shown)
@@ -175,14 +220,17 @@ def options() -> argparse.ArgumentParser:
     made.add_argument(
         "--max-error", type=float, default=1.0, help="no answer where it is wrong with a greater probability (1)"
     )
-    made.add_argument("--out", type=Path, help="file to write: .csv or .jsonl (NAME.scored.csv)")
+    made.add_argument("--out", type=Path, help="file to write: .csv, .jsonl, .parquet (NAME.scored.csv)")
     made.add_argument("--encoding", default="utf-8-sig", help="of the file of texts (%(default)s)")
     return made
 
 
-def columns(tasks: Mapping[str, Task]) -> list[str]:
-    """Names of the columns that predictions are written in: each task's answer, and how likely each label is."""
-    return [name for key, task in tasks.items() for name in (key, *(f"{key} {label}" for label in task.labels))]
+def columns(tasks: Mapping[str, Task]) -> dict[str, type]:
+    """The columns that predictions are written in, and of what: each task's answer, and how likely each label is."""
+    found: dict[str, type] = {}
+    for key, task in tasks.items():
+        found |= {key: str, **{f"{key} {label}": float for label in task.labels}}
+    return found
 
 
 def cells(

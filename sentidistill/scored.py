@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,28 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.sources.tables import Row, Source, at
 
 CHUNK = 1000  # rows that are predicted and stored at once
-WRITES = (".csv", ".jsonl")
+ROW_GROUP = 10_000  # rows of a Parquet file that are held at once
+WRITES = (".csv", ".jsonl", ".parquet")
 
 
 def write(
     source: Source,
     out: Path,
-    names: Sequence[str],
+    names: Mapping[str, type],
     predict: Callable[[list[str]], list[dict[str, Any]]],
     key: Sequence[Any],
     advance: Callable[..., None],
 ) -> int:
     """Write the rows of `source` with the columns `names`, which `predict` gives for a text, and return their number.
 
+    `names` are those of texts (str) and numbers (float).
+
     Equal texts of a chunk are predicted once. A row that cannot be read, or has no text, gets a word in the column
     "error" and ends nothing. What is done lies beside `out` until all is: killed and run again with the same `key`, it
     goes on there, and ends with the same bytes. `advance` is told of the rows that are done.
     """
-    if out.suffix.lower() not in WRITES:
+    kind = out.suffix.lower()
+    if kind not in WRITES:
         raise SentiDistillError(f"{out}: unknown kind of file; write one of {', '.join(WRITES)}")
     columns = source.columns()
     if taken := [name for name in (*names, "error") if name in columns]:
@@ -52,20 +56,26 @@ def write(
         while chunk := list(itertools.islice(rows, CHUNK)):
             found = _predicted(chunk, source.field, names, predict)
             header = done["rows"] == 0
-            file.write(
-                _lines(found, [*columns, *names, "error"], out.suffix.lower(), header).encode("utf-8", "replace")
-            )
+            # A Parquet file cannot be added to: until all is done, the predictions alone are kept, as JSON Lines.
+            written = [*names, "error"] if kind == ".parquet" else [*columns, *names, "error"]
+            file.write(_lines(found, written, kind, header).encode("utf-8", "replace"))
             file.flush()
             done = {"key": key, "rows": done["rows"] + len(chunk), "bytes": file.tell()}
             records.write_json(state, done)
             advance(len(chunk), failures=sum(bool(row["error"]) for row in found))
-    os.replace(part, out)
+    if kind == ".parquet":
+        whole = out.with_name(f"{out.name}.part.parquet")
+        _write_parquet(source, columns, names, part, whole)
+        os.replace(whole, out)
+        part.unlink()
+    else:
+        os.replace(part, out)
     state.unlink()
     return done["rows"]
 
 
 def _predicted(
-    chunk: Sequence[Row], field: str, names: Sequence[str], predict: Callable[[list[str]], list[dict[str, Any]]]
+    chunk: Sequence[Row], field: str, names: Iterable[str], predict: Callable[[list[str]], list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     found = [at(row.values or {}, field) for row in chunk]
     faults = [f"{row.place} {row.fault}" if row.fault else _fault(text) for row, text in zip(chunk, found)]
@@ -85,7 +95,9 @@ def _fault(text: Any) -> str | None:
 
 
 def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str], kind: str, header: bool) -> str:
-    if kind == ".jsonl":
+    if kind == ".parquet":
+        rows = [{name: row[name] for name in columns} for row in rows]
+    if kind != ".csv":
         return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
     lines = io.StringIO(newline="")
     writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
@@ -93,3 +105,32 @@ def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str], kind: str, he
         writer.writeheader()
     writer.writerows(rows)
     return lines.getvalue()
+
+
+def _write_parquet(source: Source, columns: Sequence[str], names: Mapping[str, type], found: Path, out: Path) -> None:
+    """Write the rows of `source` beside the predictions in `found`. A Parquet file's columns keep their types; those of
+    any other are texts."""
+    import pyarrow
+    import pyarrow.parquet
+
+    typed = source.path.suffix.lower() == ".parquet"
+    texts = pyarrow.schema([(name, pyarrow.string()) for name in columns])
+    old = pyarrow.parquet.read_schema(source.path) if typed else texts
+    kinds = {str: pyarrow.string(), float: pyarrow.float64()}
+    added = [pyarrow.field(name, kinds[kind]) for name, kind in {**names, "error": str}.items()]
+    schema = pyarrow.schema([*old, *added])
+    with open(found, encoding="utf-8") as lines, pyarrow.parquet.ParquetWriter(out, schema) as writer:
+        rows = (
+            {
+                **{name: value if typed else _text(value) for name, value in (row.values or {}).items()},
+                **{name: None if value == "" else value for name, value in json.loads(line).items()},
+            }
+            for row, line in zip(source.rows(), lines)
+        )
+        while group := list(itertools.islice(rows, ROW_GROUP)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+def _text(value: Any) -> str | None:
+    text = value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False)
+    return text and text.encode("utf-8", "replace").decode()

@@ -1,10 +1,12 @@
 """A model folder on texts of one's own."""
 
 import csv
+import io
 import json
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from sentidistill.predict import TASKS, Predictor, Task
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
 from sentidistill.student import folder
+from sentidistill.student.passages import passages
 from tests.project import ROOT
 
 MOOD = Task("Name the mood.", cue="Mood", labels=("glad", "not glad at all"), demonstrations=(("Hooray!", "glad"),))
@@ -103,6 +106,32 @@ def test_faults_are_named(predictor, tmp_path):
         predictor.predict("no " * 50_000)
 
 
+SENTENCES = ["The first one is fine. ", "Is the second? ", "No, it is bad! "]
+
+
+@pytest.mark.parametrize("limit", [3, 10, 40, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(SENTENCES * 9).strip(),
+        "no end of it " * 30,
+        "x" * 300,
+        "\u4eca\u65e5\u306f\u3044\u3044\u3002" * 40,
+        "Hm. " + "so " * 90,
+    ],
+)
+def test_a_long_text_is_cut_into_pieces_that_fit_and_nothing_is_lost(text, limit):
+    def tokens(piece: str) -> int:
+        return len(piece) // 3 + 1
+
+    pieces = passages(text, tokens, limit)
+    assert max(map(tokens, pieces)) <= limit
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+    if limit >= 40 and "." in text[4:]:
+        assert all(piece[-1] in ".?!\u3002" for piece in pieces), "ends of sentences, where there are any"
+    assert (len(pieces) == 1) == (tokens(text) <= limit)
+
+
 def test_texts_are_cleaned_as_in_training(predictor):
     """The same word composed and decomposed, an entity, and a byte order mark."""
     assert predictor.predict("\ufeffCafe\u0301 &amp;  bar ") == predictor.predict("Caf\u00e9 & bar")
@@ -172,7 +201,7 @@ def test_what_is_wrong_with_a_file_is_said_with_the_remedy(content, arguments, m
     assert b"Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("kind", [".csv", ".jsonl"])
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(scored, "CHUNK", 10)
     lines = [f"{number},text {number % 7}" for number in range(95)]
@@ -190,7 +219,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_pa
         def advance(*_, **__): ...
 
         out = tmp_path / f"{name}{kind}"
-        scored.write(source, out, ["mood"], lambda texts: predict(texts, fails_at), ["key"], advance)
+        scored.write(source, out, {"mood": str}, lambda texts: predict(texts, fails_at), ["key"], advance)
         return out
 
     whole = write("whole").read_bytes()
@@ -203,8 +232,85 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_pa
     before = len(asked)
     assert write("killed").read_bytes() == whole
     assert len(asked) - before == 6, "four chunks of ten were done"
-    assert "line 42 has not as many cells" in whole.decode()
+    assert b"line 42 has not as many cells" in whole
     assert not list(tmp_path.glob("*.part*"))
+
+
+HOSTILE = {
+    "utf16.csv": ("text,n\nTr\u00e8s bon,1\nGood,2\n".encode("utf-16"), "utf-16", ["Tr\u00e8s bon", "Good"]),
+    "latin.csv": ("text;n\nTr\u00e8s bon;1\nGood;2\n".encode("latin-1"), "latin-1", ["Tr\u00e8s bon", "Good"]),
+    "tabs.csv": (b"\xef\xbb\xbfn\ttext\r\n1\tA, b; c\r\n2\tGood\r\n", "utf-8-sig", ["A, b; c", "Good"]),
+    "quotes.csv": (b'n,text\n1,"Good, ""so"" they\n\nsay"\n2,Good\n', "utf-8-sig", ['Good, "so" they\n\nsay', "Good"]),
+    "ragged.csv": (b"n,text\n1\n2,Good\n3,Bad,x,y\n", "utf-8-sig", [None, "Good", None]),
+    "bad_byte.csv": (b"text\n" + b"Good\n" * 150 + b"\xff\n", "utf-8-sig", ["Good"] * 150 + [None]),
+    "twice.csv": (b"text,n,text\nGood,1,Bad\n", "utf-8-sig", "two columns are called text"),
+    "ours.csv": (b"text,mood\nGood,1\n", "utf-8-sig", "'mood' has the name of one that is added"),
+    "empty.csv": (b"", "utf-8-sig", "no rows in it"),
+    "header.csv": (b"text,n\n", "utf-8-sig", "no rows in it"),
+    "not.parquet": (b"text,n\nGood,1\n", "utf-8-sig", "not a Parquet file"),
+    "twin.jsonl": (b'{"text": "Good", "n": {"a": 1}}\n[1]\n{"text": 3}\n', "utf-8-sig", ["Good", None, None]),
+}
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_files_as_people_have_them_are_read_or_refused_by_name(name, kind, tmp_path):
+    """Whatever is written: a row a row, each with its text's prediction or a word on what is wrong with it."""
+    content, encoding, expected = HOSTILE[name]
+    (tmp_path / name).write_bytes(content)
+    source, out = scored.Source(tmp_path / name, "text", encoding), tmp_path / f"out{kind}"
+
+    def write() -> None:
+        scored.write(
+            source,
+            out,
+            {"mood": str, "mood good": float},
+            lambda texts: [{"mood": text, "mood good": 0.5} for text in texts],
+            [],
+            lambda *_, **__: None,
+        )
+
+    if isinstance(expected, str):
+        with pytest.raises(SentiDistillError, match=f"{name}.*{expected}"):
+            write()
+        assert not out.exists()
+        return
+    write()
+    rows = rows_of(out)
+    assert [row["mood"] or None for row in rows] == expected
+    assert [bool(row["error"]) for row in rows] == [text is None for text in expected]
+    assert [float(row["mood good"] or 0) for row in rows] == [0.5 if text else 0 for text in expected]
+
+
+def rows_of(path: Path) -> list[dict]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(path).to_pylist()
+    text = path.read_bytes().decode()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines()]
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_the_columns_of_a_parquet_file_keep_their_types(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    when = datetime(2026, 1, 2, 3, 4, 5)
+    old = pyarrow.table({"text": ["Good", None], "when": [when, None], "tags": [["a", "b"], []], "n": [1, 2]})
+    pyarrow.parquet.write_table(old, tmp_path / "in.parquet")
+    source, out = scored.Source(tmp_path / "in.parquet", "text"), tmp_path / "out.parquet"
+    names = {"mood": str, "mood good": float}
+    scored.write(
+        source, out, names, lambda texts: [{"mood": "x", "mood good": 0.5} for _ in texts], [], lambda *_, **__: None
+    )
+    found = pyarrow.parquet.read_table(out)
+    assert found.select(old.column_names) == old
+    assert found.select(["mood", "mood good", "error"]).to_pylist() == [
+        {"mood": "x", "mood good": 0.5, "error": None},
+        {"mood": None, "mood good": None, "error": "no text"},
+    ]
 
 
 @pytest.fixture
@@ -240,6 +346,37 @@ def test_an_answer_that_is_too_likely_to_be_wrong_is_not_given(described):
     assert set(given) == {True, False}
     rows = [json.loads(line) for line in predict(described, "--max-error", "0.01", input=b"Hm.\n").stdout.splitlines()]
     assert rows[0]["answer"] is None
+
+
+def test_a_text_longer_than_those_of_training_is_pooled_over_its_sentences(described):
+    """As the folder says; one of an older version says nothing, and there it is read as it is."""
+    student = Predictor(described)
+    long = " ".join(["What a dreadful, endless, miserable film that was!"] * 20 + ["A fine day."] * 120)
+    pieces = student._pieces([long], student.tasks["sentiment"])[0]
+    assert len(pieces) > 1
+    assert all(student._pieces([piece], student.tasks["sentiment"]) == [[piece]] for piece in pieces)
+    found = student.predict([long, *pieces])
+    expected = np.average(
+        [list(one.probabilities.values()) for one in found[1:]], axis=0, weights=[len(piece) for piece in pieces]
+    )
+    assert list(found[0].probabilities.values()) == pytest.approx(expected, abs=2e-4)
+    assert student.predict("no " * 50_000).answer, "longer than the model's own positions"
+    about = json.loads((described / folder.FILE).read_text())
+    assert about.pop("long_texts") == "pooled"
+    (described / folder.FILE).write_text(json.dumps(about))
+    whole = Predictor(described).predict(long).probabilities
+    assert list(whole.values()) != pytest.approx(expected, abs=1e-6)
+
+
+def test_the_prompts_for_a_server_are_those_of_training(predictor, tiny_student):
+    _, tokenizer = tiny_student
+    texts = ["A fine day.", "<|end|> &amp; so on"]
+    asked = prompt(
+        "Name the mood. Answer with one of: glad, not glad at all.", "Mood", "<|end|> & so on", MOOD.demonstrations
+    )
+    assert predictor.prompts(texts, MOOD)[1] == render(asked, tokenizer, "transcript").prompt_ids
+    whole = [render(asked, tokenizer, "transcript", label, end=True) for label in MOOD.labels]
+    assert predictor.answers(MOOD) == [one.completion_ids for one in whole]
 
 
 def test_a_damaged_word_of_the_folder_is_named(described):

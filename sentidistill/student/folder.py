@@ -41,11 +41,16 @@ class KnownTask(Record):
 
 
 class About(Record):
-    """`prompt_format` and `max_length` (tokens of a prompt and its answer) are those of training."""
+    """`prompt_format` and `max_length` (tokens of a prompt and its answer) are those of training.
+
+    Where those of a text would be more, "pooled" has it cut by sentences, and the labels' probabilities in the pieces
+    averaged, each piece by its length; "whole" has it read as it is, as a folder of an older version does.
+    """
 
     version: Literal[1]
     prompt_format: PromptFormat
     max_length: int
+    long_texts: Literal["whole", "pooled"] = "whole"
     tasks: dict[str, KnownTask]
 
 
@@ -119,7 +124,13 @@ def save(
 
 
 def describe(folder: Path, student: Student, tasks: dict[str, KnownTask]) -> None:
-    about = About(version=1, prompt_format=student.prompt_format, max_length=student.max_length, tasks=tasks)
+    about = About(
+        version=1,
+        prompt_format=student.prompt_format,
+        max_length=student.max_length,
+        long_texts="pooled",
+        tasks=tasks,
+    )
     records.write_json(folder / FILE, about.model_dump())
 
 
