@@ -66,8 +66,8 @@ review-import: .venv/.installed ## how often you agree, and what runs again; the
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))
 
-publish: .venv/.installed ## exports/student: the student with a model card and where it comes from; REPO=OWNER/NAME uploads it
-	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO))
+publish: .venv/.installed ## exports/student and exports/dataset with cards and where they come from; REPO=OWNER/NAME DATASET=OWNER/NAME upload them
+	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO)) $(if $(DATASET),--push-dataset $(DATASET))
 
 adapt: .venv/.installed ## the student goes on with labels of your own -> models/adapted: LABELLED=few.csv
 	$(RUN) python -m sentidistill.commands.adapt $(LABELLED)

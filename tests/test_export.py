@@ -1,8 +1,11 @@
 """The student for those who do not have this package."""
 
 import json
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -117,7 +120,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(student):
 
 
 def test_the_training_set_in_the_layout_of_datasets(tmp_path, monkeypatch):
-    from datasets import load_from_disk
+    from datasets import load_dataset
 
     monkeypatch.chdir(tmp_path)
     row = TrainRow(
@@ -132,16 +135,18 @@ def test_the_training_set_in_the_layout_of_datasets(tmp_path, monkeypatch):
     )
     TRAIN_ROWS.write([row])
     export.main("dataset")
-    assert load_from_disk("exports/dataset").to_list() == [
+    assert load_dataset("exports/dataset", split="train", cache_dir="cache").to_list() == [
         {"id": "00", "family": "analysis", "prompt": "Why?\n\nText: Hm.\nAnalysis:", "completion": "So."}
     ]
 
 
 def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(project, tmp_path):
+    from datasets import load_dataset
+
     project.copy_of_files(tmp_path)
-    command = [sys.executable, "-m", "sentidistill.commands.publish"]
+    command = [sys.executable, "-m", "sentidistill.commands.publish", "--push-dataset", tmp_path / "share"]
     shown = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True).stdout
-    assert "nothing was uploaded" in shown
+    assert "exports/student: nothing was uploaded" in shown
     published = tmp_path / "exports/student"
     card = (published / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: en\n")
@@ -152,6 +157,65 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(project, t
     (trained,) = [out["md5"] for out in lock["train_student"]["outs"] if out["path"] == "models/student"]
     assert known["outputs"]["models/student"] == trained
     assert Predictor(published).predict("A fine day.") == Predictor(tmp_path / "models/student").predict("A fine day.")
+    shared = tmp_path / "share"
+    told = (shared / "README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(told.split("---\n")[1])["configs"][0]["data_files"] == "train.parquet"
+    assert "| what | licence | what follows |" in told
+    assert json.loads((shared / "provenance.json").read_text()) == known
+    rows = load_dataset(str(shared), split="train", cache_dir=tmp_path / "cache")
+    assert len(rows) == json.loads((tmp_path / "metrics/select_samples.json").read_text())["kept"]
+    assert f"{len(rows)} prompts with the answers" in told
+
+
+ELSEWHERE = """
+import importlib.util, json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+assert importlib.util.find_spec("sentidistill") is None
+model, tokenizer = AutoModelForCausalLM.from_pretrained("student"), AutoTokenizer.from_pretrained("student")
+assert tokenizer.chat_template is None
+about = json.load(open("student/sentidistill.json"))
+task = about["tasks"]["mood"]
+rows = []
+for text in json.load(sys.stdin):
+    instruction = task["instruction"] + " Answer with one of: " + ", ".join(task["labels"]) + "."
+    ids = tokenizer(f"{instruction}\n\nText: {text}\n{task['cue']}:", split_special_tokens=True)["input_ids"]
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0, -1]
+    first = [tokenizer(" " + label, add_special_tokens=False)["input_ids"][0] for label in task["labels"]]
+    rows.append(task["labels"][int(logits[first].argmax())])
+print(json.dumps(rows))
+"""
+
+
+@pytest.mark.slow
+def test_a_published_folder_answers_in_an_environment_that_has_never_seen_this_repository(student, tmp_path):
+    """By transformers alone, from what stands in the folder: the label of the likeliest first token."""
+    venv.create(tmp_path / "env")
+    (installed,) = (tmp_path / "env/lib").glob("python*/site-packages")
+    # The dependencies are those of this environment, without the line by which an editable install would be found.
+    (installed / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    away = tmp_path / "away"
+    shutil.copytree(student, away / "student")
+    found = subprocess.run(
+        [tmp_path / "env/bin/python", "-c", ELSEWHERE],
+        cwd=away,
+        input=json.dumps(TEXTS),
+        capture_output=True,
+        text=True,
+        env={**environment(), "PYTHONPATH": ""},
+    )
+    assert found.returncode == 0, found.stderr
+    labels = json.loads(found.stdout)
+    assert len(set(labels)) > 1, "the texts are told apart"
+    predictor = Predictor(student)
+    task, tokenizer = predictor.tasks["mood"], predictor._tokenizer
+    states = export.last_states(
+        predictor._engine._model, lambda text: render(task.request(text, ()).prompt, tokenizer, "transcript"), TEXTS
+    )
+    head = predictor._engine._model.get_output_embeddings().weight.detach().numpy()
+    first = export.first_tokens(tokenizer, "transcript", task.labels)
+    assert labels == [LABELS[place] for place in (states @ head[first].T).argmax(axis=1)]
 
 
 def test_what_is_known_of_a_models_licence_is_told_and_no_more():

@@ -7,7 +7,7 @@ around the text; the rows of the output layer for the labels' first tokens are t
 likeliest first token, and `--calibrated` folds the offsets of the labels into the head, as far as a linear one can hold
 them. parity.json says how often its labels are those of `sentidistill.predict`, and how good they are.
 
-dataset: data/train.jsonl for datasets.load_from_disk, in columns prompt and completion.
+dataset: data/train.jsonl as train.parquet, in columns prompt and completion, for datasets.load_dataset.
 """
 
 import argparse
@@ -226,15 +226,18 @@ def parity(
 
 
 def dataset(out: Path) -> int:
-    """data/train.jsonl in the layout of Hugging Face datasets; returns the number of rows."""
-    from datasets import Dataset
+    """data/train.jsonl in `out`, as a hub and `datasets.load_dataset` take it. Returns the number of rows."""
+    import pyarrow
+    import pyarrow.parquet
 
     rows = TRAIN_ROWS.read()
     columns = [
         {"id": row.id, "family": row.family, "prompt": transcript(row.prompt()), "completion": row.answer}
         for row in rows
     ]
-    Dataset.from_list(columns).save_to_disk(out)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(columns), out / "train.parquet")
     return len(rows)
 
 

@@ -1,7 +1,10 @@
-"""A finished student, ready for others: `make publish`, or python -m sentidistill.commands.publish [--push OWNER/NAME]
+"""A finished student and what it was trained on, ready for others: `make publish`
 
-exports/student gets the student's folder, a model card made from this run (README.md) and provenance.json. What would
-be uploaded is printed; with `--push` it is, to a hub's repository, by the login that `hf auth login` has stored.
+python -m sentidistill.commands.publish [--push OWNER/NAME] [--push-dataset OWNER/NAME]
+
+exports/student gets the student's folder, exports/dataset the training set, both a card made from this run (README.md)
+and provenance.json. What would be uploaded is printed; with `--push` it is, to a hub's repository, by the login that
+`hf auth login` has stored, or to a folder, given by its absolute path.
 """
 
 import argparse
@@ -9,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -19,14 +23,16 @@ from jinja2 import Environment, StrictUndefined
 from rich.table import Table
 
 from sentidistill import config, records
+from sentidistill.commands import export
 from sentidistill.config import Params
 from sentidistill.config.corpus import FileTexts
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import runs, stage
+from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
 from sentidistill.student import folder
 
-OUT, STUDENT = Path("exports/student"), Path("models/student")
+OUT, DATASET, STUDENT = Path("exports/student"), Path("exports/dataset"), Path("models/student")
 LIBRARIES = ("torch", "transformers", "trl", "xllamacpp", "dvc")
 
 
@@ -101,61 +107,97 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def rendered(name: str, **values: Any) -> str:
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = files("sentidistill.report").joinpath(f"{name}.md.jinja").read_text("utf-8")
+    return environment.from_string(template).render(**values)
+
+
+def origin(role: str) -> dict[str, Any]:
+    return records.read_json(Path("models", role, models.ORIGIN))
+
+
+def licences(params: Params, *roles: str) -> str:
+    """The table of what the models in these roles, and the texts, are under."""
+    of_models = {called(origin(role)): licence_of(origin(role)) for role in roles}
+    return rendered("licences", licences=of_models, texts=text_sources(params))
+
+
 def card(params: Params, about: folder.About, report: dict[str, Any], made: dict[str, Any]) -> str:
     """The model card. Every figure is of this run's metrics."""
-    origins = {role: records.read_json(Path("models", role, models.ORIGIN)) for role in ("teacher", "student_base")}
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("sentidistill.report").joinpath("card.md.jinja").read_text("utf-8"))
-    return template.render(
+    return rendered(
+        "card",
         about=about,
         report=report,
         made=made,
         split=params.evaluate.split,
         tasks=params.evaluate.tasks,
         training=records.read_json("metrics/train_student.json"),
-        names={role: called(origin) for role, origin in origins.items()},
-        licences={called(origin): licence_of(origin) for origin in origins.values()},
-        texts=text_sources(params),
+        names={role: called(origin(role)) for role in ("teacher", "student_base")},
+        licences=licences(params, "teacher", "student_base"),
     )
 
 
-def assemble(out: Path) -> list[Path]:
-    """Write the folder `out`, and return its files. Raises `SentiDistillError` where the run is not finished."""
+def dataset_card(params: Params, made: dict[str, Any]) -> str:
+    return rendered(
+        "dataset",
+        made=made,
+        teacher=called(origin("teacher")),
+        selected=records.read_json("metrics/select_samples.json"),
+        families=Counter(row.family for row in TRAIN_ROWS.read()).most_common(),
+        licences=licences(params, "teacher"),
+    )
+
+
+def assemble() -> None:
+    """Write both folders. Raises `SentiDistillError` where the run is not finished."""
     about = folder.read(STUDENT)
     if about is None or not Path("metrics/report.json").exists():
         raise SentiDistillError(
             f"{STUDENT} or metrics/report.json is not there, or of an older version; run `make repro`"
         )
-    made = provenance()
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(STUDENT, out, ignore=shutil.ignore_patterns(models.ORIGIN))
-    records.write_json(out / "provenance.json", made)
-    records.write_text(out / "README.md", card(config.load(), about, records.read_json("metrics/report.json"), made))
-    return sorted(file for file in out.rglob("*") if file.is_file())
+    made, params = provenance(), config.load()
+    cards = {
+        OUT: card(params, about, records.read_json("metrics/report.json"), made),
+        DATASET: dataset_card(params, made),
+    }
+    shutil.rmtree(OUT, ignore_errors=True)
+    shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN))
+    export.dataset(DATASET)
+    for out, text in cards.items():
+        records.write_json(out / "provenance.json", made)
+        records.write_text(out / "README.md", text)
 
 
-def push(out: Path, repository: str) -> str:
+def push(out: Path, target: str, kind: str) -> str:
+    """Upload the folder `out` to a hub's repository of this kind, "model" or "dataset", or copy it to a folder."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     try:
-        HfApi().create_repo(repository, exist_ok=True)
-        return str(HfApi().upload_folder(repo_id=repository, folder_path=out))
+        if Path(target).is_absolute():
+            return str(shutil.copytree(out, target, dirs_exist_ok=True))
+        HfApi().create_repo(target, repo_type=kind, exist_ok=True)
+        return str(HfApi().upload_folder(repo_id=target, repo_type=kind, folder_path=out))
     except (HfHubHTTPError, LocalTokenNotFoundError, ValueError, OSError) as error:
         raise SentiDistillError(
-            f"{repository}: {error}; the folder {out} is complete, log in by `hf auth login`"
+            f"{target}: {error}; the folder {out} is complete, log in by `hf auth login`"
         ) from error
 
 
 def main(*arguments: str) -> None:
-    parser = argparse.ArgumentParser(prog="publish", description="A finished student, ready for others.")
-    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this repository of a hub")
+    parser = argparse.ArgumentParser(prog="publish", description="A finished student and its training set, for others.")
+    where = {"metavar": "OWNER/NAME", "default": ""}
+    parser.add_argument("--push", help="upload the student to this repository of a hub, or to /a/folder", **where)
+    parser.add_argument("--push-dataset", help="upload the training set, likewise", **where)
     chosen = parser.parse_args(arguments)
-    table = Table("file", "MB", title=str(OUT))
-    for file in assemble(OUT):
-        table.add_row(str(file.relative_to(OUT)), f"{file.stat().st_size / 1e6:.2f}")
-    stage.console().print(table)
-    print(push(OUT, chosen.push) if chosen.push else "nothing was uploaded; `--push OWNER/NAME` does it")
+    assemble()
+    for out, target, kind in ((OUT, chosen.push, "model"), (DATASET, chosen.push_dataset, "dataset")):
+        table = Table("file", "MB", title=str(out))
+        for file in sorted(file for file in out.rglob("*") if file.is_file()):
+            table.add_row(str(file.relative_to(out)), f"{file.stat().st_size / 1e6:.2f}")
+        stage.console().print(table)
+        print(push(out, target, kind) if target else f"{out}: nothing was uploaded; see --help")
 
 
 if __name__ == "__main__":
