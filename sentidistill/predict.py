@@ -161,10 +161,23 @@ class Predictor:
         requests = [self._task(task).request(clean(text), self._stop) for text in texts]
         return [self._reader.job(request).prompt_ids for request in requests]
 
-    def answers(self, task: str | Task = "sentiment") -> list[list[int]]:
-        """Token ids of each label of the task as it follows a prompt, with the token that ends an answer."""
-        end = end_ids(self._tokenizer, self.prompt_format)[:1]
-        return [answer_ids(label, self._tokenizer, self.prompt_format) + end for label in self._task(task).labels]
+    def answered(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[list[int]]:
+        """Token ids of each prompt with each label and each token that may end it.
+
+        A server that tells the log-probabilities of what it is sent scores the labels; `read` takes their sums.
+        """
+        of_labels = [answer_ids(label, self._tokenizer, self.prompt_format) for label in self._task(task).labels]
+        ends = end_ids(self._tokenizer, self.prompt_format)
+        return [ids + label + [end] for ids in self.prompts(texts, task) for label in of_labels for end in ends]
+
+    def read(
+        self, sums: Sequence[float], task: str | Task = "sentiment", *, max_error: float = 1.0
+    ) -> list[Prediction]:
+        """The predictions by the summed log-probabilities of what `answered` gives, one of each text."""
+        task = self._task(task)
+        ends = end_ids(self._tokenizer, self.prompt_format)
+        rows = np.logaddexp.reduce(np.reshape(sums, (-1, len(task.labels), len(ends))), axis=2)
+        return [_chosen(task.probabilities(row), max_error) for row in rows]
 
     def _task(self, task: str | Task) -> Task:
         if isinstance(task, Task):
@@ -199,10 +212,13 @@ class Predictor:
             return Prediction(responses[0].text.strip(), {})
         rows = [list(task.probabilities(response.choice_logprobs).values()) for response in responses]
         means = np.average(rows, axis=0, weights=[len(piece) for piece in pieces])
-        likely = dict(zip(task.labels, means.tolist()))
-        answer = max(likely, key=lambda label: likely[label])
-        shown = {label: round(probability, 4) for label, probability in likely.items()}
-        return Prediction(answer if 1 - likely[answer] <= max_error else None, shown)
+        return _chosen(dict(zip(task.labels, means.tolist())), max_error)
+
+
+def _chosen(likely: dict[str, float], max_error: float) -> Prediction:
+    answer = max(likely, key=lambda label: likely[label])
+    shown = {label: round(probability, 4) for label, probability in likely.items()}
+    return Prediction(answer if 1 - likely[answer] <= max_error else None, shown)
 
 
 def options() -> argparse.ArgumentParser:

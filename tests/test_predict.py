@@ -375,8 +375,25 @@ def test_the_prompts_for_a_server_are_those_of_training(predictor, tiny_student)
         "Name the mood. Answer with one of: glad, not glad at all.", "Mood", "<|end|> & so on", MOOD.demonstrations
     )
     assert predictor.prompts(texts, MOOD)[1] == render(asked, tokenizer, "transcript").prompt_ids
-    whole = [render(asked, tokenizer, "transcript", label, end=True) for label in MOOD.labels]
-    assert predictor.answers(MOOD) == [one.completion_ids for one in whole]
+    whole = render(asked, tokenizer, "transcript", MOOD.labels[1], end=True)
+    assert whole.prompt_ids + whole.completion_ids in predictor.answered(texts, MOOD)
+
+
+def test_what_a_server_says_of_the_answers_gives_the_predictions(described):
+    """The sums of a whole sequence's log-probabilities: what the labels have in common does not count."""
+    import torch
+
+    student = Predictor(described)
+    texts = ["A fine day.", "What a dreadful, endless, miserable film that was!"]
+    sums = []
+    with torch.no_grad():
+        for ids in student.answered(texts):
+            logprobs = student._engine._model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+            sums.append(float(logprobs[range(len(ids) - 1), ids[1:]].sum()))
+    for found, expected in zip(student.read(sums), student.predict(texts)):
+        assert found.answer == expected.answer
+        assert list(found.probabilities.values()) == pytest.approx(list(expected.probabilities.values()), abs=1e-3)
+    assert [one.answer for one in student.read(sums, max_error=0.01)] == [None, None]
 
 
 def test_a_damaged_word_of_the_folder_is_named(described):

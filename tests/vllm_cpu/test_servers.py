@@ -16,7 +16,9 @@ from sentidistill import config
 from sentidistill.evaluation.default_tasks import SENTIMENTS
 from sentidistill.inference.engines.server import ServerEngine
 from sentidistill.inference.requests import NEUTRAL, Reader, Request, answer
+from sentidistill.predict import Predictor
 from sentidistill.samples import prompt
+from sentidistill.student import folder
 from tests.vllm_cpu.conftest import INSTRUCTION, ROOT, SHOWN, TEXTS, label_requests, reader
 
 BIN = Path(sys.executable).parent
@@ -135,6 +137,33 @@ def test_a_prompt_beyond_the_servers_context_is_an_error_of_its_request_alone(vl
     bad, good = answer(engine(vllm_url, "student", "completions"), reader(tokenizer, limit=5000), [long, short])
     assert "refused" in bad.error
     assert good.error is None
+
+
+def test_the_openai_client_gets_the_predictors_labels(vllm_url, student, tmp_path):
+    """By the code of docs/serving.md, with offsets that change labels."""
+    folder_of = tmp_path / "student"
+    folder_of.mkdir()
+    for file in student.iterdir():
+        (folder_of / file.name).symlink_to(file.resolve())
+    task = folder.KnownTask(
+        instruction="Say how the author feels.",
+        cue="Feeling",
+        labels=list(SENTIMENTS),
+        offsets=[-1.0, 0.5, 0.5],
+        temperature=2.0,
+    )
+    folder.describe(folder_of, config.load(ROOT / "params.yaml").student, {"sentiment": task})
+    code = (ROOT / "docs/serving.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    for old, new in (("http://localhost:8000/v1", vllm_url), ("models/student", str(folder_of))):
+        code = code.replace(old, new)
+    lines = [line for line in code.splitlines() if not line.startswith("texts = ")]
+    values = {"texts": TEXTS[:40]}
+    exec("\n".join(lines), values)
+    expected = Predictor(folder_of, device="cpu").predict(TEXTS[:40])
+    assert sum(one.answer == other.answer for one, other in zip(values["found"], expected)) >= 39
+    for one, other in zip(values["found"], expected):
+        assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=0.02)
+    assert len({one.answer for one in expected}) > 1
 
 
 def test_transformers_serve_answers_chats(transformers_url, student, transformers_engine, tokenizer):
