@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -104,6 +105,48 @@ def test_faults_are_named(predictor, tmp_path):
         predictor.predict(["A fine day.", " "])
     with pytest.raises(SentiDistillError, match="text 1: too long"):
         predictor.predict("no " * 50_000)
+
+
+MEASURED = """
+import sys
+from pathlib import Path
+from sentidistill.predict import main
+
+main(*sys.argv[1:])
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells how much memory a process took")
+def test_200_000_rows_take_no_more_memory_than_2_000_and_a_kill_changes_no_byte(tiny_models, tmp_path):
+    """Twenty different texts in a thousand rows, so that it takes a minute or two; 80 MB in, 90 MB out."""
+
+    def command(rows: int, out: str) -> list[str | Path]:
+        path = tmp_path / f"{rows}.csv"
+        if not path.exists():
+            with path.open("w") as file:
+                file.write("id,text\n")
+                file.writelines(f"{row},{'so ' * 120}{row // 1000} {row % 20}\n" for row in range(rows))
+        return [sys.executable, "-c", MEASURED, tiny_models / "student", path, "--out", tmp_path / out]
+
+    def peak(*arguments) -> int:
+        result = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return int(result.stdout.splitlines()[-1])
+
+    few, many = peak(2_000, "few.csv"), peak(200_000, "many.csv")
+    assert many - few < 40_000, "kilobytes; the file has twice as many"
+    state = tmp_path / "killed.csv.part.json"
+    process = subprocess.Popen(command(200_000, "killed.csv"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (state.exists() and json.loads(state.read_text())["rows"] >= 50_000):
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert 50_000 <= json.loads(state.read_text())["rows"] < 200_000
+    peak(200_000, "killed.csv")
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "many.csv").read_bytes()
+    assert (tmp_path / "many.csv").read_bytes().count(b"\n") == 200_001
 
 
 SENTENCES = ["The first one is fine. ", "Is the second? ", "No, it is bad! "]
