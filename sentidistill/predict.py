@@ -19,9 +19,10 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from sentidistill.evaluation.tasks import WORDING
 from sentidistill.inference.calibration import normalised
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, Response, answer
+from sentidistill.parsing.quotes import Span, spans
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import answer_ids, end_ids, stop_strings
@@ -77,10 +79,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer; of a task with labels also how likely each is among them. None: none is likely enough."""
+    """An answer; of a task with labels also how likely each is among them. None: none is likely enough.
+
+    `spans` are the places in the text of what a written answer quotes.
+    """
 
     answer: str | None
     probabilities: dict[str, float]
+    spans: tuple[Span, ...] = ()
 
 
 def _of_folder(task: folder.KnownTask) -> Task:
@@ -150,7 +156,7 @@ class Predictor:
         requests = [task.request(piece, self._stop) for of_text in pieces for piece in of_text]
         answers = iter(answer(self._engine, self._reader, requests))
         return [
-            self._read(task, of_text, [next(answers) for _ in of_text], max_error)
+            self._read(task, text, of_text, [next(answers) for _ in of_text], max_error)
             if of_text
             else f"empty, or no text: {text!r}"
             for text, of_text in zip(texts, pieces)
@@ -204,12 +210,13 @@ class Predictor:
         return [pieces(text) for text in texts]
 
     def _read(
-        self, task: Task, pieces: Sequence[str], responses: Sequence[Response], max_error: float
+        self, task: Task, text: str, pieces: Sequence[str], responses: Sequence[Response], max_error: float
     ) -> Prediction | str:
         if failed := [response for response in responses if response.error]:
             return f"too long for the model ({failed[0].prompt_tokens} tokens)"
         if not task.labels:
-            return Prediction(responses[0].text.strip(), {})
+            written = responses[0].text.strip()
+            return Prediction(written, {}, spans(written, text))
         rows = [list(task.probabilities(response.choice_logprobs).values()) for response in responses]
         means = np.average(rows, axis=0, weights=[len(piece) for piece in pieces])
         return _chosen(dict(zip(task.labels, means.tolist())), max_error)
@@ -281,7 +288,9 @@ def answer_lines(student: Predictor, task: str, max_error: float) -> None:
         found = iter(student.try_each([text for text, _ in chunk if text], task, max_error=max_error))
         for text, fault in chunk:
             one = next(found) if text else fault
-            row = asdict(one) if isinstance(one, Prediction) else {"error": one}
+            row: dict[str, Any] = {"error": one}
+            if isinstance(one, Prediction):
+                row = {"answer": one.answer, "probabilities": one.probabilities}
             print(json.dumps({"text": text, **row}, ensure_ascii=False), flush=True)
 
 

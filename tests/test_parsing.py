@@ -11,6 +11,7 @@ from sentidistill.evaluation.outputs import parse_objects
 from sentidistill.parsing import parse_attributes
 from sentidistill.parsing.labels import parse_label
 from sentidistill.parsing.markup import LONGEST, MOST_ITEMS, parse_json, strip_thinking, until_repetition
+from sentidistill.parsing.quotes import spans
 from sentidistill.parsing.tasks import parse_definition, parse_instructions, parse_labels, parse_pairs, parse_proposals
 from tests.mutations import NUMBER, mutated
 
@@ -255,3 +256,28 @@ def test_a_finished_analysis_loses_what_repeats_and_a_mark_that_opens_nothing():
         until_repetition("He is glad. He says so twice. He is glad. He", cut=False) == "He is glad. He says so twice."
     )
     assert until_repetition('The words are "hate, hate. "', cut=False) == 'The words are "hate, hate.'
+
+
+@pytest.mark.parametrize(
+    ("answer", "quoted"),
+    [
+        ('so  slow; "The queue"', ["so slow", "the queue"]),
+        ('{"sentiment": "negative", "words": ["slow", "no\\nend"]}', ["slow", "no end"]),
+        ('[{"aspect_term": "queue", "opinion": "slow"}, {"aspect_term": "queue", "opinion": null}]', ["queue", "slow"]),
+        ("end", ["end"]),
+        ("ending", ["ending"]),
+        ("none", []),
+        ("; .;", []),
+        ("(slow", ["(slow"]),
+        ("[{", []),
+    ],
+)
+def test_what_an_answer_quotes_is_found_in_the_text(answer, quoted):
+    text = "Bending the queue: so slow (slow!), no end."
+    assert [text[one.start : one.end] for one in spans(answer, text)] == quoted
+
+
+@settings(deadline=None)
+@given(st.text(), st.text())
+def test_places_of_quotes_are_in_the_text_whatever_the_answer(answer, text):
+    assert all(0 <= one.start < one.end <= len(text) for one in spans(answer, text))

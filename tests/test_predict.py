@@ -22,6 +22,7 @@ from sentidistill.evaluation.tasks import known
 from sentidistill.inference.calibration import fit
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.store import Cache
+from sentidistill.parsing.quotes import spans
 from sentidistill.predict import TASKS, Predictor, Task
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
@@ -93,7 +94,7 @@ def test_a_task_without_labels_is_answered_with_the_likeliest_words(predictor, t
     ids = render(prompt("Describe the mood.", "Answer", "A fine day.", []), tokenizer, "transcript").prompt_ids
     written = model.generate(torch.tensor([ids]), max_new_tokens=5, do_sample=False)[0, len(ids) :]
     assert found.answer == tokenizer.decode(written, skip_special_tokens=True).strip() != ""
-    assert found.probabilities == {}
+    assert (found.probabilities, found.spans) == ({}, spans(found.answer, "A fine day."))
 
 
 def test_faults_are_named(predictor, tmp_path):
