@@ -187,9 +187,8 @@ def push(out: Path, target: str, kind: str) -> str:
 
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="publish", description="A finished student and its training set, for others.")
-    where = {"metavar": "OWNER/NAME", "default": ""}
-    parser.add_argument("--push", help="upload the student to this repository of a hub, or to /a/folder", **where)
-    parser.add_argument("--push-dataset", help="upload the training set, likewise", **where)
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the student to this repository, or to /a/folder")
+    parser.add_argument("--push-dataset", metavar="OWNER/NAME", help="upload the training set, likewise")
     chosen = parser.parse_args(arguments)
     assemble()
     for out, target, kind in ((OUT, chosen.push, "model"), (DATASET, chosen.push_dataset, "dataset")):
