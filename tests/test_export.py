@@ -167,7 +167,7 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(project, t
     assert f"{len(rows)} prompts with the answers" in told
 
 
-ELSEWHERE = """
+ELSEWHERE = r"""
 import importlib.util, json, sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
