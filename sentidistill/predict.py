@@ -65,6 +65,10 @@ class Task:
     offsets: tuple[float, ...] = ()
     temperature: float = 1.0
 
+    def __post_init__(self):
+        if isinstance(self.labels, str) or self.max_new_tokens < 1:
+            raise SentiDistillError("a task's labels are several texts, as ('yes', 'no'); max_new_tokens is 1 or more")
+
     def request(self, text: str, stop: tuple[str, ...]) -> Request:
         if self.labels:
             return which_label(self.instruction, self.cue, self.labels, text, self.demonstrations)
@@ -150,7 +154,7 @@ class Predictor:
 
         Texts are cleaned as those of the corpus are.
         """
-        task = self._task(task)
+        task, texts = self._task(task), list(texts)
         cleaned = [clean(text) if isinstance(text, str) else "" for text in texts]
         pieces = self._pieces(cleaned, task)
         requests = [task.request(piece, self._stop) for of_text in pieces for piece in of_text]

@@ -106,6 +106,13 @@ def test_faults_are_named(predictor, tmp_path):
         predictor.predict(["A fine day.", " "])
     with pytest.raises(SentiDistillError, match="text 1: too long"):
         predictor.predict("no " * 50_000)
+    for wrong in ({"labels": "yes"}, {"max_new_tokens": 0}):
+        with pytest.raises(SentiDistillError, match="labels are several texts"):
+            Task("Is it so?", **wrong)
+
+
+def test_texts_may_come_from_a_generator(predictor):
+    assert predictor.predict(text for text in ["A fine day."]) == predictor.predict(["A fine day."])
 
 
 MEASURED = """
