@@ -19,7 +19,7 @@ from sentidistill.evaluation.suite import Outcome
 from sentidistill.inference import calls
 from sentidistill.pipeline.graph import path_of, stages
 from sentidistill.records import Table
-from sentidistill.samples import PROMPTS, SAMPLES, TRAIN_ROWS
+from sentidistill.samples import PROMPTS, SAMPLES, SOFT_LABELS, TRAIN_ROWS
 from sentidistill.sources.corpus import TEXTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +43,7 @@ STEPS = {
 }
 TABLES: tuple[Table[Any], ...] = (
     *(TEXTS, MENTIONS, ATTRIBUTES, CLUSTERS, PERSPECTIVES, ANALYSIS_INSTRUCTIONS, TASK_PROPOSALS, TASK_DEFINITIONS),
-    *(DEMONSTRATIONS, INSTRUCTIONS, PROMPTS, SAMPLES, TRAIN_ROWS),
+    *(DEMONSTRATIONS, INSTRUCTIONS, PROMPTS, SAMPLES, TRAIN_ROWS, SOFT_LABELS),
     calls.table_of("*"),
     Table("data/benchmark/*/*.jsonl", Example),
     VALIDATION,

@@ -1,5 +1,7 @@
 """Samples of the distillation pool: an instruction, demonstrations and a text; later with an answer."""
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -66,13 +68,26 @@ class Sample(PoolPrompt):
     """A pool prompt with the teacher's answer.
 
     `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
-    `lead` is how far the answer leads the next label once they are calibrated, in nats; None where labels are open.
+    `probabilities` are those of the labels after what the teacher leans to is taken off; `answer` is the likeliest then.
     """
 
     answer: str
     label_scores: list[float]
     plain: str
-    lead: float | None
+    probabilities: list[float]
+
+    @property
+    def lead(self) -> float | None:
+        """How far the likeliest label leads the next one, in nats; None where labels are open."""
+        if not self.labels:
+            return None
+        second, first = sorted(self.probabilities)[-2:]
+        return math.log(first / max(second, sys.float_info.min))
+
+    def answered(self, right: str) -> "Sample":
+        """The same with the answer that a reader says is `right`."""
+        certain = [float(label == right) for label in self.labels]
+        return self.model_copy(update={"answer": right, "probabilities": certain})
 
     def train_row(self) -> TrainRow:
         parts = self.model_dump(include={"id", "stratum", "family", "instruction", "cue", "text", "answer"})
@@ -80,6 +95,16 @@ class Sample(PoolPrompt):
 
 
 SAMPLES = Table("data/responses.jsonl", Sample)
+
+
+class SoftLabels(Record):
+    """How likely the teacher finds each label of a row of data/train.jsonl with this id."""
+
+    id: str
+    probabilities: dict[str, float]
+
+
+SOFT_LABELS = Table("data/soft_labels.jsonl", SoftLabels)
 
 
 @dataclass(frozen=True)

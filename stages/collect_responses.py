@@ -1,6 +1,7 @@
 """pool -> data/responses.jsonl: the prompts with the teacher's answers.
 
-A row is one of data/prompts.jsonl and {"answer": "3", "label_scores": [-4.1, -2.2, -1.3], "plain": "3", "lead": 0.7}.
+A row is one of data/prompts.jsonl and {"answer": "2", "label_scores": [-4.1, -1.5, -1.3], "plain": "3",
+"probabilities": [0.05, 0.55, 0.4]}.
 Where the labels are a closed set, the answer is the likeliest label, after what the teacher's scores lean to whatever
 the text is taken off; otherwise it is sampled and checked.
 """

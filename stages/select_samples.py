@@ -4,6 +4,7 @@ What a reader judged to be wrong is left out, or kept with the right answer (rev
 
 A row: {"id": "c3d1...", "stratum": "77c0...", "family": "scoring", "instruction": "Rate ...", "cue": "Urgency",
 "text": "...", "demonstrations": [], "answer": "3"}
+data/soft_labels.jsonl: those of them with a closed set of labels, {"id": "c3d1...", "probabilities": {"1": 0.05, ...}}
 plots/difficulty.csv: samples and kept ones by difficulty. plots/kept.csv: by decile of difficulty within the
 strata, by family and by cluster.
 """
@@ -15,7 +16,7 @@ from sentidistill.construct import reviews
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.report.kept import histogram, kept_by_group
-from sentidistill.samples import SAMPLES, TRAIN_ROWS
+from sentidistill.samples import SAMPLES, SOFT_LABELS, TRAIN_ROWS, SoftLabels
 from sentidistill.selection import select, select_within
 
 
@@ -23,8 +24,8 @@ def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
     settings = {**section.model_dump(exclude={"rate", "budget", "max_share"}), "caps": section.max_share}
-    samples, wrong = SAMPLES.read(), reviews.wrong()
-    keys = {one.id: reviews.answer_id(one.instruction, one.text, one.answer) for one in samples}
+    pool, wrong = SAMPLES.read(), reviews.wrong()
+    keys = {one.id: reviews.answer_id(one.instruction, one.text, one.answer) for one in pool}
     judged = {sample: wrong[key] for sample, key in keys.items() if key in wrong}
     corrected = {sample: right for sample, right in judged.items() if right}
     usable = scores[~scores["id"].isin(judged)]
@@ -37,14 +38,13 @@ def main() -> None:
         raise SentiDistillError(
             "select_samples: nothing is kept; raise select_samples.rate or .budget, or compose more prompts"
         )
-    rows = [
-        sample.model_copy(update={"answer": corrected.get(sample.id, sample.answer)}).train_row()
-        for sample in samples
-        if sample.id in ids
-    ]
+    samples = [one.answered(corrected[one.id]) if one.id in corrected else one for one in pool if one.id in ids]
     kept = scores["id"].isin(ids)
     groups = kept_by_group(scores, section.metric, kept)
-    TRAIN_ROWS.write(rows)
+    TRAIN_ROWS.write(sample.train_row() for sample in samples)
+    SOFT_LABELS.write(
+        SoftLabels(id=one.id, probabilities=dict(zip(one.labels, one.probabilities))) for one in samples if one.labels
+    )
     records.write_text("plots/difficulty.csv", histogram(scores[section.metric], kept).to_csv(index=False))
     records.write_text("plots/kept.csv", groups.to_csv(index=False))
     families = groups[groups["group"] == "family"]
@@ -52,7 +52,7 @@ def main() -> None:
         "select_samples",
         {
             "samples": len(scores),
-            "kept": len(rows),
+            "kept": len(samples),
             "kept_tokens": int(scores.loc[kept, "tokens"].sum()),
             "strata": int(scores["stratum"].nunique()),
             f"pool_mean_{section.metric}": round(float(scores[section.metric].mean()), 4),

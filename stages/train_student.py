@@ -1,4 +1,5 @@
-"""train set -> models/student/, and plots/training_loss.csv (step, loss, learning_rate).
+"""train set -> models/student/, and plots/training_loss.csv (step, loss, learning_rate; with soft targets also
+soft_share, what rows with soft labels have in the gradient).
 
 The folder has safetensors, tokenizer and sentidistill.json: how sentiment is asked, with offsets and temperature of its
 labels from the validation texts.
@@ -17,7 +18,7 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
-from sentidistill.samples import TRAIN_ROWS
+from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS
 from sentidistill.sources import models
 from sentidistill.student import checks, folder, training
 
@@ -29,7 +30,8 @@ def main() -> None:
     section, student, runtime = params.train_student, params.student, params.runtime
     cache, base = stage.cache_root(), Path("models/student_base")
     tokenizer = models.load_tokenizer(base, cache.parent)
-    data = training.tokenise(TRAIN_ROWS.read(), tokenizer, student.prompt_format, student.max_length)
+    soft = {row.id: row.probabilities for row in SOFT_LABELS.read() if section.targets == "soft"}
+    data = training.tokenise(TRAIN_ROWS.read(), tokenizer, student.prompt_format, student.max_length, soft)
     if data.dropped:
         raise SentiDistillError(
             f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
@@ -38,7 +40,9 @@ def main() -> None:
     model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
     counts, special = checks.rows(data), checks.special_tokens(data, tokenizer)
     stage.show("before the first step", {**counts, **special, **checks.check_memory(model, data, runtime)})
-    checkpoints = cache / "train" / records.content_id(models.identity(base), section.model_dump(), data.input_ids)
+    checkpoints = (
+        cache / "train" / records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers)
+    )
     losses = training.train(
         model,
         tokenizer,

@@ -121,6 +121,31 @@ def test_selection_kept_what_the_rate_says_and_training_used_it(project):
     assert (before / "origin.json").exists()
 
 
+def test_the_teachers_answer_is_the_label_that_it_finds_likeliest(project):
+    def rows(name: str) -> list[dict]:
+        return [json.loads(line) for line in (project.folder / f"data/{name}.jsonl").open()]
+
+    answered = {row["id"]: row for row in rows("responses")}
+    assert any(row["labels"] for row in answered.values())
+    for row in answered.values():
+        likely = dict(zip(row["labels"], row["probabilities"], strict=True))
+        assert not likely or (likely[row["answer"]] == max(likely.values()) and sum(likely.values()) > 0.999)
+    soft, kept = {row["id"]: row["probabilities"] for row in rows("soft_labels")}, {row["id"] for row in rows("train")}
+    assert soft.keys() == {key for key in kept if answered[key]["labels"]}
+    for key, likely in soft.items():
+        assert likely == dict(zip(answered[key]["labels"], answered[key]["probabilities"]))
+
+
+@pytest.mark.slow
+def test_a_student_of_soft_labels_is_another_one_and_says_what_they_weigh(project, tmp_path):
+    project.copy_of_files(tmp_path, lambda values: values["train_student"].update(targets="soft"))
+    finish(start(tmp_path, "train_student"))
+    (first, *_) = csv.DictReader((tmp_path / "plots/training_loss.csv").open())
+    assert 0 < float(first["soft_share"]) < 1
+    before, after = ((one / "models/student/model.safetensors").read_bytes() for one in (project.folder, tmp_path))
+    assert before != after
+
+
 def test_a_second_run_runs_nothing(project):
     assert project.repro() == []
 

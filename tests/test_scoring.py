@@ -238,7 +238,7 @@ def sample(number: int, labels: list[str], words: int = 6, shots: int = 3) -> Sa
         answer="",
         label_scores=[],
         plain="",
-        lead=0.1 * number if labels else None,
+        probabilities=[0.1, 0.9] if labels else [],
     )
 
 

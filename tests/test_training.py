@@ -9,10 +9,11 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Response
 from sentidistill.samples import TrainRow
 from sentidistill.student import checks
-from sentidistill.student.training import tokenise, train
+from sentidistill.student.training import Tokenised, tokenise, train, weighted_loss
 from tests.project import ROOT
 
 PARAMS = TrainStudent(
+    targets="hard",
     epochs=6,
     learning_rate=0.01,
     batch_size=4,
@@ -213,6 +214,96 @@ def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tm
     machine = runtime(train_rows_per_step=4)
     with pytest.raises(SentiDistillError, match=r"lower train_student.learning_rate"):
         train(model, tokenizer, data, wild, machine, max_length=512, checkpoints=tmp_path / "c")
+
+
+SOFT = {"polite": 0.6, "rude": 0.3, "neither rude nor polite": 0.1}
+
+
+def soft_rows(n: int) -> tuple[list[TrainRow], dict[str, dict[str, float]]]:
+    """Rows of which every other one has labels, and how likely the teacher finds those."""
+    some = rows_of_several_lengths(n)
+    return some, {row.id: SOFT for row in some[::2]}
+
+
+def log_likelihoods(model, data: Tokenised, place: int):
+    """Of each answer of a row, read alone."""
+    import torch
+
+    prompt, found = data.prompt_ids(place), []
+    for ids, _ in data.answers[place]:
+        with torch.no_grad():
+            logprobs = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        found.append(float(logprobs[range(len(ids)), ids].sum()))
+    return torch.tensor(found)
+
+
+def divergence(model, data: Tokenised, place: int) -> float:
+    """Of the student's distribution over the labels from the teacher's, in nats."""
+    import torch
+
+    teacher = torch.tensor([weight for _, weight in data.answers[place]])
+    return float((teacher * (teacher.log() - log_likelihoods(model, data, place).log_softmax(0))).sum())
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_the_soft_loss_is_the_cross_entropy_of_whole_labels_with_their_ends(tiny_student, prompt_format):
+    model, tokenizer = tiny_student
+    some, soft = soft_rows(3)
+    data = tokenise(some, tokenizer, prompt_format, 512, soft)
+    expected = sum(
+        -weight * value
+        for place in range(3)
+        for (_, weight), value in zip(data.answers[place], log_likelihoods(model, data, place))
+    )
+    loss, logits, of_labels = weighted_loss(model, model, data, [0, 1, 2])
+    assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-4)
+    assert len(logits) == len(of_labels)
+    assert int((~of_labels).sum()) == sum(data.completion_mask[1]), "the open row's tokens"
+
+
+def test_training_on_soft_labels_moves_the_student_towards_the_teacher(tiny_models, tmp_path):
+    """Among the labels, and to answer with one of them at all."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(tiny_models / "student") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    some, soft = soft_rows(8)
+    data = tokenise(some, tokenizer, "transcript", 512, soft)
+    before, mass = divergence(model, data, 0), float(log_likelihoods(model, data, 0).logsumexp(0))
+    params = PARAMS.model_copy(update={"targets": "soft", "epochs": 25})
+    machine = runtime(train_rows_per_step=2)
+    losses = train(model, tokenizer, data, params, machine, max_length=512, checkpoints=tmp_path / "c")
+    assert divergence(model, data, 0) < 0.2 * before
+    assert float(log_likelihoods(model, data, 0).logsumexp(0)) > mass + 2
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert all(0 < row["soft_share"] < 1 for row in losses)
+
+
+def test_a_teacher_that_is_sure_trains_as_its_label_alone_does(tiny_models, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models / "student")
+    some, soft = soft_rows(6)
+    sure = {key: {"polite": 1.0, "rude": 0.0} for key in soft}
+    found = []
+    for targets, weights in (("hard", {}), ("soft", sure)):
+        model = AutoModelForCausalLM.from_pretrained(tiny_models / "student")
+        data = tokenise(some, tokenizer, "transcript", 512, weights)
+        params = PARAMS.model_copy(update={"targets": targets, "epochs": 2})
+        machine = runtime(train_rows_per_step=2)
+        train(model, tokenizer, data, params, machine, max_length=512, checkpoints=tmp_path / targets)
+        found.append(model)
+    for one, other in zip(*(model.parameters() for model in found)):
+        assert one.detach().numpy() == pytest.approx(other.detach().numpy(), abs=1e-4)
+
+
+def test_memory_is_asked_for_all_labels_of_a_row(tiny_student):
+    _, tokenizer = tiny_student
+    some, soft = soft_rows(2)
+    hard, both = (tokenise(some, tokenizer, "transcript", 512, weights) for weights in ({}, soft))
+    assert hard.tokens_read() == [len(ids) for ids in hard.input_ids]
+    assert both.tokens_read()[0] > hard.tokens_read()[0]
+    assert both.tokens_read()[1] == hard.tokens_read()[1]
+    assert both.input_ids == hard.input_ids, "what is counted is the same"
 
 
 def test_before_the_first_step_it_is_known_what_is_trained_on(tiny_student):

@@ -1,11 +1,12 @@
 """`train_student`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from sentidistill.config.rules import PartAboveZero, Section, Seed, Share, above, real, whole
 
 
 class TrainStudent(Section):
+    targets: Literal["hard", "soft"]
     epochs: Annotated[float, above(0, 1_000)]
     learning_rate: PartAboveZero
     batch_size: Annotated[int, whole(1, 1_000_000)]

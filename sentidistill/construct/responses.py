@@ -9,7 +9,8 @@ from sentidistill.config.pool import CollectResponses
 from sentidistill.config.prompting import Sampling
 from sentidistill.construct.checks import answer_schema, open_answer
 from sentidistill.construct.instructions import Instruction
-from sentidistill.construct.labelling import corrected, leads, one_sided, scores_of
+from sentidistill.construct.labelling import corrected, one_sided, scores_of
+from sentidistill.inference.calibration import normalised
 from sentidistill.inference.calls import StageTeacher
 from sentidistill.inference.requests import Response
 from sentidistill.records import content_id
@@ -17,9 +18,15 @@ from sentidistill.samples import PoolPrompt, Sample, prompt
 
 
 def answered(
-    row: PoolPrompt, answer: str, plain: str, label_scores: Sequence[float] = (), lead: float | None = None
+    row: PoolPrompt, answer: str, plain: str, label_scores: Sequence[float] = (), probabilities: Sequence[float] = ()
 ) -> Sample:
-    return Sample(**row.model_dump(), answer=answer, plain=plain, label_scores=list(label_scores), lead=lead)
+    return Sample(
+        **row.model_dump(),
+        answer=answer,
+        plain=plain,
+        label_scores=list(label_scores),
+        probabilities=[float(f"{one:.6g}") for one in probabilities],
+    )
 
 
 def choose_labels(
@@ -65,8 +72,8 @@ def choose_labels(
             left_out.append(task)
             continue
         samples += [
-            answered(row, names[place], chosen[row.id].text, chosen[row.id].choice_logprobs, round(float(lead), 4))
-            for row, place, lead in zip(found, best, leads(given))
+            answered(row, names[place], chosen[row.id].text, chosen[row.id].choice_logprobs, probabilities)
+            for row, place, probabilities in zip(found, best, np.exp(normalised(given)))
         ]
     return samples, left_out
 

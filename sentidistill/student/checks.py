@@ -76,7 +76,7 @@ def check_memory(model: "PreTrainedModel", data: Tokenised, runtime: Runtime) ->
 
     Raises `SentiDistillError` with the params to turn where it does not fit.
     """
-    longest = max(map(len, data.input_ids))
+    longest = max(data.tokens_read())
     states, passing = memory(model, runtime.train_rows_per_step * longest, runtime.gradient_checkpointing)
     there = free(model.device)
     if there is None:

@@ -1,21 +1,24 @@
 """Supervised fine-tuning of the student on the teacher's answers, by TRL."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentidistill import records
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import TrainStudent
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.packing.branches import attention
+from sentidistill.inference.packing.prefix_tree import PrefixTree
 from sentidistill.pipeline.progress import track
-from sentidistill.prompts import Prompt
+from sentidistill.prompts import Prompt, answer_ids
 from sentidistill.samples import TrainRow, fit
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -27,29 +30,91 @@ EPOCH_START = "epoch_start.state"
 class Tokenised:
     """Rows as token ids. `completion_mask` is 1 on the answer and its end, 0 on the prompt.
 
-    `prompts`: with the demonstrations that are shown. `truncated`: rows that lost some; `dropped`: rows left out.
+    `answers`: of each row, the answers that the loss falls on, with their ends, and their weights; of most rows its own
+    answer with weight 1. `prompts`: with the demonstrations that are shown. `truncated`: rows that lost some;
+    `dropped`: rows left out.
     """
 
     prompts: list[Prompt]
     input_ids: list[list[int]]
     completion_mask: list[list[int]]
+    answers: list[list[tuple[list[int], float]]]
     truncated: int
     dropped: int
 
+    @property
+    def weighted(self) -> bool:
+        return any([weight for _, weight in of_row] != [1.0] for of_row in self.answers)
+
+    def prompt_ids(self, place: int) -> list[int]:
+        return self.input_ids[place][: self.completion_mask[place].count(0)]
+
+    def tokens_read(self) -> list[int]:
+        """Tokens that each row takes in a forward pass: its prompt, and all answers."""
+        return [
+            mask.count(0) + sum(len(ids) for ids, _ in of_row)
+            for mask, of_row in zip(self.completion_mask, self.answers)
+        ]
+
 
 def tokenise(
-    rows: Sequence[TrainRow], tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, max_length: int
+    rows: Sequence[TrainRow],
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt_format: PromptFormat,
+    max_length: int,
+    weights: Mapping[str, Mapping[str, float]] = {},
 ) -> Tokenised:
-    """Ids of every row that fits into `max_length` tokens, as `samples.fit` makes it fit."""
-    fitted = (fit(row.prompt(), row.answer, tokenizer, prompt_format, max_length) for row in rows)
-    kept = [one for one in fitted if one is not None]
-    return Tokenised(
-        prompts=[one.prompt for one in kept],
-        input_ids=[one.prompt_ids + one.completion_ids for one in kept],
-        completion_mask=[[0] * len(one.prompt_ids) + [1] * len(one.completion_ids) for one in kept],
-        truncated=sum(one.truncated for one in kept),
-        dropped=len(rows) - len(kept),
+    """Ids of every row that fits into `max_length` tokens, as `samples.fit` makes it fit.
+
+    `weights`: by the id of a row, the answers that it is trained on in place of its own alone, and their weights. It
+    has to fit with each of them.
+    """
+    settings = (tokenizer, prompt_format)
+    data = Tokenised([], [], [], [], 0, 0)
+    truncated = 0
+    for row in rows:
+        of_row = weights.get(row.id, {row.answer: 1.0})
+        ids = {answer: answer_ids(answer, *settings) for answer in (row.answer, *of_row)}
+        fitted = fit(row.prompt(), max(ids, key=lambda answer: len(ids[answer])), *settings, max_length)
+        if fitted is None:
+            continue
+        end = fitted.completion_ids[-1:]
+        own = ids[row.answer] + end
+        data.prompts.append(fitted.prompt)
+        data.input_ids.append(fitted.prompt_ids + own)
+        data.completion_mask.append([0] * len(fitted.prompt_ids) + [1] * len(own))
+        data.answers.append([(ids[answer] + end, weight) for answer, weight in of_row.items()])
+        truncated += fitted.truncated
+    return replace(data, truncated=truncated, dropped=len(rows) - len(data.prompts))
+
+
+def weighted_loss(
+    forward: Callable[..., Any], model: "PreTrainedModel", data: Tokenised, places: Sequence[int]
+) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    """Negative log-likelihoods of the answers of the rows at `places`, times their weights, summed.
+
+    Also the logits that it comes from, and which of them are of rows with several answers. `forward` calls `model`.
+    What answers have in common, their prompt above all, goes through it once.
+    """
+    import torch
+
+    answers = [(place, ids, weight) for place in places for ids, weight in data.answers[place]]
+    tree = PrefixTree.of([data.prompt_ids(place) + ids[:-1] for place, ids, _ in answers])
+    sources = [place for path, (_, ids, _) in zip(tree.paths, answers) for place in path[len(path) - len(ids) :]]
+    each = [(token, weight, len(data.answers[place]) > 1) for place, ids, weight in answers for token in ids]
+    tokens, depths, predicting, targets, weights, several = (
+        torch.tensor(one, device=model.device) for one in (tree.tokens, tree.depths, sources, *zip(*each))
     )
+    kept, of_target = predicting.unique(return_inverse=True)
+    logits = forward(
+        input_ids=tokens[None],
+        attention_mask=attention(model.config, tree.sees().to(model.device)[None], depths[None], model.dtype),
+        position_ids=depths[None],
+        use_cache=False,
+        logits_to_keep=kept,
+    ).logits[0]
+    loss = -(logits.float().log_softmax(-1)[of_target, targets] * weights).sum()
+    return loss, logits, torch.zeros_like(kept, dtype=torch.bool).scatter(0, of_target, several)
 
 
 def train(
@@ -64,6 +129,8 @@ def train(
 ) -> list[dict[str, float]]:
     """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
 
+    With soft targets, `soft_share` is what rows with several answers have in the gradient of the loss by the logits
+    (sum of absolute values, mean over forward passes since the last row).
     With `runtime.save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one
     found there. Who has saved the model removes the folder.
     Raises `SentiDistillError` once a loss or a weight is not finite.
@@ -87,6 +154,26 @@ def train(
                 logits.float().flatten(0, 1), labels[:, scored].flatten(), reduction="sum"
             )
             return loss / num_items_in_batch
+
+    class Weighted(SFTTrainer):
+        """The loss of `weighted_loss` over the number of answer tokens, as of rows with their own answer alone."""
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            places = inputs["rows"].tolist()
+            loss, logits, several = weighted_loss(model, self.model, data, places)  # type: ignore[arg-type]
+
+            def measure(gradient):
+                size = gradient.float().abs().sum(-1)
+                self._metrics["train"]["soft_share"].append(float(size[several].sum() / size.sum()))
+
+            if params.targets == "soft":
+                logits.register_hook(measure)
+            return loss / num_items_in_batch * self.accelerator.num_processes
+
+    def numbered(rows: list[dict]) -> dict[str, torch.Tensor]:
+        """A batch for `Weighted`: the numbers of its rows, and all labels, by which the trainer counts tokens."""
+        labels = [label for row in rows for label in row["labels"]]
+        return {"rows": torch.tensor([row["row"] for row in rows]), "labels": torch.tensor([labels])}
 
     class Progress(TrainerCallback):
         """Our progress display in place of the library's."""
@@ -152,31 +239,35 @@ def train(
         save_total_limit=2,  # one is whole while another is written or removed
         seed=params.seed,
         data_seed=params.seed,
+        remove_unused_columns=not data.weighted,
         report_to="none",
         disable_tqdm=True,
     )
     if config.n_gpu > 1:
         config._n_gpu = 1  # one process trains on one; of several GPUs it would make threads, which TRL refuses
-    dataset = Dataset.from_dict({"input_ids": data.input_ids, "completion_mask": data.completion_mask})
+    columns: dict[str, list] = {"input_ids": data.input_ids, "completion_mask": data.completion_mask}
+    if data.weighted:
+        columns["row"] = list(range(len(data.input_ids)))
+    dataset = Dataset.from_dict(columns)
     model.train()
     checkpoint = last_whole(checkpoints)
-    trainer = (AnswersOnly if on_cpu else SFTTrainer)(
+    trainer = (Weighted if data.weighted else AnswersOnly if on_cpu else SFTTrainer)(
         model=model,
         args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
         callbacks=[Progress(), RowOrder(checkpoint)],
     )
+    if data.weighted:
+        trainer.data_collator = numbered
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.eval()
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise _not_finite("a weight of the trained student is not a finite number")
-    return [
-        {"step": entry["step"], "loss": entry["loss"], "learning_rate": entry["learning_rate"]}
-        for entry in trainer.state.log_history
-        if "loss" in entry
-    ]
+    shown = ("step", "loss", "learning_rate", "soft_share")
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return [{name: entry[name] for name in shown if name in entry} for entry in log]
 
 
 def last_whole(checkpoints: Path) -> Path | None:
