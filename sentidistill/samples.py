@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.prompts import Prompt, render
-from sentidistill.records import Record, Table
+from sentidistill.records import Record, Table, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,6 +62,25 @@ class TrainRow(Record):
 
 
 TRAIN_ROWS = Table("data/train.jsonl", TrainRow)
+
+
+def labelled_rows(
+    task: str, instruction: str, cue: str, labels: Sequence[str], texts: Sequence[tuple[str, str]]
+) -> list[TrainRow]:
+    """(text, label) pairs as rows to train on, in the words in which the student is asked the task `task`."""
+    return [
+        TrainRow(
+            id=content_id(task, text),
+            stratum=task,
+            family="classification",
+            instruction=with_labels(instruction, labels),
+            cue=cue,
+            text=text,
+            demonstrations=[],
+            answer=label,
+        )
+        for text, label in texts
+    ]
 
 
 class Sample(PoolPrompt):

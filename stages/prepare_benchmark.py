@@ -2,7 +2,8 @@
 
 Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are; and the
 user's own labelled files, split by content hash, with data/benchmark/<task>/task.json for their labels and wording.
-data/validation.jsonl has the validation texts of the default tasks once more.
+data/validation.jsonl has the validation texts of the default tasks once more, data/own_texts.jsonl the training and
+validation texts of the user's own, for the student.
 
 A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
@@ -15,7 +16,7 @@ from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.default_tasks import VALIDATION
 from sentidistill.evaluation.splits import split, split_own
-from sentidistill.evaluation.tasks import tasks_of
+from sentidistill.evaluation.tasks import OWN_TEXTS, TaskTexts, tasks_of
 from sentidistill.pipeline import stage
 from sentidistill.sources import corpus
 
@@ -46,6 +47,11 @@ def main() -> None:
                 rows = sentibench.load(stage.cache_root().parent / section.sentibench, task, name)
                 sentibench.write(Path("data/benchmark", task, f"{name}.jsonl"), rows)
                 sizes[f"{task} {name}"] = len(rows)
+    own_texts = []
+    for own in section.own:
+        pairs = {name: [(row.sentence, row.label) for row in rows] for name, rows in made[own.name][0].items()}
+        own_texts.append(TaskTexts(**asdict(tasks[own.name]), train=pairs["train"], validation=pairs["validation"]))
+    OWN_TEXTS.write(own_texts)
     stage.finish("prepare_benchmark", sizes)
 
 

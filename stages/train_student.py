@@ -1,8 +1,8 @@
 """train set -> models/student/, and plots/training_loss.csv (step, loss, learning_rate; with soft targets also
 soft_share, what rows with soft labels have in the gradient).
 
-The folder has safetensors, tokenizer and sentidistill.json: how sentiment is asked, with offsets and temperature of its
-labels from the validation texts.
+The folder has safetensors, tokenizer and sentidistill.json: how sentiment and the user's own tasks are asked, with
+offsets and temperature of their labels from validation texts.
 """
 
 import shutil
@@ -13,7 +13,7 @@ import pandas as pd
 from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION
-from sentidistill.evaluation.tasks import WORDING
+from sentidistill.evaluation.tasks import OWN_TEXTS, WORDING, TaskTexts
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage
@@ -25,13 +25,21 @@ from sentidistill.student import checks, folder, training
 PROBES = 16
 
 
+def tasks_for_use() -> list[TaskTexts]:
+    """Sentiment, with the validation texts of all default tasks, and the user's own tasks."""
+    texts = [(row.sentence, row.label) for row in VALIDATION.read()]
+    sentiment = TaskTexts(name="sentiment", **WORDING["sentiment"], labels=SENTIMENTS, train=[], validation=texts)
+    return [sentiment, *OWN_TEXTS.read()]
+
+
 def main() -> None:
     params = config.load()
     section, student, runtime = params.train_student, params.student, params.runtime
     cache, base = stage.cache_root(), Path("models/student_base")
     tokenizer = models.load_tokenizer(base, cache.parent)
     soft = {row.id: row.probabilities for row in SOFT_LABELS.read() if section.targets == "soft"}
-    data = training.tokenise(TRAIN_ROWS.read(), tokenizer, student.prompt_format, student.max_length, soft)
+    tasks, settings = tasks_for_use(), (tokenizer, student.prompt_format, student.max_length)
+    data = training.tokenise(TRAIN_ROWS.read(), *settings, soft)
     if data.dropped:
         raise SentiDistillError(
             f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
@@ -40,9 +48,8 @@ def main() -> None:
     model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
     counts, special = checks.rows(data), checks.special_tokens(data, tokenizer)
     stage.show("before the first step", {**counts, **special, **checks.check_memory(model, data, runtime)})
-    checkpoints = (
-        cache / "train" / records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers)
-    )
+    key = records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers)
+    checkpoints = cache / "train" / key
     losses = training.train(
         model,
         tokenizer,
@@ -58,9 +65,12 @@ def main() -> None:
     records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
     reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)
-    texts = [(row.sentence, row.label) for row in VALIDATION.read()]
-    known = folder.known_task(engine, reader, "sentiment", **WORDING["sentiment"], labels=SENTIMENTS, texts=texts)
-    folder.describe(out, student, {"sentiment": known})
+    known = {}
+    for task in tasks:
+        known[task.name] = folder.known_task(
+            engine, reader, task.name, task.instruction, task.cue, task.labels, task.validation
+        )
+    folder.describe(out, student, known)
     stop = stop_strings(student.prompt_format)
     ending = answer(engine, reader, [Request(one, max_new_tokens=96, stop=stop) for one in data.prompts[:PROBES]])
     learned = {"first_loss": losses[0]["loss"], "last_loss": losses[-1]["loss"]}

@@ -9,12 +9,15 @@ import pytest
 import yaml
 
 from sentidistill import config
+from sentidistill.config.models import PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, suite, tasks
 from sentidistill.evaluation.splits import split_own
 from sentidistill.evaluation.tasks import tasks_of
-from sentidistill.sources import corpus
-from stages import prepare_benchmark
+from sentidistill.predict import Predictor
+from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, labelled_rows
+from sentidistill.sources import corpus, models
+from stages import prepare_benchmark, train_student
 from tests.project import ROOT
 
 OWN = {
@@ -86,6 +89,7 @@ def test_a_file_that_makes_no_task_is_refused(given, said, tmp_path):
     ("changes", "said"),
     [
         ({"name": "tweet"}, "'tweet' is that of another task"),
+        ({"name": "sentiment"}, "'sentiment' is that of another task"),
         ({"name": "../x"}, "name"),
         ({"labels": ["a"]}, "labels"),
         ({"labels": ["good", "Good "]}, "two labels are the same"),
@@ -127,19 +131,55 @@ def test_baselines_and_scores_take_it_as_any_other_task(tmp_path):
             assert scores["f1"]["Very calm"] == 0
 
 
-def test_the_stage_describes_it_beside_its_splits(tmp_path, monkeypatch):
-    """So the stages that use it depend on its own folder, and on no other task of the params."""
-    params = params_with(tmp_path)
-    section = params.prepare_benchmark.model_copy(update={"tasks": {}})
-    of_own = params.evaluate.model_copy(update={"tasks": ["support"]})
-    changed = params.model_copy(update={"prepare_benchmark": section, "evaluate": of_own})
-    (tmp_path / "own").mkdir()
-    pd.DataFrame(rows(70), columns=["Ticket", "Mood"]).to_csv(tmp_path / "own/tickets.csv", index=False)
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """prepared(rows, **changes): the params, changes of train_student among them, of a prepared task of these rows."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "load", lambda: changed)
-    monkeypatch.setattr(prepare_benchmark.stage, "cache_root", lambda: tmp_path / ".cache")
-    monkeypatch.setattr(prepare_benchmark.stage, "finish", lambda name, figures: None)
-    prepare_benchmark.main()
-    found = tasks.read(tmp_path / "data/benchmark/support")
-    assert found == tasks_of(section)["support"]
-    assert tasks.read(tmp_path / "data/benchmark/tweet") == tasks_of(section)["tweet"]
+    (tmp_path / "own").mkdir()
+
+    def make(given: list[tuple[str, str]], **changes) -> config.Params:
+        params = params_with(tmp_path)
+        changed = params.model_copy(
+            update={
+                "prepare_benchmark": params.prepare_benchmark.model_copy(update={"tasks": {}}),
+                "evaluate": params.evaluate.model_copy(update={"tasks": ["support"]}),
+                "train_student": params.train_student.model_copy(update=changes),
+            }
+        )
+        monkeypatch.setattr(config, "load", lambda: changed)
+        pd.DataFrame(given, columns=["Ticket", "Mood"]).to_csv("own/tickets.csv", index=False)
+        prepare_benchmark.main()
+        return changed
+
+    return make
+
+
+def texts(path: str) -> set[str]:
+    return {json.loads(line)["sentence"] for line in Path(path).open()}
+
+
+def test_the_stage_describes_it_beside_its_splits(prepared):
+    """So the stages that use it depend on its own folder, and on no other task of the params."""
+    section = prepared(rows(70)).prepare_benchmark
+    assert tasks.read(Path("data/benchmark/support")) == tasks_of(section)["support"]
+    assert tasks.read(Path("data/benchmark/tweet")) == tasks_of(section)["tweet"]
+
+
+def train(tiny_models: Path, params: config.Params) -> Predictor:
+    """The student of one row of the teacher's, and of what the params add."""
+    base = PathModel(source="path", path=str(tiny_models / "student"))
+    models.prepare(base, Path("models/student_base"), Path(), Path())
+    TRAIN_ROWS.write(labelled_rows("s", "Decide.", "Answer", ("yes", "no"), [("Is it so?", "yes")]))
+    SOFT_LABELS.write([])
+    train_student.main()
+    return Predictor("models/student")
+
+
+def test_the_students_folder_knows_it_and_holds_no_text_of_it(prepared, tiny_models):
+    student = train(tiny_models, prepared(rows(70), epochs=1, max_failure_rate=1.0))
+    assert set(student.tasks) == {"sentiment", "support"}
+    found = student.predict(["Ticket 3, where is my parcel?", "Fine."], task="support")
+    assert {*found[0].probabilities} == {"angry", "Very calm"} >= {one.answer for one in found}
+    about = Path("models/student/sentidistill.json").read_text()
+    assert any(json.loads(about)["tasks"]["support"]["offsets"]), "what its labels lean to is of its validation texts"
+    assert "parcel" not in about

@@ -25,7 +25,7 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader
 from sentidistill.pipeline import stage
 from sentidistill.predict import ROWS_PER_BATCH
-from sentidistill.samples import TrainRow, with_labels
+from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
 from sentidistill.student import checks, folder, training
 
@@ -43,23 +43,6 @@ def parts(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> tuple[Labell
     if len(found) < LEAST:
         return found, []
     return [row for place, row in enumerate(found) if place % KEPT_OUT], found[::KEPT_OUT]
-
-
-def train_rows(task: EvaluationTask, texts: Labelled) -> list[TrainRow]:
-    instruction = with_labels(task.instruction, task.labels)
-    return [
-        TrainRow(
-            id=corpus.text_id(text),
-            stratum=task.name,
-            family="classification",
-            instruction=instruction,
-            cue=task.cue,
-            text=text,
-            demonstrations=[],
-            answer=label,
-        )
-        for text, label in texts
-    ]
 
 
 def crossed(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
@@ -123,7 +106,8 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
         update={"epochs": chosen.epochs, "learning_rate": chosen.learning_rate, "seed": chosen.seed}
     )
     tokenizer = models.open_tokenizer(chosen.model)
-    data = training.tokenise(train_rows(task, learned), tokenizer, about.prompt_format, about.max_length)
+    to_learn = labelled_rows(task.name, task.instruction, task.cue, task.labels, learned)
+    data = training.tokenise(to_learn, tokenizer, about.prompt_format, about.max_length)
     if not data.input_ids:
         raise SentiDistillError(f"{chosen.labelled}: no text fits into the student's {about.max_length} tokens")
     model = models.open_language_model(chosen.model, dtype="float32").to(models.device(runtime))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from sentidistill.config.benchmark import SENTIBENCH, PrepareBenchmark
 from sentidistill.config.rules import Line, Text
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
-from sentidistill.records import Record, read_json
+from sentidistill.records import Record, Table, read_json
 from sentidistill.yaml_files import read as read_yaml_as
 
 WORDING_FILE = Path(str(files("sentidistill.evaluation").joinpath("wording.yaml")))
@@ -38,6 +38,21 @@ class LabelledText(Record):
     id: str
     sentence: str
     label: str
+
+
+class TaskTexts(Record):
+    """A task with the (text, label) pairs that a student may learn from, and those that it is calibrated on."""
+
+    name: str
+    instruction: str
+    cue: str
+    labels: tuple[str, ...]
+    train: list[tuple[str, str]]
+    validation: list[tuple[str, str]]
+
+
+# The user's own tasks. Apart from data/benchmark, so that a further task of the evaluation trains no student anew.
+OWN_TEXTS = Table("data/own_texts.jsonl", TaskTexts)
 
 
 @dataclass(frozen=True)
