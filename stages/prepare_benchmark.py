@@ -3,7 +3,7 @@
 Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are; and the
 user's own labelled files, split by content hash, with data/benchmark/<task>/task.json for their labels and wording.
 data/validation.jsonl has the validation texts of the default tasks once more, data/own_texts.jsonl the training and
-validation texts of the user's own, for the student.
+validation texts of the user's own, for the student: it learns none that is nearly the same as a text held out here.
 
 A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """
@@ -24,6 +24,7 @@ from sentidistill.sources import corpus
 def main() -> None:
     params = config.load()
     section, tasks = params.prepare_benchmark, tasks_of(params.prepare_benchmark)
+    similarity = params.prepare_corpus.near_duplicate_similarity
     made: dict[str, tuple[dict[str, list], dict[str, int]]] = {}
     for task, file in section.tasks.items():
         rated = corpus.rated_sentences(params.vader, stage.cache_root() / "downloads", file)
@@ -47,10 +48,19 @@ def main() -> None:
                 rows = sentibench.load(stage.cache_root().parent / section.sentibench, task, name)
                 sentibench.write(Path("data/benchmark", task, f"{name}.jsonl"), rows)
                 sizes[f"{task} {name}"] = len(rows)
+    held_out = [
+        record["sentence"]
+        for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
+        if path.stem != "train"
+        for record in sentibench.read(path)
+    ]
     own_texts = []
     for own in section.own:
         pairs = {name: [(row.sentence, row.label) for row in rows] for name, rows in made[own.name][0].items()}
-        own_texts.append(TaskTexts(**asdict(tasks[own.name]), train=pairs["train"], validation=pairs["validation"]))
+        near = corpus.near_duplicates([text for text, _ in pairs["train"]], held_out, similarity)
+        train = [pair for pair, bad in zip(pairs["train"], near) if not bad]
+        own_texts.append(TaskTexts(**asdict(tasks[own.name]), train=train, validation=pairs["validation"]))
+        sizes[f"{own.name} not_to_be_learned"] = sum(near)
     OWN_TEXTS.write(own_texts)
     stage.finish("prepare_benchmark", sizes)
 

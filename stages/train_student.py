@@ -1,6 +1,7 @@
 """train set -> models/student/, and plots/training_loss.csv (step, loss, learning_rate; with soft targets also
 soft_share, what rows with soft labels have in the gradient).
 
+With train_student.own_labels, the training texts of the user's own tasks are learned, too.
 The folder has safetensors, tokenizer and sentidistill.json: how sentiment and the user's own tasks are asked, with
 offsets and temperature of their labels from validation texts.
 """
@@ -18,7 +19,7 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
-from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS
+from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, fit, labelled_rows
 from sentidistill.sources import models
 from sentidistill.student import checks, folder, training
 
@@ -39,7 +40,11 @@ def main() -> None:
     tokenizer = models.load_tokenizer(base, cache.parent)
     soft = {row.id: row.probabilities for row in SOFT_LABELS.read() if section.targets == "soft"}
     tasks, settings = tasks_for_use(), (tokenizer, student.prompt_format, student.max_length)
-    data = training.tokenise(TRAIN_ROWS.read(), *settings, soft)
+    asked = [(task.name, task.instruction, task.cue, task.labels, task.train) for task in tasks if section.own_labels]
+    labelled = [row for one in asked for row in labelled_rows(*one)]
+    own = [row for row in labelled if fit(row.prompt(), row.answer, *settings)]
+    weights = soft | {row.id: {row.answer: section.own_labels} for row in own}
+    data = training.tokenise([*TRAIN_ROWS.read(), *own], *settings, weights)
     if data.dropped:
         raise SentiDistillError(
             f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
@@ -47,6 +52,8 @@ def main() -> None:
         )
     model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
     counts, special = checks.rows(data), checks.special_tokens(data, tokenizer)
+    if section.own_labels:
+        counts |= {"own_rows": len(own), "own_rows_too_long": len(labelled) - len(own)}
     stage.show("before the first step", {**counts, **special, **checks.check_memory(model, data, runtime)})
     key = records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers)
     checkpoints = cache / "train" / key

@@ -166,6 +166,7 @@ def test_a_value_that_cannot_be_is_named_with_what_may_be(key, value, expected):
         ({"prepare_benchmark.min_chars": 300}, "prepare_benchmark: min_chars lies above max_chars"),
         ({"prepare_corpus.max_chars": 30}, "prepare_corpus: min_chars lies above max_chars"),
         ({"evaluate.tasks": ["tweet", "tweet"]}, "evaluate: tasks names tweet twice"),
+        ({"train_student.own_labels": 1}, r"train_student.own_labels needs a labelled file in prepare_benchmark.own"),
         ({"runtime.train_rows_per_step": 3}, r"train_rows_per_step \(3\) must divide train_student.batch_size \(8\)"),
         ({"runtime.server.base_url": "localhost:8000"}, "base_url: expected an address such as http://"),
         ({"prepare_benchmark.tasks": {"books": "tweets"}}, "prepare_benchmark.tasks.books: .*found 'books'"),

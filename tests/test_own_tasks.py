@@ -1,9 +1,11 @@
 """A user's own labelled file as a task of the evaluation."""
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -13,7 +15,7 @@ from sentidistill.config.models import PathModel
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, suite, tasks
 from sentidistill.evaluation.splits import split_own
-from sentidistill.evaluation.tasks import tasks_of
+from sentidistill.evaluation.tasks import OWN_TEXTS, tasks_of
 from sentidistill.predict import Predictor
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, labelled_rows
 from sentidistill.sources import corpus, models
@@ -111,6 +113,48 @@ def test_numbers_are_labels_in_every_kind_of_file(tmp_path):
         assert corpus.read_rows(path, "text", "stars") == ([("so good", "5"), ("so bad", "1")], 0)
         with pytest.raises(SentiDistillError, match="nothing under 'star'"):
             corpus.read_rows(path, "text", "star")
+
+
+WORDS = {"angry": "broken", "Very calm": "lovely"}
+OTHERS = [
+    start + end for start in ("pa", "lo", "ti", "mu", "ne", "ro", "ka", "si") for end in ("mbo", "rin", "tal", "ves")
+]
+
+
+def telling(number: int) -> list[tuple[str, str]]:
+    """Texts that one word in them labels, and no two of them nearly the same."""
+    draw = random.Random(number)
+    return [
+        (f"{' '.join(draw.sample(OTHERS, 5))} {word}", label) for _ in range(number) for label, word in WORDS.items()
+    ]
+
+
+@pytest.mark.heavy
+def test_its_training_texts_teach_the_student_by_their_weight(prepared, tiny_models):
+    """And those of the other splits do not: none of them is among what a student may learn."""
+    params = prepared(telling(250), own_labels=1.0, epochs=15, learning_rate=5e-3, max_failure_rate=1.0)
+    (own,) = OWN_TEXTS.read()
+    splits = {name: texts(f"data/benchmark/support/{name}.jsonl") for name in SIZES}
+    assert {text for text, _ in own.train} <= splits["train"]
+    assert {text for text, _ in own.validation} == splits["validation"]
+    taught = train(tiny_models, params)
+    assert json.loads(Path("metrics/train_student.json").read_text())["own_rows"] == len(own.train) > 40
+    test = sorted(splits["test"])
+    found = [one.answer for one in taught.predict(test, task="support")]
+    right = ["angry" if WORDS["angry"] in text else "Very calm" for text in test]
+    assert np.mean([one == other for one, other in zip(found, right)]) > 0.9
+
+
+def test_what_is_nearly_the_same_as_a_held_out_text_is_not_learned(prepared):
+    long = "The parcel that I ordered on Monday for my mother's birthday has still not come, and nobody answers"
+    given = [(f"{long} number {n}", "angry") for n in range(40)]
+    prepared([*given, *telling(20)])
+    (own,) = OWN_TEXTS.read()
+    held_out = texts("data/benchmark/support/test.jsonl") | texts("data/benchmark/support/validation.jsonl")
+    assert any(text.startswith(long) for text in held_out)
+    assert any(text.startswith(long) for text in texts("data/benchmark/support/train.jsonl"))
+    assert own.train
+    assert not any(text.startswith(long) for text, _ in own.train)
 
 
 def test_baselines_and_scores_take_it_as_any_other_task(tmp_path):

@@ -14,6 +14,7 @@ from tests.project import ROOT
 
 PARAMS = TrainStudent(
     targets="hard",
+    own_labels=0.0,
     epochs=6,
     learning_rate=0.01,
     batch_size=4,
@@ -294,6 +295,20 @@ def test_a_teacher_that_is_sure_trains_as_its_label_alone_does(tiny_models, tmp_
         found.append(model)
     for one, other in zip(*(model.parameters() for model in found)):
         assert one.detach().numpy() == pytest.approx(other.detach().numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("weight", "preferred"), [(0.1, "polite"), (10.0, "rude")])
+def test_where_rows_disagree_the_weightier_ones_are_learned(tiny_models, tmp_path, weight, preferred):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(tiny_models / "student") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    answers = ("polite", "rude")
+    some = [row.model_copy(update={"text": "Hm.", "answer": answers[n % 2]}) for n, row in enumerate(rows(8))]
+    data = tokenise(some, tokenizer, "transcript", 512, {row.id: {"rude": weight} for row in some[1::2]})
+    longer, machine = PARAMS.model_copy(update={"epochs": 25}), runtime(train_rows_per_step=2)
+    train(model, tokenizer, data, longer, machine, max_length=512, checkpoints=tmp_path / "c")
+    found = {answer: float(log_likelihoods(model, data, place)) for place, answer in enumerate(answers)}
+    assert max(found, key=found.__getitem__) == preferred
 
 
 def test_memory_is_asked_for_all_labels_of_a_row(tiny_student):

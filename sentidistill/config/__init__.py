@@ -77,6 +77,10 @@ def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
     if {"train_student", "runtime"} <= of.keys():
         rows, batch = of["runtime"].train_rows_per_step, of["train_student"].batch_size
         faults[f"runtime.train_rows_per_step ({rows}) must divide train_student.batch_size ({batch})"] = batch % rows
+    if {"train_student", "prepare_benchmark"} <= of.keys():
+        faults["train_student.own_labels needs a labelled file in prepare_benchmark.own; name one, or set it to 0"] = (
+            of["train_student"].own_labels and not of["prepare_benchmark"].own
+        )
     if {"prepare_models", "teacher", "runtime", "collect_responses"} <= of.keys():
         calibrate = of["collect_responses"].calibrate
         faults |= _of_teacher(of["prepare_models"].teacher.source, of["teacher"], of["runtime"], calibrate)

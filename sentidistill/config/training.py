@@ -7,6 +7,7 @@ from sentidistill.config.rules import PartAboveZero, Section, Seed, Share, above
 
 class TrainStudent(Section):
     targets: Literal["hard", "soft"]
+    own_labels: Annotated[float, real(0, 1_000)]
     epochs: Annotated[float, above(0, 1_000)]
     learning_rate: PartAboveZero
     batch_size: Annotated[int, whole(1, 1_000_000)]
