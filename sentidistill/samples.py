@@ -87,7 +87,7 @@ class Sample(PoolPrompt):
     """A pool prompt with the teacher's answer.
 
     `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
-    `probabilities` are those of the labels after what the teacher leans to is taken off; `answer` is the likeliest then.
+    `probabilities` are those of the labels after what the teacher leans to is taken off; `answer` is the likeliest.
     """
 
     answer: str
