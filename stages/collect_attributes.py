@@ -34,10 +34,10 @@ def main() -> None:
     # A name far below the threshold will hardly reach it by joining its like.
     head = math.ceil(needed / HEAD)
     spelled = merge_spellings(names, section.same_spelling, head)
-    frequent = {name: one for name, one in spelled.items() if len(one.texts) >= head}
+    frequent = {name: one for name, one in spelled.items() if one.number(section.count) >= head}
     embeddings = clustering.embed(list(frequent), models.locate(Path("models/embedder"), stage.cache_root().parent))
     merged = merge_meanings(frequent, embeddings, section.same_meaning)
-    kept = counted(merged, needed)
+    kept = counted(merged, needed, section.count)
     if len(kept) < 3:
         raise SentiDistillError(
             f"collect_attributes: {len(kept)} attributes are mentioned often enough; lower "

@@ -23,7 +23,10 @@ from sentidistill.selection import select, select_within
 def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
-    settings = {**section.model_dump(exclude={"rate", "budget", "max_share"}), "caps": section.max_share}
+    if section.stratify == "instruction":
+        scores["stratum"] = scores["stratum"].str.split(" ").str[0]  # without the answer
+    settings = section.model_dump(include={"metric", "strategy", "peak", "seed"})
+    settings |= {"stratify": bool(section.stratify), "caps": section.max_share}
     pool, wrong = SAMPLES.read(), reviews.wrong()
     keys = {one.id: reviews.answer_id(one.instruction, one.text, one.answer) for one in pool}
     judged = {sample: wrong[key] for sample, key in keys.items() if key in wrong}

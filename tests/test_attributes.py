@@ -47,6 +47,18 @@ def test_attributes_are_counted_by_text_and_keep_their_raw_names():
     assert (joy.name, joy.count) == ("joy", 1)
 
 
+def test_attributes_can_be_counted_by_mention_as_published():
+    mentions = [mention("a", "trust level"), mention("a", "trust"), *(mention(text, "joy") for text in "bc")]
+    assert [one.name for one in counted(gather([*mentions, mention("a", "trust")]), 3, "mentions")] == ["trust"]
+    assert [(one.name, one.count) for one in counted(gather(mentions), 1, "mentions")] == [("joy", 2), ("trust", 2)]
+    assert counted(gather(mentions), 2, "texts")[0].name == "joy"
+
+
+def test_without_merging_spellings_stay_apart():
+    mentions = [mention("a", "expectations vs reality"), mention("b", "expectation vs reality")]
+    assert len(merge_spellings(gather(mentions), 100, 1)) == 2
+
+
 def test_spellings_of_one_name_are_merged_into_the_commonest():
     mentions = [mention(str(i), "expectations vs reality") for i in range(3)] + [
         mention("9", "expectation vs. reality")

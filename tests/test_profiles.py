@@ -28,6 +28,9 @@ def comments(path: Path) -> set[str]:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "params").glob("*.yaml")))
 def test_every_profile_is_valid_and_holds_differences_alone(folder, name):
     default = yaml.safe_load((folder / "params.yaml").read_text())
+    changes = yaml.safe_load((folder / f"params/{name}.yaml").read_text())
+    if "like" in changes:
+        default = profiles.with_profile(changes.pop("like"))
     profiles.main(name)
     config.load()
     found = yaml.safe_load((folder / "params.yaml").read_text())
@@ -46,7 +49,6 @@ def test_every_profile_is_valid_and_holds_differences_alone(folder, name):
                 repeated.append(f"{path}{key}")
         return repeated
 
-    changes = yaml.safe_load((folder / f"params/{name}.yaml").read_text())
     assert same(changes, default) == []
     assert same(changes, found)
     assert set(found) == set(default)
@@ -72,6 +74,9 @@ def test_a_profile_keeps_the_comments_and_can_be_laid_twice(folder):
         ("", r"params/mine\.yaml: expected sections"),
         ("teacher: 5\nstudent: {max_length: 1}", r"(?s)mine\.yaml: teacher: expected a mapping.*student\.max_length"),
         ("train_student: {epochs: -1}", r"train_student\.epochs"),
+        ("like: nobody", r"no profile 'nobody'; NAME is one of"),
+        ("like: paper-qwen", r"params/mine\.yaml: like: paper-qwen, which is itself like another"),
+        ("like: mine", r"params/mine\.yaml: like: mine, which is itself like another"),
     ],
 )
 def test_a_profile_that_does_not_fit_changes_nothing(folder, text, message):
@@ -83,5 +88,30 @@ def test_a_profile_that_does_not_fit_changes_nothing(folder, text, message):
 
 
 def test_an_unknown_profile_is_told_which_there_are(folder):
-    with pytest.raises(SentiDistillError, match="'fast'; NAME is one of own, paper-llama, quick, smoke"):
+    with pytest.raises(SentiDistillError, match="'fast'; NAME is one of own, paper-gemma, paper-llama, paper-qwen, "):
         profiles.main("fast")
+
+
+def test_a_profile_that_is_like_another_changes_what_that_one_changes(folder):
+    (folder / "params/mine.yaml").write_text("like: quick\ntrain_student: {learning_rate: 0.001}\n")
+    mine, quick = profiles.with_profile("mine"), profiles.with_profile("quick")
+    assert mine["train_student"] == {**quick["train_student"], "learning_rate": 0.001}
+    assert mine["compose_prompts"] == quick["compose_prompts"]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen", "gemma"])
+def test_the_paper_profiles_are_as_published(folder, family):
+    values = profiles.with_profile(f"paper-{family}")
+    params = config.checked(values, "paper")
+    assert sum(params.compose_prompts.prompts.values()) == 50_000
+    assert (params.select_samples.rate, params.train_student.epochs, params.train_student.learning_rate) == (1, 4, 5e-5)
+    assert params.train_student.batch_size * 340 == pytest.approx(128 * 2048, rel=0.01)
+    enumeration = params.enumerate_attributes.sampling
+    assert (enumeration.temperature, enumeration.max_new_tokens) == (0, 1048)
+    assert params.propose_tasks.attributes_per_cluster == 1
+
+
+def test_the_paper_profile_of_qwen_asks_no_server_for_thoughts(folder):
+    assert config.checked(profiles.with_profile("paper-qwen"), "paper").teacher.extra_body == {
+        "chat_template_kwargs": {"enable_thinking": False}
+    }

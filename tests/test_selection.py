@@ -3,11 +3,15 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentidistill.report.kept import kept_by_group
+from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.selection import capped, inclusion, select, select_within
+from stages import select_samples
+from tests.project import ROOT
 
 
 def frame(sizes: list[int], seed: int = 0) -> pd.DataFrame:
@@ -264,3 +268,26 @@ def test_a_budget_of_tokens_is_kept_by_the_largest_rate_whose_sample_fits(strate
         low, high, best = (middle, high, ids) if tokens.loc[ids].sum() <= 20_000 else (low, middle, best)
     assert select_within(samples, budget={"tokens": 20_000}, strategy=strategy, seed=seed) == best
     assert 15_000 < tokens.loc[best].sum() <= 20_000
+
+
+@pytest.mark.parametrize(("stratify", "kept"), [(True, {"joy": 10, "anger": 10}), ("instruction", {"anger": 20})])
+def test_a_stratum_is_an_instruction_and_its_answer_or_as_published_an_instruction(
+    tmp_path, monkeypatch, stratify, kept
+):
+    """Ranked across its labels, the hard half of a task is the label that the student seldom says."""
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["select_samples"] |= {"strategy": "hard", "stratify": stratify}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    answers = ["joy"] * 20 + ["anger"] * 20
+    common = {"stratum": "77c0", "cluster": 0, "family": "classification", "instruction": "Choose.", "cue": "Mood"}
+    common |= {"labels": ["joy", "anger"], "text": "Well.", "demonstrations": [], "student_demonstrations": []}
+    common |= {"label_scores": [], "plain": "joy"}
+    SAMPLES.write([Sample(**common, id=f"{n:02}", text_id=str(n), answer=one) for n, one in enumerate(answers)])
+    scores = [
+        {**dict.fromkeys(["id", "tokens"], f"{n:02}"), "stratum": f"77c0 {one}", "difficulty": n, "cluster": 0}
+        for n, one in enumerate(answers)
+    ]
+    pd.DataFrame(scores).assign(family="classification").to_csv("data/difficulty.csv", index=False)
+    select_samples.main()
+    assert pd.Series([row.answer for row in TRAIN_ROWS.read()]).value_counts().to_dict() == kept

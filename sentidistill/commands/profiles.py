@@ -1,7 +1,8 @@
 """A profile laid over params.yaml: `make profile NAME=quick`, or python -m sentidistill.commands.profiles NAME
 
-params/NAME.yaml holds what differs from the default run. Sections are merged key by key, all else is replaced, a model
-as a whole. params.yaml keeps its comments; `git checkout params.yaml` brings the default run back.
+params/NAME.yaml holds what differs from the default run, or with `like: OTHER` from the profile OTHER. Sections are
+merged key by key, all else is replaced, a model as a whole. params.yaml keeps its comments; `git checkout params.yaml`
+brings the default run back.
 """
 
 import sys
@@ -29,6 +30,17 @@ def laid_over(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None
 
 def read(name: str) -> dict[str, Any]:
     """What the profile `name` changes. Raises `SentiDistillError` where there is no such profile."""
+    changes = _read(name)
+    if (other := changes.pop("like", None)) is None:
+        return changes
+    values = _read(other)
+    if "like" in values:
+        raise SentiDistillError(f"{FOLDER / name}.yaml: like: {other}, which is itself like another; name that one")
+    laid_over(values, changes)
+    return values
+
+
+def _read(name: str) -> dict[str, Any]:
     known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name not in known:
         raise SentiDistillError(f"no profile {name!r}; NAME is one of {', '.join(known)}")

@@ -11,6 +11,7 @@ class EnumerateAttributes(Section):
 
 
 class CollectAttributes(Section):
+    count: Literal["texts", "mentions"]
     min_texts: Positive
     min_share: Share
     same_spelling: Percent

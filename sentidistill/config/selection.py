@@ -13,7 +13,7 @@ class SelectSamples(Section):
     metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
     strategy: Literal["soft", "hard", "easy", "random", "hard_and_sure"]
     peak: Share
-    stratify: bool
+    stratify: bool | Literal["instruction"]
     max_share: dict[Literal["cluster", "family"], PartAboveZero]
     seed: Seed
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rapidfuzz import fuzz, process
@@ -26,7 +27,7 @@ MENTIONS = Table("data/mentions.jsonl", Mention)
 
 
 class AttributeCount(Record):
-    """An attribute: `count` is the number of texts that mention it, `variants` maps raw names to mentions."""
+    """An attribute: `count` is the number of texts with it, or of mentions; `variants` maps raw names to mentions."""
 
     name: str
     count: int
@@ -57,6 +58,9 @@ class Gathered:
     texts: set[str] = field(default_factory=set)
     descriptions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     variants: Counter[str] = field(default_factory=Counter)
+
+    def number(self, of: Literal["texts", "mentions"]) -> int:
+        return len(self.texts) if of == "texts" else self.variants.total()
 
     def take(self, other: "Gathered") -> None:
         self.texts |= other.texts
@@ -133,8 +137,10 @@ def merge_meanings(gathered: dict[str, Gathered], embeddings: np.ndarray, min_co
     return _ordered(merged)
 
 
-def counted(gathered: dict[str, Gathered], min_texts: int) -> list[AttributeCount]:
-    """Attributes that at least `min_texts` texts mention, commonest first.
+def counted(
+    gathered: dict[str, Gathered], least: int, of: Literal["texts", "mentions"] = "texts"
+) -> list[AttributeCount]:
+    """Attributes that at least `least` texts mention, or that have so many mentions, commonest first.
 
     The description is the commonest one of the attribute. Most are said once: of these it is the one whose rarest word
     most texts' descriptions have, so that it speaks of no one product or person; then the shorter.
@@ -144,16 +150,17 @@ def counted(gathered: dict[str, Gathered], min_texts: int) -> list[AttributeCoun
         for description, texts in one.descriptions.items():
             for word in _words(description):
                 said_of[word] |= texts
-    return [
+    kept = [
         AttributeCount(
             name=name,
-            count=len(one.texts),
+            count=one.number(of),
             description=_commonest(one.descriptions, said_of),
             variants=dict(sorted(one.variants.items())),
         )
-        for name, one in _ordered(gathered).items()
-        if len(one.texts) >= min_texts
+        for name, one in gathered.items()
+        if one.number(of) >= least
     ]
+    return sorted(kept, key=lambda one: (-one.count, one.name))
 
 
 def texts_having(attributes: Sequence[AttributeCount], mentions: Iterable[Mention]) -> dict[str, set[str]]:
