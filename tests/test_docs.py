@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from scripts import departures
 from tests.project import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -36,3 +37,8 @@ def test_every_target_is_in_the_list_of_help(target):
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
     described = {line.partition(":")[0] for line in lines if re.match(r"[a-z-]+:.*##", line)}
     assert target in described
+
+
+def test_departures_are_those_of_the_params():
+    """A changed param shows here: `python -m scripts.departures`, and see whether its reason still holds."""
+    assert departures.page() == departures.PATH.read_text(encoding="utf-8"), "run `python -m scripts.departures`"
