@@ -109,6 +109,69 @@ def embedder(texts: list[str], folder: Path) -> None:
     SentenceTransformer(modules=[transformer, modules.Pooling(32)], device="cpu").save(str(folder))
 
 
+# Chat template and special tokens of the paper's families; the first of these ends a turn.
+FAMILIES = {
+    "llama": ("llama3", ["<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]),
+    "qwen": ("qwen3", ["<|im_end|>", "<|im_start|>"]),
+    "gemma": ("gemma3", ["<end_of_turn>", "<start_of_turn>"]),
+}
+
+
+def tokenizer_of_family(family: str):
+    """The tokenizer of the smoke run with the special tokens and the chat template of a family."""
+    template, special = FAMILIES[family]
+    tok = smoke_tokenizer()
+    tok.add_special_tokens({"additional_special_tokens": special})
+    tok.chat_template = (Path(__file__).parent / f"chat_templates/{template}.jinja").read_text()
+    return tok
+
+
+def model_of_family(family: str, vocabulary: int):
+    """A random model of the architecture class of a family; Gemma's can see."""
+    import torch
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+        SiglipVisionConfig,
+    )
+
+    torch.manual_seed(1)
+    if family == "llama":
+        return language_model(vocabulary, seed=1)
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 4,
+        "max_position_embeddings": 4096,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    if family == "qwen":
+        return Qwen3ForCausalLM(Qwen3Config(**sizes)).eval()
+    layers = ["sliding_attention", "full_attention"]
+    sees = SiglipVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    return Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config={**sizes, "layer_types": layers, "sliding_window": 64},
+            vision_config=sees.to_dict(),
+            mm_tokens_per_image=4,
+            image_token_index=5,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    ).eval()
+
+
 def build(folder: Path) -> None:
     """Write teacher/, student/ and embedder/ into `folder`."""
     tok = smoke_tokenizer()
