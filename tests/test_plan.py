@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from sentidistill import config
-from sentidistill.commands import record
-from sentidistill.commands.plan import counted, plan, show
+from sentidistill.commands import estimates, record
+from sentidistill.commands.plan import counted, other_params, plan, show
+from sentidistill.commands.profiles import with_profile
 from sentidistill.commands.rehearsal import Rehearsal
+from sentidistill.config.models import HubModel
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.inference.opening import cache_path
 from sentidistill.inference.requests import Reader, Request
@@ -22,7 +24,7 @@ from sentidistill.inference.store import Cache, Rate
 from sentidistill.pipeline.stage import console
 from sentidistill.prompts import Prompt
 from stages import enumerate_attributes
-from tests.project import environment
+from tests.project import ROOT, environment
 from tests.recorded import TEXTS, Scripted, answering, make_folder, write_texts
 
 TASKS = ("tweet", "twitter", "atsa_rest16")
@@ -123,6 +125,7 @@ def test_what_a_stage_will_ask_is_not_known_before_its_inputs_are_there(recorded
     params = config.load()
     sized = {
         "define_tasks": sum(params.define_tasks.max_tasks.values()),
+        "write_demonstrations": 3 * 5 * sum(params.define_tasks.max_tasks.values()),  # five calls, two texts each
         "collect_responses": sum(params.compose_prompts.prompts.values()),
     }
     for stage in CALLING_STAGES[1:]:
@@ -222,3 +225,38 @@ def test_a_profile_is_planned_without_being_applied(project, tmp_path):
     works = json.loads(run(tmp_path, "sentidistill.commands.plan", "--json", "--profile", "more"))
     assert {work["stage"]: work["requests"] for work in works}["enumerate_attributes"] == 77
     assert (tmp_path / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "billions"), [("Llama-3.1-70B-Instruct", 70), ("gemma-3-4b-it", 4), ("x-0.6B", 0.6)])
+def test_the_size_of_a_hub_model_is_read_from_its_name(name, billions):
+    assert estimates.parameters(HubModel(source="hub", repo=f"someone/{name}")) == billions * 1e9
+
+
+@pytest.mark.parametrize("name", ["someone/model", "someone/8bit", "someone/v2-base"])
+def test_a_hub_model_whose_name_tells_no_size_has_none(name):
+    assert estimates.parameters(HubModel(source="hub", repo=name)) is None
+
+
+@pytest.mark.parametrize(("family", "teacher"), [("llama", 140), ("qwen", 64), ("gemma", 54)])
+def test_the_papers_runs_are_planned_without_models_and_fit_their_gpus(tmp_path, monkeypatch, family, teacher):
+    """As in a fresh clone: calls, tokens, hours, and memory of each GPU of 80 GiB, of which there are four."""
+    for name in ("params.yaml", "params", "dvc.yaml", "recordings", "prompts", "sentidistill", "stages"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    with other_params(with_profile(f"paper-{family}")):
+        works = planned()
+    asked = {name: works[name] for name in ("enumerate_attributes", "define_tasks", "collect_responses")}
+    assert [work["requests"] for work in asked.values()] == [20_000, 1_900, 50_000]
+    assert asked["enumerate_attributes"]["max_new_tokens"] == 20_000 * 1048
+    assert all(work["prompt_tokens"] > 0 and 0 < work["hours"] < 100 for work in asked.values())
+    assert {work["gpu_gb"] for work in asked.values()} == {teacher / 4}
+    training = works["train_student"]
+    assert 40 < training["gpu_gb"] < 80
+    assert 0 < training["hours"] < 100
+
+
+def test_memory_of_training_by_a_models_size_is_near_that_by_its_shape():
+    """Llama 3.2 of 3.2B, 4 rows of 2,048 tokens with checkpointing: 51 GB of states and 15 beside them."""
+    params = config.checked(with_profile("paper-llama"), "paper")
+    memory, _ = estimates.training(params)
+    assert memory / 1e9 == pytest.approx(51 * 3 / 3.2 + 15, rel=0.05)

@@ -33,6 +33,7 @@ from sentidistill.inference.store import Cache, Rate
 from sentidistill.pipeline import graph, runs, stage
 from sentidistill.pipeline.graph import Stage
 from sentidistill.sources import models
+from sentidistill.student.checks import GB
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Work:
     may be more of these than can be told now: what is asked next depends on the answers. `max_new_tokens` bounds the
     tokens of the answers. `hours` are those of asking, at the pace of this model's last run, each kind of request at
     its own. `basis` says what the figures rest on: "inputs" as they are; "old inputs", from answers that will be
-    others; "params", an estimate of `requests` and their hours, if none is stored; or "no inputs yet". `seconds` is
-    what the stage last took without asking, on a `processor`.
+    others; "params", an estimate of `requests` and of their tokens and hours, if none is stored; or "no inputs yet".
+    `gpu_gb` is what a hub model takes on each GPU, by arithmetic: its weights by vLLM, or all of its training, whose
+    hours are then at most. `seconds` is what the stage last took without asking, on a `processor`.
     """
 
     stage: str
@@ -59,6 +61,7 @@ class Work:
     hours: float | None = None
     money: float | None = None
     basis: str = ""
+    gpu_gb: float | None = None
     seconds: float | None = None
     processor: str = ""
 
@@ -107,6 +110,24 @@ def of_stage(one: Stage, role: Role, params: Params, cache: Cache, root: Path) -
     return counted(model, reader, counts_tokens, rates_of(role, cache), params)
 
 
+def estimated(
+    one: Stage, requests: int, new_tokens: int, is_other: bool, params: Params, cache: Cache, role: Role
+) -> dict:
+    """Fields of `Work` for a stage whose inputs are not there; `is_other`: the model is not that of the last run."""
+    pace = {work: Rate(**values) for work, values in runs.recorded_pace().items()}
+    tokens = estimates.prompt_tokens(one, requests, pace)
+    hours = None if is_other else estimates.hours(one, requests, rates_of(role, cache))
+    if hours is None and tokens is not None and (held := estimates.OnGpus.of(role, params)):
+        hours = held.hours(tokens, new_tokens)
+    return {
+        "requests": requests,
+        "prompt_tokens": tokens,
+        "max_new_tokens": new_tokens,
+        "hours": hours,
+        "basis": "params",
+    }
+
+
 def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     """Every stage, in the order of the pipeline."""
     roles = {one.name: role for one, role in asking()}
@@ -123,9 +144,11 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
                 fields |= of_stage(one, roles[one.name], params, cache, cache_root.parent)
                 fields["basis"] = "old inputs" if one.reads(pending) else "inputs"
             elif about := estimates.requests(one, params):
-                fields |= {"requests": about, "basis": "params"}
-                if f"models/{roles[one.name]}" not in resized:  # the model is that of the last run
-                    fields["hours"] = estimates.hours(one, about, rates_of(roles[one.name], cache))
+                fields |= estimated(one, *about, f"models/{roles[one.name]}" in resized, params, cache, roles[one.name])
+            if held := estimates.OnGpus.of(roles[one.name], params):
+                fields["gpu_gb"] = round(held.weights / GB, 1)
+        elif one.name == "train_student" and (needed := estimates.training(params)):
+            fields = {"basis": "params", "gpu_gb": round(needed[0] / GB, 1), "hours": round(needed[1], 2)}
         if run := last.get(one.name):
             fields |= {"seconds": run.own_seconds, "processor": run.processor}
         works.append(Work(one.name, **fields))
@@ -136,30 +159,38 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     return works
 
 
+def number(count: int) -> str:
+    return f"{count:,}" if count < 1e6 else f"{count / 1e6:,.1f} M"
+
+
 def show(works: list[Work], console: Console) -> None:
     counts = ("requests", "recorded", "cached", "asked", "too_long", "prompt_tokens", "max_new_tokens")
     headings = ("requests", "recorded", "cached", "to ask", "too long", "prompt tokens", "new tokens, at most")
-    table = Table(Column("stage", no_wrap=True), *headings, "hours", "money", "from", "else")
+    table = Table(Column("stage", no_wrap=True), *headings, "hours", "money", "GB a GPU", "from", "else")
 
     def cells(of: dict) -> list[str]:
-        shown = {name: "?" if of[name] is None else f"{of[name]:,}" for name in counts}
-        shown["requests"] = "~" * (of["basis"] == "params") + shown["requests"]
+        shown = {name: "?" if of[name] is None else number(of[name]) for name in counts}
         shown |= {name: "?" if of[name] is None else f"{of[name]:,.2f}" for name in ("hours", "money")}
-        shown["hours"] = "~" * (of["basis"] == "params" and of["hours"] is not None) + shown["hours"]
+        for name in ("requests", "prompt_tokens", "max_new_tokens", "hours"):
+            shown[name] = "~" * (of["basis"] == "params" and of[name] is not None) + shown[name]
         return list((shown | {"asked": shown["asked"] + ("+" if of["asked"] and of["basis"] else "")}).values())
 
     for work in works:
         took = "?" if work.seconds is None else runs.minutes(work.seconds)
-        table.add_row(work.stage, *(cells(asdict(work)) if work.asks else [""] * (len(counts) + 2)), work.basis, took)
+        asked = cells(asdict(work)) if work.asks else [""] * (len(counts) + 2)
+        if not work.asks and work.hours is not None:
+            asked[-2] = f"~{work.hours:,.2f}"
+        table.add_row(work.stage, *asked, f"{work.gpu_gb or ''}", work.basis, took)
     sums = {name: sum(getattr(work, name) or 0 for work in works) for name in (*counts, "hours", "money", "seconds")}
     table.add_section()
-    table.add_row("sum of what is known", *cells(sums | {"basis": ""}), "", runs.minutes(sums["seconds"]))
+    table.add_row("sum of what is known", *cells(sums | {"basis": ""}), "", "", runs.minutes(sums["seconds"]))
     console.print(table)
     processors = sorted({work.processor for work in works if work.processor})
     where = f", on {' and '.join(processors)}" if processors else ""
     console.print(
         "Recorded and cached answers cost nothing. +: at least; what is asked next, retries too, depends on the "
-        "answers. ~: by params.yaml. ?: not known before the stages above have run, or never measured. Hours of "
+        "answers. ~: by params.yaml, with prompts as long as last time, and hours by arithmetic for GPUs like an A100. "
+        "?: not known before the stages above have run, or never measured. Hours of "
         "asking are at the pace of this model's last run, money is by runtime.prices; else is what a stage last took "
         f"without asking{where}. 'old inputs' will change before the stage runs."
     )
