@@ -1,10 +1,12 @@
 """Profiles: what differs from the default run, laid over params.yaml with its comments kept."""
 
+import difflib
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from sentidistill import config
 from sentidistill.commands import profiles
@@ -61,6 +63,24 @@ def test_a_profile_keeps_the_comments_and_can_be_laid_twice(folder):
     assert before <= comments(folder / "params.yaml")
     profiles.main("quick")
     assert (folder / "params.yaml").read_bytes() == once
+
+
+@pytest.mark.parametrize(
+    ("setting", "lost", "gained"),
+    [
+        ("train_student.epochs=3", ["  epochs: 2"], ["  epochs: 3"]),
+        ("compose_prompts.prompts.scoring=0", ["    scoring: 200"], ["    scoring: 0"]),
+        ("evaluate.tasks=[tweet,amazon]", ["  - movie", "  - editorial"], []),
+    ],
+)
+def test_an_experiments_setting_changes_its_own_lines_alone(folder, setting, lost, gained):
+    """Comments, order and form of params.yaml survive `dvc exp run -S`, which writes the whole file anew."""
+    before = (folder / "params.yaml").read_text().splitlines()
+    apply_overrides(folder / "params.yaml", [setting])
+    after = (folder / "params.yaml").read_text().splitlines()
+    differing = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    assert [line[2:] for line in differing if line[0] == "-"] == lost
+    assert [line[2:] for line in differing if line[0] == "+"] == gained
 
 
 @pytest.mark.parametrize(
