@@ -29,7 +29,7 @@ from sentidistill.report.trust import wilson
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources.tables import Source
 from stages import select_perspectives, select_samples
-from tests.browser import opened_browser
+from tests.browser import opened
 from tests.project import ROOT, Project, run_stages
 
 MOOD = "Decide. Answer with one of: happy, sad, -1."
@@ -311,18 +311,16 @@ def browser(tmp_path_factory):
     """The page of ITEMS, with hostile texts in one of them."""
     folder = tmp_path_factory.mktemp("review")
     (folder / "review.html").write_text(review.as_page([*ITEMS, item(7, text=HOSTILE)]), encoding="utf-8")
-    opened = opened_browser()
-    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
-    opened.get((folder / "review.html").as_uri())
-    yield opened, folder
-    opened.quit()
+    with opened(folder / "review.html") as shown:
+        shown.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        yield shown, folder
 
 
-def press(opened, *keys: str) -> None:
+def press(page, *keys: str) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     for key in keys:
-        ActionChains(opened).send_keys(key).perform()
+        ActionChains(page).send_keys(key).perform()
 
 
 @pytest.mark.heavy
@@ -330,26 +328,26 @@ def test_in_a_browser_a_key_is_a_verdict_that_survives_a_reload_and_is_saved(bro
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
-    opened, folder = browser
+    page, folder = browser
 
     def shown(part: str) -> str:
-        return opened.find_element(By.ID, part).text
+        return page.find_element(By.ID, part).text
 
-    press(opened, "2", "r", "1", "w")  # sad; right; a perspective, as it was; wrong
+    press(page, "2", "r", "1", "w")  # sad; right; a perspective, as it was; wrong
     assert shown("text") == ITEMS[4].text
-    press(opened, "c", *"The bus r", Keys.BACKSPACE, Keys.BACKSPACE, Keys.ENTER)  # no letter of a correction is a key
+    press(page, "c", *"The bus r", Keys.BACKSPACE, Keys.BACKSPACE, Keys.ENTER)  # no letter of a correction is a key
     assert shown("text") == " ".join(ITEMS[5].text.split())
-    press(opened, "r", Keys.ARROW_LEFT, Keys.ARROW_LEFT, "u", "r", Keys.ARROW_LEFT, Keys.ARROW_LEFT, "c")
-    press(opened, *"late again", Keys.ENTER)
-    opened.refresh()
+    press(page, "r", Keys.ARROW_LEFT, Keys.ARROW_LEFT, "u", "r", Keys.ARROW_LEFT, Keys.ARROW_LEFT, "c")
+    press(page, *"late again", Keys.ENTER)
+    page.refresh()
     assert shown("count") == "6 of 7 judged"
-    press(opened, "n")
+    press(page, "n")
     assert shown("text") == HOSTILE
-    assert opened.title == "SentiDistill: is it right?"
-    assert opened.find_elements(By.TAG_NAME, "img") == []
-    assert opened.execute_script("return document.documentElement.scrollWidth") <= 390, "whole on a telephone"
-    press(opened, "3")
-    opened.find_element(By.ID, "save").click()
+    assert page.title == "SentiDistill: is it right?"
+    assert page.find_elements(By.TAG_NAME, "img") == []
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390, "whole on a telephone"
+    press(page, "3")
+    page.find_element(By.ID, "save").click()
     path = folder / "verdicts.csv"
     for _ in range(100):
         if path.exists():
@@ -365,22 +363,22 @@ def test_in_a_browser_a_key_is_a_verdict_that_survives_a_reload_and_is_saved(bro
     ]
     with path.open(encoding="utf-8-sig", newline="") as file:
         assert not any(re.match(r"[=+\-@]", cell) for row in csv.reader(file) for cell in row)
-    assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 @pytest.mark.heavy
 def test_in_a_browser_that_keeps_nothing_the_page_says_so_and_works(browser):
     from selenium.webdriver.common.by import By
 
-    opened, folder = browser
+    page, folder = browser
     script = "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('refused'); }});"
-    made = opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
-    opened.get((folder / "review.html").as_uri())
-    assert opened.find_element(By.ID, "kept-nowhere").is_displayed()
-    press(opened, "w")
-    assert opened.find_element(By.ID, "count").text == "1 of 7 judged"
-    opened.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", made)
-    opened.execute_script("unsaved = false")
+    made = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    page.get((folder / "review.html").as_uri())
+    assert page.find_element(By.ID, "kept-nowhere").is_displayed()
+    press(page, "w")
+    assert page.find_element(By.ID, "count").text == "1 of 7 judged"
+    page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", made)
+    page.execute_script("unsaved = false")
 
 
 # The whole way
