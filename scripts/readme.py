@@ -79,7 +79,8 @@ class Graph:
 def table_of_stages(graph: Graph) -> list[str]:
     lines = ["| stage | what it does | writes |", "|---|---|---|"]
     for name, body in graph.bodies.items():
-        shown = [re.sub(r"\$\{[\w.]+\}", "*", path_of(entry)) for entry in body.get("outs", [])]
+        paths = [re.sub(r"\$\{[\w.]+\}", "*", path_of(entry)) for entry in body["outs"]]
+        shown = [path for path in paths if not re.fullmatch(r"metrics/.+\.json", path)]  # of every stage
         about = body["desc"]
         for item, words in ABOUT.items():
             about = about.replace(f"${{{item}}}", words)

@@ -126,6 +126,11 @@ def test_every_stage_has_a_module_a_section_and_a_metrics_file():
     assert set(PARAMS) - shared == set(STAGES) - {"report"}
 
 
+def test_the_figures_of_the_report_are_dvcs_metrics_and_counts_of_stages_are_not():
+    """Or `dvc exp show` has hundreds of columns."""
+    assert [name for name in STAGES if "metrics" in body(name)] == ["report"]
+
+
 def test_prompt_templates_are_dependencies():
     for template in (ROOT / "prompts").iterdir():
         users = [name for name in STAGES if f"prompts/{template.name}" in paths(body(name)["deps"])]

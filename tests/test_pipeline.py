@@ -152,8 +152,9 @@ def test_a_second_run_runs_nothing(project):
 
 def test_metrics_plots_and_status_are_readable(project):
     shown = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)
-    values = next(iter(shown.values()))["data"]["metrics/report.json"]["data"]
-    assert "gain" in values
+    found = next(iter(shown.values()))["data"]
+    assert list(found) == ["metrics/report.json"]
+    assert "gain" in found["metrics/report.json"]["data"]
     project.run("dvc", "plots", "show")
     assert "up to date" in project.run("dvc", "status").stdout
 
