@@ -72,8 +72,8 @@ publish: .venv/.installed ## exports/student and exports/dataset with cards and 
 adapt: .venv/.installed ## the student goes on with labels of your own -> models/adapted: LABELLED=few.csv
 	$(RUN) python -m sentidistill.commands.adapt $(LABELLED)
 
-compare: .venv/.installed ## what changed between two commits or experiments, and is it real: A=HEAD~1 B=HEAD; B may be left out
-	$(RUN) python -m sentidistill.commands.compare $(A) $(B)
+compare: .venv/.installed ## what changed between two commits or experiments, and is it real: A=HEAD~1 B=HEAD; B may be left out; OUT=compare.html, FAIL=1
+	$(RUN) python -m sentidistill.commands.compare $(A) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
 
 audit: .venv/.installed ## what is known of SentiBench and its published evaluator, computed anew: DATA=a copy of it
 	$(RUN) python -m sentidistill.commands.audit $(DATA)

@@ -1,6 +1,8 @@
 """Two runs beside each other, read from git."""
 
+import html
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 from sentidistill.commands.compare import Revision, changed, differences, predictions, reran, verdict
 from sentidistill.errors import SentiDistillError
+from tests.browser import Parts, is_whole, opened
 from tests.project import ROOT, environment
 
 LABELS = ("negative", "neutral", "positive")
@@ -31,7 +34,16 @@ def write_run(rate: float, share_right: float, seed: int = 0) -> None:
     Path("metrics").mkdir(exist_ok=True)
     Path("metrics/predictions.csv").write_text("\n".join(lines) + "\n")
     Path("metrics/select_samples.json").write_text(json.dumps({"kept": int(1000 * rate)}))
-    Path("params.yaml").write_text(f"select_samples:\n  rate: {rate}\n")
+    Path("params.yaml").write_text(
+        f"select_samples:\n  rate: {rate}\n  note: <script>document.title = {rate}</script>\n"
+    )
+    Path("data").mkdir(exist_ok=True)
+    Path("data/instructions.jsonl").write_text(
+        "".join(json.dumps({"text": one}) + "\n" for one in ("Both.", f"{rate}."))
+    )
+    Path("plots").mkdir(exist_ok=True)
+    Path("plots/training_loss.csv").write_text("step,loss\n1,2\n2,1\n")
+    Path("plots/difficulty.csv").write_text("difficulty,samples,kept\n0.0,9,1\n0.5,5,4\n")
     Path("dvc.lock").write_text(LOCK % rate)
 
 
@@ -65,18 +77,44 @@ def test_the_first_line_says_what_got_worse_beyond_its_interval(runs):
     result = compare("good", "HEAD", "--fail", "--out", "compared.md")
     assert result.returncode == 1
     first = result.stdout.split("\n")[0]
-    assert first.startswith("**Worse beyond its interval:** student, plain, -")
+    assert first.startswith("**Worse beyond its interval: student, plain, -")
     assert "teacher" not in first
     assert Path("compared.md").read_text() in result.stdout
     for told in (
         "| select_samples.rate | 0.5 | 0.1 |",
         "| select_samples | params |",
         "| select_samples.kept | 500 | 100 |",
+        "| lost | 0.5. |",
+        "| gained | 0.1. |",
     ):
         assert told in result.stdout
     back = compare("HEAD", "good", "--fail")
     assert back.returncode == 0
     assert back.stdout.startswith("Nothing got worse beyond its interval. Better: student")
+
+
+def test_the_page_says_what_the_markdown_says_and_obeys_no_text(runs):
+    result = compare("good", "HEAD", "--out", "compared.html")
+    page = Path("compared.html").read_text(encoding="utf-8")
+    told = [line for line in result.stdout.splitlines() if line.startswith("| ") and not line.startswith("| --")]
+    rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)]
+    shown = [f"| {' | '.join(re.sub('<[^>]+>', '', one) for one in row)} |" for row in rows]
+    assert list(map(html.unescape, shown)) == list(map(html.unescape, told))
+    assert result.stdout.split("\n")[0].strip("*") in page
+    assert "<script>document" not in page
+    assert Parts(page).fetched == []
+
+
+def test_in_a_browser_the_page_is_whole_and_sorted_by_keyboard(runs):
+    compare("good", "HEAD", "--out", "compared.html")
+    with opened(runs / "compared.html") as browser:
+        assert [number > 3 for number in is_whole(browser, "path")] == [True] * 4  # two plots of two runs
+        number = browser.find_element("xpath", "//section[@id='scores']//th[6]/button")
+        number.send_keys("\ue007")  # Enter
+        rows = "return [...document.getElementById('scores-rows').rows].map(row => Number(row.cells[5].textContent))"
+        gains = browser.execute_script(rows)
+    assert gains == sorted(gains)
+    assert len(gains) == 6
 
 
 def test_runs_that_differ_by_chance_alone_are_not_told_apart(runs):

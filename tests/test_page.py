@@ -1,7 +1,6 @@
 """report.html: its figures are the metrics', what texts hold is shown and not obeyed, and it works in a browser."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.report import story, trust
 from sentidistill.samples import SAMPLES
-from tests.browser import opened_browser
+from tests.browser import Parts, is_whole, opened
 
 HOSTILE = '<script>document.title = "obeyed"</script><img src="https://example.com/x.png">'
 
@@ -22,24 +21,6 @@ def values(project) -> dict:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.folder)
         return page.gathered(None)
-
-
-class Parts(HTMLParser):
-    """Rows of the table bodies by id, and all addresses that the page would fetch."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.rows, self.fetched, self._body = dict[str, int](), list[str](), ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        found = dict(attrs)
-        if tag in ("thead", "tbody"):
-            self._body = found.get("id", "")
-        if tag == "tr" and self._body:
-            self.rows[self._body] = self.rows.get(self._body, 0) + 1
-        if tag in ("script", "img", "link", "iframe", "source", "audio", "video", "object", "embed"):
-            self.fetched += [found[name] for name in ("src", "href", "data") if found.get(name)]
 
 
 @pytest.mark.heavy
@@ -110,23 +91,17 @@ def test_a_student_that_is_as_right_as_it_says_has_no_error_and_its_sure_answers
 
 @pytest.fixture(scope="module")
 def browser(values, tmp_path_factory):
-    """A headless browser with the page, as wide as a telephone's."""
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page.render(values), encoding="utf-8")
-    opened = opened_browser()
-    opened.get(path.as_uri())
-    yield opened
-    opened.quit()
+    with opened(path) as found:
+        yield found
 
 
 @pytest.mark.heavy
 def test_in_a_browser_the_page_is_whole_on_a_telephone_and_says_no_error(browser):
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
-    size = "[one.getBoundingClientRect().width, one.querySelectorAll('path').length]"
-    drawn = browser.execute_script(f"return [...document.querySelectorAll('figure svg')].map(one => {size})")
+    drawn = is_whole(browser, "path")
     assert len(drawn) >= 4
-    assert all(0 < width <= 390 and paths > 3 for width, paths in drawn), drawn
+    assert all(number > 3 for number in drawn), drawn
 
 
 @pytest.mark.heavy

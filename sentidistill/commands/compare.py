@@ -3,9 +3,9 @@
 python -m sentidistill.commands.compare A [B] [--out FILE] [--fail]
 
 A and B are commits, branches, tags or DVC experiments; without B, A is compared with the work tree. All of it is read
-from git: params, the lock, metrics, and what each model said of each test record, so that scores are compared on the
-same records (paired). The first line says whether something got worse beyond its interval; `--fail` makes that the exit
-status.
+from git: params, the lock, metrics, plots, and what each model said of each test record, so that scores are compared on
+the same records (paired). The first line says whether something got worse beyond its interval; `--fail` makes that the
+exit status. A FILE that ends in .html is a page, with the plots side by side; any other is Markdown.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,21 @@ from sentidistill import records
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, mean
 from sentidistill.pipeline import stage
+from sentidistill.report import figures, html
+from sentidistill.report.html import drawn
+from sentidistill.report.page import cell
 
 PREDICTIONS, INSTRUCTIONS = "metrics/predictions.csv", "data/instructions.jsonl"
 SAMPLES = 2000
 MOST = 10  # records that are listed
 COLUMNS = {"output": "plain", "calibrated": "calibrated"}
+WORSE = "Worse beyond its interval:"
+PLOTS: dict[str, tuple[str, Callable[..., None]]] = {
+    "Training loss": ("plots/training_loss.csv", figures.training_loss),
+    "Difficulty of the teacher's answers": ("plots/difficulty.csv", figures.difficulty),
+    "Share of the answers that is kept": ("plots/kept.csv", figures.kept_shares),
+    "Attributes by meaning": ("plots/clusters.csv", figures.cluster_map),
+}
 
 
 class Revision:
@@ -218,7 +229,7 @@ def verdict(found: Sequence[Difference]) -> str:
     """One sentence: which mean got worse beyond its interval, else which got better."""
     worse = [f"{one.model}, {one.kind}, {one.gain['main']:+.1f}" for one in found if one.worse]
     if worse:
-        return f"**Worse beyond its interval:** {'; '.join(worse)}."
+        return f"{WORSE} {'; '.join(worse)}."
     better = [f"{one.model}, {one.kind}, {one.gain['main']:+.1f}" for one in found if one.better]
     if better:
         return f"Nothing got worse beyond its interval. Better: {'; '.join(better)}."
@@ -229,60 +240,102 @@ def signed(gain: Mapping[str, float]) -> tuple[str, str]:
     return f"{gain['main']:+.1f}", f"{gain['low']:+.1f} to {gain['high']:+.1f}"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    def cell(value: Any) -> str:
-        text = " ".join(("-" if value is None else str(value)).split()).replace("|", "\\|").replace("<", "&lt;")
-        return text if len(text) <= 200 else f"{text[:200]}..."
+@dataclass(frozen=True)
+class Section:
+    """A part of the comparison: a table with a word on it. Without `rows`, which may be none, nothing is known."""
 
-    if not rows:
-        return ["None.", ""]
-    lines = [" | ".join(headings), "|".join("---" for _ in headings), *(" | ".join(map(cell, row)) for row in rows)]
-    return [*(f"| {line} |" for line in lines), ""]
+    title: str
+    headings: tuple[str, ...]
+    rows: Sequence[Sequence[Any]] | None
+    note: str = ""
+    numbers: tuple[str, ...] = ()  # of the headings, those by whose number a reader sorts
+
+    @property
+    def key(self) -> str:
+        return self.title.split()[0].lower()
+
+    def cells(self, row: Sequence[Any]) -> list[tuple[str, Any]]:
+        return list(zip(self.headings, row, strict=True))
 
 
-def compared(a: Revision, b: Revision) -> tuple[str, list[Difference]]:
-    """(the comparison as Markdown, the differences of scores)."""
-    before, after = predictions(a), predictions(b)
-    found = differences(before, after)
+def sections(a: Revision, b: Revision, found: Sequence[Difference], moves: Sequence[Sequence[str]]) -> list[Section]:
+    old, new = str(a), str(b)
     params = [dict(stage.leaves(yaml.safe_load(one.text("params.yaml")))) for one in (a, b)]
     locks = [yaml.safe_load(one.text("dvc.lock"))["stages"] for one in (a, b)]
     scores = [
         (one.model, one.kind, one.task, f"{one.before:.1f}", f"{one.after:.1f}", *signed(one.gain)) for one in found
     ]
+    figures_of_stages = [row for row in changed(a.metrics(), b.metrics()) if not row[0].startswith("report.")]
+    lost, gained = a.instructions(), b.instructions()
+    instructions, missing = None, f"{INSTRUCTIONS} of one of them is not here: `dvc pull` or `dvc repro` brings it."
+    if lost is not None and gained is not None:
+        instructions = [("lost", one) for one in sorted(lost - gained)]
+        instructions += [("gained", one) for one in sorted(gained - lost)]
+        missing = ""
     texts = texts_here()
-    lines = [verdict(found), "", f"# {a} and {b}", ""]
-    lines += ["## Scores", "", "Macro-F1 in percent on the same records, with the central 95 % over resampled ones."]
-    lines += ["What is not listed answered the same; a mean is over what is.", ""]
-    lines += table(("model", "scores", "task", str(a), str(b), "difference", "95 %"), scores)
-    lines += ["## Params", "", *table(("key", str(a), str(b)), changed(*params))]
-    lines += ["## Stages", "", *table(("stage", "what differs"), reran(*locks))]
-    figures = [row for row in changed(a.metrics(), b.metrics()) if not row[0].startswith("report.")]
-    lines += ["## Figures of the stages", "", *table(("figure", str(a), str(b)), figures)]
-    old, new = a.instructions(), b.instructions()
-    lines += ["## Instructions", ""]
-    if old is None or new is None:
-        lines += [f"{INSTRUCTIONS} of one of them is not here: `dvc pull` or `dvc repro` brings it.", ""]
-    else:
-        lost, gained = (
-            [(what, text) for text in sorted(texts)] for what, texts in (("lost", old - new), ("gained", new - old))
-        )
-        lines += table(("", "instruction"), [*lost, *gained])
-    lines += [f"## Records on which the student moved most, {MOST} at most", ""]
-    moves = [(*row, texts.get(row[1], "")) for row in moved(before, after)]
-    lines += table(("task", "id", "right", str(a), str(b), "text"), moves)
-    return "\n".join(lines), found
+    return [
+        Section(
+            "Scores",
+            ("model", "scores", "task", old, new, "difference", "95 %"),
+            scores,
+            "Macro-F1 in percent on the same records, with the central 95 % over resampled ones. What is not listed "
+            "answered the same; a mean is over what is.",
+            (old, new, "difference"),
+        ),
+        Section("Params", ("key", old, new), changed(*params)),
+        Section("Stages that ran anew", ("stage", "what differs"), reran(*locks)),
+        Section("Figures of the stages", ("figure", old, new), figures_of_stages),
+        Section("Instructions", ("", "instruction"), instructions, missing),
+        Section(
+            f"Records on which the student moved most, {MOST} at most",
+            ("task", "id", "right", old, new, "text"),
+            [(*row, texts.get(row[1], "")) for row in moves],
+        ),
+    ]
+
+
+def markdown(a: Revision, b: Revision, said: str, parts: Sequence[Section]) -> str:
+    lines = [f"**{said}**" if said.startswith(WORSE) else said, "", f"# {a} and {b}", ""]
+    for part in parts:
+        lines += [f"## {part.title}", "", *([part.note, ""] if part.note else [])]
+        if part.rows:
+            rows = [part.headings, ["---"] * len(part.headings), *part.rows]
+            lines += [f"| {' | '.join(cell('-' if one is None else str(one)) for one in row)} |" for row in rows]
+            lines.append("")
+        elif part.rows is not None:
+            lines += ["None.", ""]
+    return "\n".join(lines)
+
+
+def charts(a: Revision, b: Revision) -> dict[str, list[tuple[str, Any]]]:
+    """By title the figures that there are, side by side: (revision, SVG)."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for one in (a, b):
+        metric = yaml.safe_load(one.text("params.yaml")).get("select_samples", {}).get("metric", "difficulty")
+        for title, (path, draw) in PLOTS.items():
+            with suppress(SentiDistillError, KeyError):  # not there, or of other columns, in runs of old
+                told = [pd.read_csv(io.StringIO(one.text(path))), *([metric] if draw is figures.difficulty else [])]
+                found.setdefault(title, []).append((str(one), drawn(draw, *told)))
+    return found
 
 
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="compare", description="What changed between two runs.")
     parser.add_argument("a", help="commit, branch, tag or experiment")
     parser.add_argument("b", nargs="?", default="", help="another; else the work tree")
-    parser.add_argument("--out", type=Path, help="write the Markdown to this file, too")
+    parser.add_argument("--out", type=Path, help="write it to this file, too: Markdown, or a page (.html)")
     parser.add_argument("--fail", action="store_true", help="exit status 1 if a score got worse beyond its interval")
     chosen = parser.parse_args(arguments)
-    text, found = compared(Revision(chosen.a), Revision(chosen.b))
+    a, b = Revision(chosen.a), Revision(chosen.b)
+    before, after = predictions(a), predictions(b)
+    found = differences(before, after)
+    said, parts = verdict(found), sections(a, b, found, moved(before, after))
+    text = markdown(a, b, said, parts)
     print(text)
-    if chosen.out:
+    if chosen.out and chosen.out.suffix == ".html":
+        values = {"a": a, "b": b, "verdict": said, "sections": parts, "charts": charts(a, b)}
+        records.write_text(chosen.out, html.render("compare.html.jinja", values))
+    elif chosen.out:
         records.write_text(chosen.out, text)
     if chosen.fail and any(one.worse for one in found):
         sys.exit(1)

@@ -9,15 +9,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from sentidistill import config, records
 from sentidistill.commands.publish import called
@@ -32,7 +28,8 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import graph, runs, stage
 from sentidistill.prompts import stop_strings
-from sentidistill.report import figures, page, scores, story, trust
+from sentidistill.report import figures, html, page, scores, story, trust
+from sentidistill.report.html import drawn
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources import models
 from sentidistill.sources.corpus import TEXTS
@@ -40,15 +37,6 @@ from sentidistill.student import folder
 
 OUT, STUDENT, BASE = Path("report.html"), Path("models/student"), Path("models/student_base")
 ROWS_PER_BATCH, MOST_TOKENS = 8, 96
-
-
-def drawn(draw: Any, *tables: Any) -> Markup:
-    """A figure as SVG that stands in the page."""
-    with TemporaryDirectory() as made:
-        path = Path(made, "figure.svg")
-        draw(*tables, path)
-        text = path.read_text(encoding="utf-8")
-    return Markup(text[text.index("<svg") :])  # of matplotlib, which escapes what is written in it
 
 
 def funnel() -> list[tuple[str, int, str]]:
@@ -194,9 +182,7 @@ def gathered(text_id: str | None) -> dict[str, Any]:
 
 
 def render(values: Mapping[str, Any]) -> str:
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    template = files("sentidistill.report").joinpath("report.html.jinja").read_text("utf-8")
-    return environment.from_string(template).render(values)
+    return html.render("report.html.jinja", values)
 
 
 def main(*arguments: str) -> None:
