@@ -101,7 +101,7 @@ class Sample(PoolPrompt):
         if not self.labels:
             return None
         second, first = sorted(self.probabilities)[-2:]
-        return math.log(first / max(second, sys.float_info.min))
+        return round(math.log(first / max(second, sys.float_info.min)), 4)
 
     def answered(self, right: str) -> "Sample":
         """The same with the answer that a reader says is `right`."""

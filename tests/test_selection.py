@@ -282,7 +282,7 @@ def test_a_stratum_is_an_instruction_and_its_answer_or_as_published_an_instructi
     answers = ["joy"] * 20 + ["anger"] * 20
     common = {"stratum": "77c0", "cluster": 0, "family": "classification", "instruction": "Choose.", "cue": "Mood"}
     common |= {"labels": ["joy", "anger"], "text": "Well.", "demonstrations": [], "student_demonstrations": []}
-    common |= {"label_scores": [], "plain": "joy"}
+    common |= {"label_scores": [], "plain": "joy", "probabilities": [0.5, 0.5]}
     SAMPLES.write([Sample(**common, id=f"{n:02}", text_id=str(n), answer=one) for n, one in enumerate(answers)])
     scores = [
         {**dict.fromkeys(["id", "tokens"], f"{n:02}"), "stratum": f"77c0 {one}", "difficulty": n, "cluster": 0}
