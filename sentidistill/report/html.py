@@ -16,8 +16,13 @@ def _template(name: str) -> str:
 
 def render(name: str, values: Mapping[str, Any]) -> str:
     """The page of the template `name`, with all that is told to it escaped."""
-    settings = {"trim_blocks": True, "lstrip_blocks": True, "autoescape": True}
-    environment = Environment(loader=FunctionLoader(_template), undefined=StrictUndefined, **settings)
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+    )
     return environment.get_template(name).render(values)
 
 
