@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from tests import tiny_models
 from tests.local_server import LocalServer, number, reply
 
 FLOOR = 1e-6  # probability of a token that continues no label
@@ -309,13 +310,16 @@ def of_schema(schema: dict[str, Any], question: Question, *path: str) -> Any:
 
 
 class ScriptedTeacher:
-    """Answers to calls of a server: `ScriptedTeacher()(path, body)`."""
+    """Answers to calls of a server: `ScriptedTeacher()(path, body)`; of a family it reads the chat template."""
+
+    def __init__(self, family: str | None = None):
+        self._family = tiny_models.FAMILIES[family] if family else None
+        self._name = family
 
     @cached_property
     def _tokenizer(self):
-        from tests.tiny_models import smoke_tokenizer
-
-        return smoke_tokenizer().backend_tokenizer
+        one = tiny_models.tokenizer_of_family(self._name) if self._name else tiny_models.smoke_tokenizer()
+        return one.backend_tokenizer
 
     def __call__(self, path: str, body: dict) -> dict:
         if path.endswith("/chat/completions"):
@@ -341,16 +345,31 @@ class ScriptedTeacher:
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
+    @property
+    def _end(self) -> int:
+        return self._tokenizer.token_to_id(self._family.special[0] if self._family else "<|end|>")
+
+    def _turns_of_family(self, ids: list[int]) -> tuple[list[tuple[str, str]], list[int]]:
+        last = len(ids) - ids[::-1].index(self._end)
+        turns = re.findall(self._family.turn, self._tokenizer.decode(ids[:last], skip_special_tokens=False), re.DOTALL)
+        if turns[0][0] != "system":  # Gemma's instruction opens the first user's turn
+            instruction, _, case = turns[0][1].partition("\n\n")
+            turns[:1] = [("system", instruction), ("user", case)]
+        opening = self._tokenizer.encode(self._family.opening, add_special_tokens=False).ids
+        assert ids[last : last + len(opening)] == opening, "the answer is not asked for as the template does"
+        return turns, ids[last + len(opening) :]
+
     def _turns(self, ids: list[int]) -> tuple[list[tuple[str, str]], list[int]]:
-        """((role, content) of each turn, ids of the beginning of the answer) of a prompt by `CHAT_TEMPLATE`."""
+        """((role, content) of each turn, ids of the beginning of the answer) of a prompt by the chat template."""
+        if self._family:
+            return self._turns_of_family(ids)
         roles = {self._tokenizer.token_to_id(f"<|{role}|>"): role for role in ROLES}
-        end = self._tokenizer.token_to_id("<|end|>")
         turns: list[tuple[str, str]] = []
         inner: list[int] = []
         for token in ids:
             if token in roles:
                 role, inner = roles[token], []
-            elif token == end:
+            elif token == self._end:
                 turns.append((role, self._tokenizer.decode(inner)))
             else:
                 inner.append(token)
@@ -358,8 +377,8 @@ class ScriptedTeacher:
 
     def _logprobs(self, question: Question, beginning: list[int], wanted: list[int]) -> dict[str, float]:
         """Log-probabilities of `wanted` tokens after `beginning`, of a model that says one of the labels and ends."""
-        labels, end = labels_of(question), self._tokenizer.token_to_id("<|end|>")
-        whole = [[*self._ids(label), end] for label in labels]
+        labels = labels_of(question)
+        whole = [[*self._ids(label), self._end] for label in labels]
         chances = shares(question, labels)
 
         def mass(start: list[int]) -> float:

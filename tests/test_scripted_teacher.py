@@ -10,6 +10,7 @@ from sentidistill.inference.requests import Reader, Request
 from sentidistill.parsing.tasks import FAMILIES, parse_definition, parse_pairs
 from sentidistill.prompts import Prompt, messages
 from tests import scripted_teacher as script
+from tests import tiny_models
 from tests.project import ROOT
 
 ASKED = "Decide how the author of the text feels. Answer with one of: glad, very glad, 1, 10."
@@ -21,16 +22,19 @@ def question(instruction: str, case: str, cue: str, seed: int = 0) -> script.Que
     return script.Question.of(turns, seed)
 
 
-@pytest.fixture(scope="module")
-def teacher():
-    return script.ScriptedTeacher()
+@pytest.fixture(scope="module", params=[None, *tiny_models.FAMILIES])
+def family(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def reader(tiny_models):
-    from transformers import AutoTokenizer
+def teacher(family):
+    return script.ScriptedTeacher(family)
 
-    tokenizer = AutoTokenizer.from_pretrained(tiny_models / "teacher")
+
+@pytest.fixture(scope="module")
+def reader(family):
+    tokenizer = tiny_models.tokenizer_of_family(family) if family else tiny_models.smoke_tokenizer()
     return Reader("scripted", "chat", 8192, lambda: tokenizer)
 
 
@@ -42,9 +46,9 @@ def test_the_cue_of_every_prompt_is_known(path):
     assert "Answer with one of: " in path.read_text() or set(cues) <= set(script.BY_CUE)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_nearly_all_definitions_have_their_parts_and_some_are_faulty(family):
-    case = f"Task: Worry Task\nKind: {family}\nIdea: Something about worry."
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_nearly_all_definitions_have_their_parts_and_some_are_faulty(kind):
+    case = f"Task: Worry Task\nKind: {kind}\nIdea: Something about worry."
     found = [parse_definition(script.answer(question("Define.", case, "Definition", seed))) for seed in range(100)]
     whole = [one for one in found if one and (one.labels or one.format) and len(one.examples) >= 3]
     assert 80 <= len(whole) < 100
@@ -74,11 +78,11 @@ def test_the_log_probabilities_of_all_labels_make_one_distribution(teacher, read
     assert LABELS[scores.index(max(scores))] == script.answer(question(ASKED, "Text: We sang.", "Mood"))
 
 
-def test_an_answer_follows_from_the_request_alone_and_obeys_its_limit(teacher, reader):
+def test_an_answer_follows_from_the_request_alone_and_obeys_its_limit(family, teacher, reader):
     prompt = Prompt("List.", "Text: The kettle boils, and nobody came.", cue="Attributes:")
     body = {"prompt": reader.job(Request(prompt)).prompt_ids, "max_tokens": 400, "seed": 5}
     (whole,) = teacher("/v1/completions", body)["choices"]
-    assert script.ScriptedTeacher()("/v1/completions", body)["choices"] == [whole]
+    assert script.ScriptedTeacher(family)("/v1/completions", body)["choices"] == [whole]
     (cut,) = teacher("/v1/completions", {**body, "max_tokens": 9})["choices"]
     assert (whole["finish_reason"], cut["finish_reason"]) == ("stop", "length")
     assert whole["text"].startswith(cut["text"])

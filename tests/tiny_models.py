@@ -6,6 +6,7 @@ The teacher's folder is there for its tokenizer and chat template: tests/scripte
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
@@ -109,20 +110,43 @@ def embedder(texts: list[str], folder: Path) -> None:
     SentenceTransformer(modules=[transformer, modules.Pooling(32)], device="cpu").save(str(folder))
 
 
-# Chat template and special tokens of the paper's families; the first of these ends a turn.
+@dataclass(frozen=True)
+class Family:
+    """A chat template, its special tokens, of which the first ends a turn, a turn, and what then opens an answer."""
+
+    template: str
+    special: list[str]
+    turn: str
+    opening: str
+
+
 FAMILIES = {
-    "llama": ("llama3", ["<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]),
-    "qwen": ("qwen3", ["<|im_end|>", "<|im_start|>"]),
-    "gemma": ("gemma3", ["<end_of_turn>", "<start_of_turn>"]),
+    "llama": Family(
+        "llama3",
+        ["<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"],
+        r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\n\n(?:Cutting .*?\n\n)?(.*?)<\|eot_id\|>",
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    ),
+    "qwen": Family(
+        "qwen3",
+        ["<|im_end|>", "<|im_start|>"],
+        r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>",
+        "\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    ),
+    "gemma": Family(
+        "gemma3",
+        ["<end_of_turn>", "<start_of_turn>"],
+        r"<start_of_turn>(\w+)\n(.*?)<end_of_turn>",
+        "\n<start_of_turn>model\n",
+    ),
 }
 
 
 def tokenizer_of_family(family: str):
     """The tokenizer of the smoke run with the special tokens and the chat template of a family."""
-    template, special = FAMILIES[family]
     tok = smoke_tokenizer()
-    tok.add_special_tokens({"additional_special_tokens": special})
-    tok.chat_template = (Path(__file__).parent / f"chat_templates/{template}.jinja").read_text()
+    tok.add_special_tokens({"additional_special_tokens": FAMILIES[family].special})
+    tok.chat_template = (Path(__file__).parent / f"chat_templates/{FAMILIES[family].template}.jinja").read_text()
     return tok
 
 
@@ -172,11 +196,12 @@ def model_of_family(family: str, vocabulary: int):
     ).eval()
 
 
-def build(folder: Path) -> None:
-    """Write teacher/, student/ and embedder/ into `folder`."""
-    tok = smoke_tokenizer()
+def build(folder: Path, family: str | None = None) -> None:
+    """Write teacher/, student/ and embedder/ into `folder`, the first two in the classes and template of `family`."""
+    tok = tokenizer_of_family(family) if family else smoke_tokenizer()
     for seed, name in enumerate(("teacher", "student")):
-        language_model(len(tok), seed=seed).save_pretrained(folder / name)
+        model = model_of_family(family, len(tok)) if family else language_model(len(tok), seed=seed)
+        model.save_pretrained(folder / name)
         tok.save_pretrained(folder / name)
     embedder(smoke_texts(), folder / "embedder")
 
