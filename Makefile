@@ -5,7 +5,7 @@ BIN := $(CURDIR)/.venv/bin
 # Stages run `python`, so the environment's own has to be found first.
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: help setup profile plan repro live record spot-check page review review-import export publish adapt compare audit runs curve test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
+.PHONY: help setup profile plan repro live record spot-check page review review-import export publish adapt compare audit runs experiment test test-fast test-slow test-faults lint lock smoke vulnerabilities test-vllm
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -79,12 +79,10 @@ audit: .venv/.installed ## what is known of SentiBench and its published evaluat
 	$(RUN) python -m sentidistill.commands.audit $(DATA)
 
 runs: .venv/.installed ## commits and experiments: what their params have other, and the student's scores
-	$(RUN) python -m sentidistill.commands.experiments
+	$(RUN) python -m sentidistill.commands.all_runs
 
-curve: .venv/.installed ## does selection pay: the student at several rates, 14 runs, 100 minutes on 2 cores
-	$(RUN) python -m sentidistill.commands.curve queue
-	$(RUN) python -m sentidistill.commands.curve wait
-	$(RUN) python -m sentidistill.commands.curve table
+experiment: .venv/.installed ## run experiments/NAME.yaml and write its tables, hours in all: NAME=economy; goes on after a kill
+	$(RUN) python -m sentidistill.commands.experiment $(NAME)
 
 lock: .venv/.installed-dev ## write locks/ anew, after a change of a pin in requirements*.txt
 	$(RUN) python -m pip install --quiet uv

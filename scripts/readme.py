@@ -1,6 +1,7 @@
-"""Write what follows from the code into README.md and data/README.md: `python -m scripts.readme`.
+"""Write what follows from the code into README.md, data/README.md and docs/ablations.md: `python -m scripts.readme`.
 
-README.md gets the table of stages and a graph of the eight steps, data/README.md the files between stages.
+README.md gets the table of stages and a graph of the eight steps, data/README.md the files between stages,
+docs/ablations.md the experiments.
 """
 
 import re
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from sentidistill.commands import ablations
 from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, INSTRUCTIONS
@@ -155,6 +157,7 @@ def main() -> None:
     part = f"{BEGIN}\n{generated(dvc_yaml)}\n{END}"
     path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: part, path.read_text(), flags=re.DOTALL))
     (ROOT / "data/README.md").write_text(data_readme(dvc_yaml))
+    (ROOT / ablations.PAGE).write_text(ablations.page(ROOT / ablations.FOLDER))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The figures of the report, as PNG or SVG files without time stamps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +104,17 @@ def risk_coverage(table: pd.DataFrame, path: Path) -> None:
     _save(figure, path)
 
 
-def rate_curve(points: pd.DataFrame, path: Path) -> None:
-    """`points`: rate, strategy, mean macro-F1 of the seeds, and the ends of the intervals."""
-    figure, axes = _figure()
-    whole = points[points["strategy"] == "all"]
-    for (name, rows), colour in zip(
-        points[points["strategy"] != "all"].groupby("strategy"), (COLOURS["teacher"], COLOURS["student"])
-    ):
-        rows = pd.concat([rows, whole])
-        axes.plot(100 * rows["rate"], rows["mean"], marker="o", color=colour, label=name)
-        axes.fill_between(100 * rows["rate"], rows["low"], rows["high"], color=colour, alpha=0.12, linewidth=0)
-    axes.set(xlabel="share of the pool (%)", ylabel="mean macro-F1 (%)", title="Student by rate and strategy")
-    axes.legend(frameon=False)
+def differences(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """`rows`: arms a and b; under calibrated and plain the difference (value) and its interval (half_width)."""
+    figure, axes = _figure(7.0, 1.2 + 0.5 * len(rows))
+    for shift, (name, colour) in zip((-0.12, 0.12), {"calibrated": COLOURS["student"], "plain": "#9aa5b1"}.items()):
+        values, widths = ([row[name][key] for row in rows] for key in ("value", "half_width"))
+        places = [place + shift for place in range(len(rows))]
+        axes.errorbar(values, places, xerr=widths, fmt="o", color=colour, capsize=2, label=name)
+    axes.axvline(0, color="#8a8f98", linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(rows)), [f"{row['a']} less {row['b']}" for row in rows])
+    axes.set(xlabel="difference of mean macro-F1 (points)", ylim=(len(rows) - 0.5, -0.5))
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     _save(figure, path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from sentidistill.commands import experiments
+from sentidistill.commands import all_runs
 
 
 def commit(params: dict) -> str:
@@ -31,10 +31,10 @@ def test_runs_are_shown_by_what_they_have_other(tmp_path, monkeypatch):
         {"rev": after, "typ": "branch_base", "Experiment": "quarter", "State": "Success", **scores},
         {"rev": after, "typ": "branch_base", "Experiment": "n" * 30, "State": "Queued", **scores},
     ]
-    console = Console(width=experiments.WIDTH, record=True)
-    console.print(experiments.table(rows))
+    console = Console(width=all_runs.WIDTH, record=True)
+    console.print(all_runs.table(rows))
     lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= experiments.WIDTH
+    assert max(map(len, lines)) <= all_runs.WIDTH
     (main,) = [line for line in lines if "main" in line]
     (quarter,) = [line for line in lines if "quarter" in line]
     (queued,) = [line for line in lines if "nnn" in line]

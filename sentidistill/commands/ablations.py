@@ -1,0 +1,104 @@
+"""What there is to read of experiments/*.yaml: NAME.md for each that ran, and docs/ablations.md for all of them."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sentidistill import records, yaml_files
+from sentidistill.commands import compare
+from sentidistill.config.experiment import Experiment
+from sentidistill.evaluation.suite import Column
+
+FOLDER, PAGE = Path("experiments"), Path("docs/ablations.md")
+COLUMNS: dict[str, Column] = {"calibrated": "calibrated", "plain": "output"}
+ABOUT = """\
+# Experiments
+
+Each question has a file in `experiments/`, written before anything runs, and one command that answers it.
+`make experiment NAME=...` has DVC's queue run what is not done yet, and goes on after a kill. It writes
+`experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
+
+## The files
+
+- `question`: one line. `note`: what else a reader should know, such as what no setting can express.
+- `arms`: by name the settings of an arm, as `dvc exp run -S` takes them. All are checked against params.yaml before
+  anything is queued. Where arms differ in rows, an arm's own `train_student.epochs=` makes the supervised tokens equal
+  that it is trained on; the tables show these tokens, every epoch counted.
+- `compare`: pairs `[a, b]`, for the difference a less b. Calibrated macro-F1 decides, plain stands beside it.
+- `split`: `validation` to choose settings, `test` to report them.
+- `seeds` (3): of every arm to begin with: 1, 2, 3, each as `select_samples.seed` and `train_student.seed`. An arm gets
+  further seeds, up to `max_seeds` (8), while one of its comparisons has an interval wider than `half_width` (4 points)
+  to each side.
+- `minutes`: what the first seeds of all arms take on 2 cores (AVX2).
+
+## The verdicts
+
+The interval of a difference is Student's t over the seeds that both arms have. Its variance is that between seeds and
+that of the test records, which all seeds share (paired bootstrap); `sentidistill/evaluation/verdicts.py` has the
+formula and its source. The level is 97 %, because an interval that is looked at after every further seed errs more
+often than it says. *Better* and *worse*: the interval leaves out 0. *No difference seen*: it holds 0 and is narrow
+enough. *Not answered*: it holds 0 and is too wide.
+
+Of 1,000 made-up experiments without a difference, 4 % see one where differences vary by 1.3 points over seeds, as
+between training seeds of the default student, and 6 % where they vary by 2.5 (`tests/test_verdicts.py`). A true
+difference of four points is found by 75 % and by 63 % of them.
+"""
+
+
+def interval(one: Mapping[str, float]) -> str:
+    value, half_width = one["value"], one["half_width"]
+    return f"{value:+.1f} ({value - half_width:+.1f} to {value + half_width:+.1f})"
+
+
+def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> list[str]:
+    arms = []
+    for arm in experiment.arms:
+        runs = [run for run in results["runs"] if run["arm"] == arm]
+        of = {key: [run[key] for run in runs] for key in ("samples", "supervised_tokens", *COLUMNS)}
+        sizes = [f"{sum(of[key]) / len(runs):,.0f}" for key in ("samples", "supervised_tokens")]
+        scores = [f"{sum(of[key]) / len(runs):.1f} ({min(of[key]):.1f} to {max(of[key]):.1f})" for key in COLUMNS]
+        arms.append((arm, len(runs), *sizes, *scores))
+    differences = [
+        (f"{one['a']} less {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
+        for one in results["comparisons"]
+    ]
+    return [
+        "Macro-F1 in percent, the mean of the label tasks; its mean and range over seeds.",
+        f"On {results['records']} records of the {results['split']} split, commit {results['commit']}, "
+        f"{results['processor']}.",
+        "",
+        *compare.table(("arm", "seeds", "samples", "supervised tokens", *COLUMNS), arms),
+        *compare.table(("difference", "seeds", *COLUMNS, "verdict"), differences),
+    ]
+
+
+def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None) -> list[str]:
+    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none."""
+    lines = [experiment.question, "", *([experiment.note.strip(), ""] if experiment.note else []), "```bash"]
+    lines.append(f"make experiment NAME={name}  # {len(experiment.arms)} arms x {experiment.seeds} seeds")
+    for arm in experiment.arms:
+        settings = (part for setting in experiment.settings(arm, 1) for part in ("-S", setting))
+        lines += [f"# {arm}, seed 1 by hand:", f"dvc exp run {shlex.join(settings)}"]
+    lines += ["```", ""]
+    if results and (results["arms"], results["split"]) == (experiment.arms, experiment.split):
+        return lines + results_as_tables(experiment, results)
+    pairs = ", ".join(f"{a} less {b}" for a, b in experiment.compare)
+    state = "Not run since its arms were changed" if results else "Not run yet"
+    cost = f"about {experiment.minutes} minutes on 2 cores (AVX2), more where seeds are added"
+    return [*lines, f"Compares {pairs}. {state}: {cost}.", ""]
+
+
+def report(name: str, experiment: Experiment, results: Mapping[str, Any]) -> str:
+    """experiments/NAME.md."""
+    return "\n".join([f"# {name}", "", *section(name, experiment, results), f"![Differences]({name}.png)", ""])
+
+
+def page(folder: Path = FOLDER) -> str:
+    """docs/ablations.md; `folder` is experiments/."""
+    lines = [ABOUT]
+    for path in sorted(folder.glob("*.yaml")):
+        found = path.with_suffix(".json")
+        results = records.read_json(found) if found.exists() else None
+        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results)]
+    return "\n".join(lines)

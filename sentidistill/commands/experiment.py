@@ -1,0 +1,325 @@
+"""An experiment of experiments/*.yaml, from its question to its answer: `make experiment NAME=economy`, or
+
+    python -m sentidistill.commands.experiment economy
+
+Every arm with every seed is a DVC experiment of its own, which DVC's queue runs beside the workspace. What is done
+already is not run again, so that the same command goes on after a kill. Writes experiments/NAME.json (all figures),
+NAME.md, NAME.png and docs/ablations.md.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from sentidistill import config, records, yaml_files
+from sentidistill.commands import ablations
+from sentidistill.commands.ablations import COLUMNS, FOLDER
+from sentidistill.config.benchmark import SENTIBENCH
+from sentidistill.config.experiment import Experiment
+from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import suite
+from sentidistill.evaluation.metrics import Estimate, mean
+from sentidistill.evaluation.suite import Column, Outcome
+from sentidistill.evaluation.tasks import tasks_of
+from sentidistill.evaluation.verdicts import difference
+from sentidistill.pipeline import runs, stage
+from sentidistill.report import figures
+
+POLL = 10.0  # seconds between two looks at the queue
+LOOKS = 12  # in a row that find no worker, after which there is none: a busy one may answer late
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An arm of an experiment with a seed, and its settings as `dvc exp run -S` takes them."""
+
+    experiment: str
+    arm: str
+    seed: int
+    settings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment}-{self.arm}-{self.seed}"
+
+    def command(self) -> list[str]:
+        changes = [part for setting in self.settings for part in ("-S", setting)]
+        return ["dvc", "exp", "run", "--queue", "--name", self.name, *changes]
+
+
+@cache
+def values_of(trial: Trial) -> dict[str, Any]:
+    """params.yaml with the settings of `trial`, as DVC reads them. Raises `SentiDistillError` with what is wrong."""
+    from dvc.exceptions import DvcException
+    from dvc.utils.hydra import apply_overrides
+
+    where = f"experiments/{trial.experiment}.yaml, arm {trial.arm}"
+    with TemporaryDirectory() as folder:
+        path = shutil.copy("params.yaml", folder)
+        try:
+            apply_overrides(path, list(trial.settings))
+        except DvcException as error:
+            raise SentiDistillError(f"{where}: {str(error.__cause__ or error).splitlines()[0]}") from error
+        values = yaml_files.read_yaml(path)
+    config.checked(values, where)
+    return values
+
+
+def read(name: str) -> Experiment:
+    """experiments/NAME.yaml. Raises `SentiDistillError` where it is not there, or it or an arm's settings are wrong."""
+    known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    if name not in known:
+        raise SentiDistillError(f"no experiment {name!r}; NAME is one of {', '.join(known)}")
+    experiment: Experiment = yaml_files.read(FOLDER / f"{name}.yaml", Experiment)
+    for arm in experiment.arms:
+        if not values_of(Trial(name, arm, 1, tuple(experiment.settings(arm, 1))))["evaluate"]["calibration_texts"]:
+            raise SentiDistillError(f"experiments/{name}.yaml: needs evaluate.calibration_texts above 0 in params.yaml")
+    return experiment
+
+
+def output(*command: str) -> str:
+    """What `command` prints. Raises `SentiDistillError` with what it says where it fails."""
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise SentiDistillError(f"experiment: `{shlex.join(command)}` failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+def done(trials: Sequence[Trial]) -> dict[Trial, str]:
+    """The commits of the trials that have run with their settings and on the outputs of this dvc.lock.
+
+    Raises `SentiDistillError` where a name of theirs is taken here by a run with other settings.
+    """
+    from dvc.repo import Repo
+
+    def comparable(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in stage.leaves(values) if not key.startswith("runtime.")}
+
+    by_name, found = {one.name: one for one in trials}, {}
+    here = Path("dvc.lock").read_text(encoding="utf-8")
+    with Repo(".") as repo:
+        known = repo.experiments.ls(all_commits=True)
+    for start, of_start in known.items():
+        named = {by_name[name]: commit for name, commit in of_start if name in by_name}
+        if not named or output("git", "show", f"{start}:dvc.lock") != here:
+            continue
+        for one, commit in named.items():
+            values = yaml.safe_load(output("git", "show", f"{commit}:params.yaml"))
+            if comparable(values) != comparable(values_of(one)):
+                raise SentiDistillError(
+                    f"experiment {one.name} was run with other settings than now; give the arm another name, or remove "
+                    f"the run: `dvc exp remove --rev {start[:10]} {one.name}`"
+                )
+            found[one] = commit
+    return found
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What `dvc queue status` says: (name, state) of each task of ours, and the number of workers."""
+
+    tasks: list[tuple[str, str]]
+    workers: int
+
+    @classmethod
+    def of(cls, status: str, trials: Sequence[Trial]) -> "Queue":
+        names = {one.name for one in trials}
+        rows = [line.split() for line in status.splitlines()]
+        (counts,) = re.findall(r"Worker status: (\d+) active, (\d+) idle", status)
+        return cls([(row[1], row[-1]) for row in rows if len(row) > 2 and row[1] in names], sum(map(int, counts)))
+
+    def named(self, *states: str) -> list[str]:
+        """The runs in one of `states`."""
+        return sorted({name for name, state in self.tasks if state in states})
+
+
+def look(trials: Sequence[Trial]) -> Queue:
+    return Queue.of(output("dvc", "queue", "status"), trials)
+
+
+def queue(trials: Sequence[Trial]) -> None:
+    """Queue what is neither done nor queued; what failed, again."""
+    found = look(trials)
+    if failed := found.named("Failed"):
+        output("dvc", "queue", "remove", *failed)
+    known = {one.name for one in done(trials)} | set(found.named("Queued", "Running"))
+    for one in trials:
+        if one.name not in known:
+            print(shlex.join(one.command()), flush=True)
+            output(*one.command())
+
+
+def start() -> None:
+    """Start the queue's worker, unless there is one."""
+    # The worker would hold a pipe open, and its reader would wait for its end.
+    if subprocess.run(["dvc", "queue", "start"]).returncode:
+        raise SentiDistillError("experiment: `dvc queue start` failed, as said above")
+
+
+def wait(trials: Sequence[Trial]) -> None:
+    """Wait for the queue's end. Raises with the runs that failed, or that no worker does any more."""
+    last, looks, again = "", 0, f"`make experiment NAME={trials[0].experiment}`"
+    while (found := look(trials)).named("Queued", "Running"):
+        states = Counter(state for _, state in found.tasks)
+        line = ", ".join(f"{number} {state.lower()}" for state, number in sorted(states.items()))
+        if line != last:
+            print(line, flush=True)
+            last = line
+        looks = 0 if found.workers else looks + 1
+        if looks == LOOKS:
+            left = " ".join(found.named("Running"))
+            command = f"run `dvc queue kill {left}`, then {again}" if left else f"run {again}"
+            raise SentiDistillError(f"experiment: the queue's worker has ended before its runs; {command} again")
+        time.sleep(POLL)
+    if failed := found.named("Failed"):
+        raise SentiDistillError(
+            f"experiment: failed: {', '.join(failed)}; `dvc queue logs NAME` says why, {again} runs them again"
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a trial: the student's macro-F1 in percent, the mean over the label tasks, and its training.
+
+    `samples` are training rows, `supervised_tokens` those of their answers in all epochs, `records` test records.
+    """
+
+    scores: Mapping[str, Estimate]
+    samples: int
+    supervised_tokens: int
+    records: int
+
+
+def result_of(trial: Trial, commit: str) -> Result:
+    """What the run of `trial` has left in its commit. Raises `SentiDistillError` where DVC has not got it any more."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    params = config.checked(values_of(trial), trial.name)
+    tasks = tasks_of(params.prepare_benchmark)
+    outcomes = {}
+    for task in (tasks[name] for name in params.evaluate.tasks if name not in SENTIBENCH):
+        path = f"data/predictions/student/{task.name}.jsonl"
+        try:
+            lines = records.lines_of(dvc.api.read(path, rev=commit))
+        except (DvcException, OSError) as error:
+            remedy = f"`dvc exp remove {trial.name}`, and run the same command again"
+            raise SentiDistillError(f"{path} of {trial.name} is not here any more ({error}); {remedy}") from error
+        outcomes[task] = list(records.parse_jsonl(lines, Outcome, path))
+
+    def score(column: Column) -> Estimate:
+        samples = params.evaluate.bootstrap_samples
+        of_tasks = (suite.estimate(task, (), rows, samples, column) for task, rows in outcomes.items())
+        return mean([one for one in of_tasks if one is not None])
+
+    trained = json.loads(output("git", "show", f"{commit}:metrics/train_student.json"))
+    return Result(
+        {name: score(column) for name, column in COLUMNS.items()},
+        trained["rows"],
+        round(trained["supervised_tokens"] * params.train_student.epochs),
+        sum(map(len, outcomes.values())),
+    )
+
+
+def comparisons(experiment: Experiment, of: Mapping[Trial, Result]) -> list[dict[str, Any]]:
+    """Each pair of arms on the seeds that both have, by calibrated and plain macro-F1; the calibrated decides."""
+    by_arm: dict[str, dict[int, Result]] = {arm: {} for arm in experiment.arms}
+    for one, run in of.items():
+        by_arm[one.arm][one.seed] = run
+    found = []
+    for a, b in experiment.compare:
+        seeds = sorted(by_arm[a].keys() & by_arm[b].keys())
+        differences = {
+            column: difference(*([by_arm[arm][seed].scores[column] for seed in seeds] for arm in (a, b)))
+            for column in COLUMNS
+        }
+        rounded = {
+            column: {"value": round(one.value, 2), "half_width": round(one.half_width, 2)}
+            for column, one in differences.items()
+        }
+        verdict = differences["calibrated"].verdict(experiment.half_width)
+        found.append({"a": a, "b": b, "seeds": len(seeds), **rounded, "verdict": verdict})
+    return found
+
+
+def results_of(experiment: Experiment, of: Mapping[Trial, Result]) -> dict[str, Any]:
+    """experiments/NAME.json."""
+    return {
+        "arms": experiment.arms,
+        "split": experiment.split,
+        "records": next(iter(of.values())).records,
+        "commit": output("git", "rev-parse", "--short=10", "HEAD").strip(),
+        "processor": runs.processor(),
+        "runs": [
+            {"arm": one.arm, "seed": one.seed, "samples": run.samples, "supervised_tokens": run.supervised_tokens}
+            | {column: round(score.value, 2) for column, score in run.scores.items()}
+            for one, run in of.items()
+        ],
+        "comparisons": comparisons(experiment, of),
+    }
+
+
+def more_seeds(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The seeds that the arms of comparisons with too wide an interval should have: one more, up to the most."""
+    wide = [one for one in found if one["calibrated"]["half_width"] > experiment.half_width]
+    return {
+        arm: one["seeds"] + 1
+        for one in sorted(wide, key=lambda one: one["seeds"])
+        for arm in (one["a"], one["b"])
+        if one["seeds"] < experiment.max_seeds
+    }
+
+
+def trials_of(name: str, experiment: Experiment, seeds: Mapping[str, int]) -> list[Trial]:
+    """Arms take turns, so that what is done early can be compared."""
+    return [
+        Trial(name, arm, seed, tuple(experiment.settings(arm, seed)))
+        for seed in range(1, max(seeds.values()) + 1)
+        for arm in experiment.arms
+        if seed <= seeds[arm]
+    ]
+
+
+def main(name: str = "") -> None:
+    experiment = read(name)
+    if output("dvc", "status", "--json").strip() != "{}" or output("git", "status", "--porcelain", "dvc.lock"):
+        raise SentiDistillError("experiment: the pipeline is not up to date; run `make repro` and commit first")
+    seeds = dict.fromkeys(experiment.arms, experiment.seeds)
+    found: dict[Trial, Result] = {}
+    while True:
+        trials = trials_of(name, experiment, seeds)
+        queue(trials)
+        if look(trials).named("Queued", "Running"):
+            start()
+            wait(trials)
+        for one, commit in done(trials).items():
+            found[one] = found.get(one) or result_of(one, commit)
+        results = results_of(experiment, found)
+        records.write_json(FOLDER / f"{name}.json", results)
+        records.write_text(FOLDER / f"{name}.md", ablations.report(name, experiment, results))
+        records.write_text(ablations.PAGE, ablations.page())
+        figures.differences(results["comparisons"], FOLDER / f"{name}.png")
+        for one in results["comparisons"]:
+            print(f"{one['a']} less {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
+        more = more_seeds(experiment, results["comparisons"])
+        if not more:
+            break
+        seeds = {arm: max(number, more.get(arm, 0)) for arm, number in seeds.items()}
+    print(f"{FOLDER / name}.md has the tables")
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])
