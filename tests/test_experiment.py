@@ -218,6 +218,7 @@ def test_an_experiment_goes_on_after_a_kill_beside_the_workspace_into_its_answer
             for line in first.stdout:
                 if "running" in line:
                     first.kill()
+                    break  # the queue's worker goes on, and holds the pipe open
         shown = project.run(*command).stdout
         assert "--queue" not in shown, "all that the killed command queued was there"
         assert project.run("dvc", "queue", "status").stdout.count("Success") == 4

@@ -307,6 +307,8 @@ def main(name: str = "") -> None:
             wait(trials)
         for one, commit in done(trials).items():
             found[one] = found.get(one) or result_of(one, commit)
+        if missing := [one.name for one in trials if one not in found]:
+            raise SentiDistillError(f"experiment: {', '.join(missing)} left no run; `dvc queue logs NAME` says why")
         results = results_of(experiment, found)
         records.write_json(FOLDER / f"{name}.json", results)
         records.write_text(FOLDER / f"{name}.md", ablations.report(name, experiment, results))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sentidistill.config.rules import Line, Name, Positive, Section, Text, above, text, whole, without_faults
+from sentidistill.config.rules import Line, Positive, Section, TaskName, Text, above, text, whole, without_faults
 
 SEEDED = ("select_samples.seed", "train_student.seed")
 Setting = Annotated[str, text(r"[a-z_]+(\.\w+)+=[^\n]{1,300}", "a setting as of `dvc exp run -S`, section.key=value")]
@@ -16,8 +16,8 @@ class Experiment(Section):
 
     question: Line
     split: Literal["validation", "test"]
-    arms: Annotated[dict[Name, list[Setting]], Field(min_length=2)]
-    compare: Annotated[list[tuple[Name, Name]], Field(min_length=1)]
+    arms: Annotated[dict[TaskName, list[Setting]], Field(min_length=2)]
+    compare: Annotated[list[tuple[TaskName, TaskName]], Field(min_length=1)]
     seeds: Annotated[int, whole(2, 100)] = 3
     max_seeds: Annotated[int, whole(2, 100)] = 8
     half_width: Annotated[float, above(0, 100)] = 4.0
