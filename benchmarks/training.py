@@ -58,9 +58,8 @@ def main(folder: str = "models/student_base") -> None:
             tokenizer,
             data,
             params.train_student,
+            params.runtime.model_copy(update={"save_steps": 0}),
             max_length=params.student.max_length,
-            rows_per_step=params.runtime.train_rows_per_step,
-            save_steps=0,
             checkpoints=Path(checkpoints) / "c",
         )
 

@@ -3,10 +3,13 @@ soft_share, what rows with soft labels have in the gradient).
 
 With train_student.own_labels, the training texts of the user's own tasks are learned, too.
 The folder has safetensors, tokenizer and sentidistill.json: how sentiment and the user's own tasks are asked, with
-offsets and temperature of their labels from validation texts.
+offsets and temperature of their labels from validation texts. With train_student.lora, models/student/adapter has what
+the safetensors have merged into the base. With runtime.train, several processes train, and this one goes on with what
+they have left.
 """
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +24,7 @@ from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, fit, labelled_rows
 from sentidistill.sources import models
-from sentidistill.student import checks, folder, training
+from sentidistill.student import checks, folder, processes, training
 
 PROBES = 16
 
@@ -50,24 +53,38 @@ def main() -> None:
             f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
             f"{student.max_length} tokens; raise it, or remake the file by score_difficulty and select_samples"
         )
-    model = models.load_causal_lm(base, cache.parent, runtime.model_copy(update={"dtype": "float32"}))
-    counts, special = checks.rows(data), checks.special_tokens(data, tokenizer)
+    counts = checks.rows(data)
     if section.own_labels:
         counts |= {"own_rows": len(own), "own_rows_too_long": len(labelled) - len(own)}
-    stage.show("before the first step", {**counts, **special, **checks.check_memory(model, data, runtime)})
     key = records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers)
     checkpoints = cache / "train" / key
-    losses = training.train(
-        model,
-        tokenizer,
-        data,
-        section,
-        runtime,
-        max_length=student.max_length,
-        checkpoints=checkpoints,
-    )
+    in_float32 = processes.own_device(runtime).model_copy(update={"dtype": "float32"})
+    load = partial(models.load_causal_lm, root=cache.parent, runtime=in_float32)
+    if processes.several(runtime.train) and not processes.launched():
+        processes.launch(runtime.train, "stages.train_student")  # each process comes here, too, and goes the other way
+        model, losses = training.collected(load, base, section, checkpoints)
+    else:
+        model = load(base)
+        learner = training.with_adapter(model, section)
+        # What FSDP and DeepSpeed leave on each device, their file decides.
+        needed = {} if runtime.train.config else checks.check_memory(learner, data, runtime)
+        if processes.is_first():
+            stage.show("before the first step", {**counts, **checks.special_tokens(data, tokenizer), **needed})
+        losses = training.train(
+            learner,
+            tokenizer,
+            data,
+            section,
+            runtime,
+            max_length=student.max_length,
+            checkpoints=checkpoints,
+        )
+    if processes.launched():
+        return
     out = Path("models/student")
     folder.save(out, model, tokenizer, student.prompt_format)
+    if section.lora:
+        training.save_adapter(checkpoints, out / "adapter", models.name(base))
     shutil.rmtree(checkpoints, ignore_errors=True)
     records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)

@@ -44,12 +44,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, **names, "HF_HUB_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
-def start(folder: Path, stage: str) -> subprocess.Popen:
-    """The stage as a process group of its own, which can be killed."""
+def start(folder: Path, stage: str, **variables: str) -> subprocess.Popen:
+    """The stage as a process group of its own, which can be killed, with environment `variables`."""
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=folder,
-        env=environment(),
+        env=environment() | variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

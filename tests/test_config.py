@@ -168,6 +168,14 @@ def test_a_value_that_cannot_be_is_named_with_what_may_be(key, value, expected):
         ({"evaluate.tasks": ["tweet", "tweet"]}, "evaluate: tasks names tweet twice"),
         ({"train_student.own_labels": 1}, r"train_student.own_labels needs a labelled file in prepare_benchmark.own"),
         ({"runtime.train_rows_per_step": 3}, r"train_rows_per_step \(3\) must divide train_student.batch_size \(8\)"),
+        (
+            {"runtime.train.processes": 4},
+            r"train_rows_per_step \(4\) times runtime.train.processes \(4\) must divide .*batch_size \(8\)",
+        ),
+        (
+            {"train_student.lora": {"rank": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all"}},
+            "lora.target_modules: expected all-linear or a list of names",
+        ),
         ({"runtime.server.base_url": "localhost:8000"}, "base_url: expected an address such as http://"),
         ({"prepare_benchmark.tasks": {"books": "tweets"}}, "prepare_benchmark.tasks.books: .*found 'books'"),
         ({"prepare_models.student_base.gguf_sha256": None}, "members is a folder: FOLDER/"),

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from sentidistill import records
+from sentidistill.student.training import EPOCH_START
 from tests.local_server import LocalServer, reply, running
 from tests.project import environment, finish
 from tests.recorded import ROOT, make_folder, write_texts
@@ -96,7 +97,7 @@ def test_an_interrupted_stage_says_that_answers_are_stored_and_pays_for_none_twi
     ("stage", "stored", "said"),
     [
         ("train_student", (), "training starts anew"),
-        ("train_student", ("train/0123/checkpoint-5/whole",), "training goes on at its last checkpoint"),
+        ("train_student", (f"train/0123/checkpoint-5/{EPOCH_START}",), "training goes on at its last checkpoint"),
         ("cluster_attributes", (), "nothing was to be stored yet"),
     ],
 )

@@ -1,16 +1,25 @@
 import copy
+import shutil
+from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
+from safetensors.numpy import load_file
 
-from sentidistill import config
+from sentidistill import config, records
+from sentidistill.commands.profiles import laid_over
 from sentidistill.config.runtime import Runtime
-from sentidistill.config.training import TrainStudent
+from sentidistill.config.training import Lora, TrainStudent
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION, Example
 from sentidistill.inference.requests import Response
-from sentidistill.samples import TrainRow
+from sentidistill.samples import TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
-from sentidistill.student.training import Tokenised, tokenise, train, weighted_loss
-from tests.project import ROOT
+from sentidistill.student.processes import passes
+from sentidistill.student.training import TRAINED, Tokenised, tokenise, train, weighted_loss, with_adapter
+from tests.project import ROOT, finish, start
+from tests.recorded import make_folder
 
 PARAMS = TrainStudent(
     targets="hard",
@@ -21,9 +30,11 @@ PARAMS = TrainStudent(
     weight_decay=0.0,
     warmup_ratio=0.0,
     max_grad_norm=1.0,
+    lora=None,
     max_failure_rate=0.5,
     seed=1,
 )
+LORA = Lora(rank=4, alpha=8, dropout=0.1, target_modules="all-linear")
 
 
 def runtime(**changes) -> Runtime:
@@ -164,8 +175,11 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student,
         assert losses[0]["loss"] == pytest.approx(total / number, abs=1e-4)
 
 
-@pytest.mark.parametrize("kill_after", [5, 6, 7, 14])  # of 18 steps, 3 an epoch: in an epoch and at its end
-def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny_models, tmp_path, monkeypatch, kill_after):
+# Of 18 steps, 3 an epoch: in an epoch and at its end.
+@pytest.mark.parametrize(("kill_after", "lora"), [(5, None), (6, None), (7, None), (14, None), (6, LORA), (7, LORA)])
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    tiny_models, tmp_path, monkeypatch, kill_after, lora
+):
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTTrainer
 
@@ -175,8 +189,9 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny_mode
 
     def run(checkpoints):
         model = AutoModelForCausalLM.from_pretrained(folder)
-        machine = runtime(train_rows_per_step=2, save_steps=2)
-        train(model, tokenizer, data, PARAMS, machine, max_length=512, checkpoints=checkpoints)
+        machine, params = runtime(train_rows_per_step=2, save_steps=2), PARAMS.model_copy(update={"lora": lora})
+        learner = with_adapter(model, params)
+        train(learner, tokenizer, data, params, machine, max_length=512, checkpoints=checkpoints)
         return model
 
     whole = run(tmp_path / "whole")
@@ -204,6 +219,96 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tiny_mode
     assert steps[kill_after] == (kill_after - 1) // 2 * 2 + 1, "the second run starts after the last whole checkpoint"
     for one, other in zip(whole.parameters(), resumed.parameters()):
         assert one.equal(other)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_adapter_is_trained_alone_and_ends_in_the_weights(tiny_models, tmp_path, checkpointing):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tiny_models / "student"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, base = (AutoModelForCausalLM.from_pretrained(folder).eval() for _ in range(2))
+    data = tokenise(rows(), tokenizer, "transcript", 512)
+    params = PARAMS.model_copy(update={"epochs": 25, "lora": LORA})
+    learner = with_adapter(model, params)
+    machine = runtime(train_rows_per_step=2, gradient_checkpointing=checkpointing)
+    losses = train(learner, tokenizer, data, params, machine, max_length=512, checkpoints=tmp_path / "c")
+    assert losses[-1]["loss"] < 0.97 * losses[0]["loss"]
+    before, after = base.state_dict(), model.state_dict()
+    assert before.keys() == after.keys()
+    changed = {name.split(".")[-2] for name in before if not before[name].equal(after[name])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    ids = torch.tensor([data.input_ids[0]])
+    with torch.no_grad():
+        plain, merged = base(ids).logits, model(ids).logits
+        beside = PeftModel.from_pretrained(base, tmp_path / "c" / TRAINED)(ids).logits
+    assert (merged - beside).abs().max() < 1e-4 < (merged - plain).abs().max()
+
+
+def test_modules_that_the_model_does_not_have_are_refused_by_the_name_of_the_key(tiny_models):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_models / "student")
+    other = PARAMS.model_copy(update={"lora": LORA.model_copy(update={"target_modules": ["c_attn"]})})
+    with pytest.raises(SentiDistillError, match=r"train_student\.lora\.target_modules: .*c_attn"):
+        with_adapter(model, other)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch, processes):
+    for name, value in {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": processes}.items():
+        monkeypatch.setenv(name, str(value))
+    assert passes(32, 2) * 2 * processes == 32
+    with pytest.raises(
+        SentiDistillError, match=r"batch_size \(30\) is no multiple of runtime.train_rows_per_step \(4\)"
+    ):
+        passes(30, 4)
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "params").glob("paper-*.yaml")), ids=lambda path: path.stem)
+def test_a_step_of_a_paper_profile_has_as_many_tokens_at_most_as_in_the_paper(profile):
+    """128 packs of 2,048 tokens (its training script). Here a row has a place to itself, and fills part of it."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    laid_over(values, yaml.safe_load(profile.read_text(encoding="utf-8")))
+    params = config.checked(values, profile)
+    assert params.train_student.batch_size * params.student.max_length == pytest.approx(262_144, rel=0.01)
+
+
+def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, processes: int) -> list[float]:
+    """Losses of the stage in a folder of its own, with the tiny student as base."""
+
+    def change(values: dict) -> None:
+        values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0}
+        values["train_student"]["lora"] = lora and lora.model_dump()
+        values["runtime"] |= {"train": {"processes": processes, "config": ""}, "train_rows_per_step": 2}
+
+    make_folder(folder, change)
+    shutil.copytree(tiny_models / "student", folder / "models/student_base")
+    records.write_json(folder / "models/student_base/origin.json", {"source": "pypi"})
+    records.write_jsonl(folder / TRAIN_ROWS.path, rows_of_several_lengths(24))
+    texts = [Example(id=one, sentence=f"Quite {one}.", label=one, rating=0.0) for one in SENTIMENTS * 2]
+    records.write_jsonl(folder / VALIDATION.path, texts)
+    finish(start(folder, "train_student", PYTHONPATH=str(ROOT)))
+    return pd.read_csv(folder / "plots/training_loss.csv")["loss"].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, LORA.model_copy(update={"dropout": 0.0})], ids=["all weights", "LoRA"])
+def test_two_processes_learn_as_one_does(tiny_models, tmp_path, lora):
+    """They share out the rows of each step; the stage goes on with what they have left."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone = trained_by_the_stage(one, tiny_models, lora, processes=0)
+    together = trained_by_the_stage(two, tiny_models, lora, processes=2)
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert alone[-1] < alone[0]
+    files = [sorted(path.relative_to(folder) for path in folder.rglob("models/student/**/*")) for folder in (one, two)]
+    assert files[0] == files[1]
+    assert (Path("models/student/adapter/adapter_model.safetensors") in files[0]) == bool(lora)
+    weights = [load_file(folder / "models/student/model.safetensors") for folder in (one, two)]
+    assert max(abs(weights[0][name] - weights[1][name]).max() for name in weights[0]) < 1e-3
+    assert not list(two.glob(".cache/train/*")), "what the processes have left is removed"
 
 
 def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tmp_path):
@@ -362,6 +467,9 @@ def test_memory_is_that_of_a_known_training():
     assert states / 2**30 == pytest.approx(48, rel=0.02)
     assert kept / 2**30 == pytest.approx(69, rel=0.1)
     assert checkpointed < kept / 2
+    learner = with_adapter(model, PARAMS.model_copy(update={"lora": LORA}))
+    frozen, _ = checks.memory(learner, 8 * 2048, gradient_checkpointing=False)
+    assert frozen / 2**30 == pytest.approx(12, rel=0.02), "of an adapter's base, the weights alone"
 
 
 def answer(text: str, finish_reason: str) -> Response:

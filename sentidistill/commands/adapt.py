@@ -111,7 +111,8 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     if not data.input_ids:
         raise SentiDistillError(f"{chosen.labelled}: no text fits into the student's {about.max_length} tokens")
     model = models.open_language_model(chosen.model, dtype="float32").to(models.device(runtime))  # type: ignore[arg-type]
-    stage.show("before the first step", {**checks.rows(data), **checks.check_memory(model, data, runtime)})
+    learner = training.with_adapter(model, section)
+    stage.show("before the first step", {**checks.rows(data), **checks.check_memory(learner, data, runtime)})
     engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=runtime.batch_tokens)
     reader = Reader("", about.prompt_format, about.max_length, lambda: tokenizer)
 
@@ -121,7 +122,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     before, gold = scored()
     with TemporaryDirectory() as checkpoints:
         training.train(
-            model, tokenizer, data, section, runtime, max_length=about.max_length, checkpoints=Path(checkpoints)
+            learner, tokenizer, data, section, runtime, max_length=about.max_length, checkpoints=Path(checkpoints)
         )
     after, _ = scored()
     folder.save(chosen.out, model, tokenizer, about.prompt_format)

@@ -75,8 +75,15 @@ def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
             "define_tasks.max_tasks are all 0; give a family some, or set build_instructions.source to hand_written"
         ] = of["build_instructions"].source == "attributes" and not any(of["define_tasks"].max_tasks.values())
     if {"train_student", "runtime"} <= of.keys():
-        rows, batch = of["runtime"].train_rows_per_step, of["train_student"].batch_size
-        faults[f"runtime.train_rows_per_step ({rows}) must divide train_student.batch_size ({batch})"] = batch % rows
+        batch, rows, processes = (
+            of["train_student"].batch_size,
+            of["runtime"].train_rows_per_step,
+            max(1, of["runtime"].train.processes),
+        )
+        times = f" times runtime.train.processes ({processes})" if processes > 1 else ""
+        faults[f"runtime.train_rows_per_step ({rows}){times} must divide train_student.batch_size ({batch})"] = (
+            batch % (rows * processes)
+        )
     if {"train_student", "prepare_benchmark"} <= of.keys():
         faults["train_student.own_labels needs a labelled file in prepare_benchmark.own; name one, or set it to 0"] = (
             of["train_student"].own_labels and not of["prepare_benchmark"].own

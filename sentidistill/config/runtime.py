@@ -51,6 +51,11 @@ class Ray(Section):
     gpus_per_actor: Annotated[float, real(0, 1_024)]
 
 
+class Train(Section):
+    processes: Annotated[int, whole(0, 10_000)]
+    config: Annotated[str, Field(max_length=1_000)]
+
+
 class Prices(Section):
     prompt: Annotated[float, real(0, 1_000_000)]
     completion: Annotated[float, real(0, 1_000_000)]
@@ -69,6 +74,7 @@ class Runtime(Section):
     server: Server
     ray: Ray
     prices: Prices
+    train: Train
     train_rows_per_step: Positive
     gradient_checkpointing: bool
     save_steps: Count

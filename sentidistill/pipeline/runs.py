@@ -47,9 +47,12 @@ def note(recorded: int, cached: int, asked: int, asking: float) -> None:
 
 
 def name_of(program: str, arguments: tuple[str, ...]) -> str | None:
-    """The stage's name in dvc.yaml where `program` (argv[0]) is one: evaluate@student-tweet."""
+    """The stage's name in dvc.yaml where `program` (argv[0]) is one: evaluate@student-tweet.
+
+    None also for a process that a stage has started to train together with others.
+    """
     path = Path(program)
-    if path.parent.name != "stages":
+    if path.parent.name != "stages" or "LOCAL_RANK" in os.environ:
         return None
     return "@".join([path.stem, "-".join(arguments)]) if arguments else path.stem
 

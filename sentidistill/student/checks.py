@@ -12,10 +12,12 @@ from sentidistill.student.training import Tokenised
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 GB = 1e9
-STATES = 16  # bytes a parameter: weight, gradient and the two moments of AdamW, in float32
+STATES = 16  # bytes a trained parameter: weight, gradient and the two moments of AdamW, in float32
+FROZEN = 4  # bytes of one that is not: its weight
 
 
 def rows(data: Tokenised) -> dict[str, int]:
@@ -42,7 +44,7 @@ def special_tokens(data: Tokenised, tokenizer: "PreTrainedTokenizerBase") -> dic
     }
 
 
-def memory(model: "PreTrainedModel", tokens: int, gradient_checkpointing: bool) -> tuple[int, int]:
+def memory(model: "PreTrainedModel | PeftModel", tokens: int, gradient_checkpointing: bool) -> tuple[int, int]:
     """Bytes of the model's states, and of what a forward pass of `tokens` tokens keeps for the backward pass.
 
     A layer keeps about 8 values of the model's width and 4 of its inner width a token (inputs of both norms, of the
@@ -55,7 +57,7 @@ def memory(model: "PreTrainedModel", tokens: int, gradient_checkpointing: bool) 
     layer = 8 * width + 4 * (getattr(config, "intermediate_size", None) or 4 * width)
     layers = config.num_hidden_layers
     kept = width * layers + layer if gradient_checkpointing else layer * layers
-    states = STATES * sum(weights.numel() for weights in model.parameters())
+    states = sum(weights.numel() * (STATES if weights.requires_grad else FROZEN) for weights in model.parameters())
     return states, tokens * (value * kept + 3 * 4 * config.vocab_size)
 
 
@@ -71,7 +73,7 @@ def free(device: "torch.device") -> int | None:
     return psutil.virtual_memory().available if device.type == "cpu" else None
 
 
-def check_memory(model: "PreTrainedModel", data: Tokenised, runtime: Runtime) -> dict[str, str]:
+def check_memory(model: "PreTrainedModel | PeftModel", data: Tokenised, runtime: Runtime) -> dict[str, str]:
     """What a step needs and what there is, the weights of `model`, which is loaded, included.
 
     Raises `SentiDistillError` with the params to turn where it does not fit.

@@ -1,6 +1,7 @@
-"""Supervised fine-tuning of the student on the teacher's answers, by TRL."""
+"""Supervised fine-tuning of the student on the teacher's answers, by TRL: of all weights or of an adapter (LoRA)."""
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +17,19 @@ from sentidistill.inference.packing.prefix_tree import PrefixTree
 from sentidistill.pipeline.progress import track
 from sentidistill.prompts import Prompt, answer_ids
 from sentidistill.samples import TrainRow, fit
+from sentidistill.student import processes
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-# The last file of a checkpoint: the random state that the order of its epoch's rows was drawn from.
-EPOCH_START = "epoch_start.state"
+# The last file of a checkpoint, which is whole then: the random state that the order of its epoch's rows came from.
+EPOCH_START = "whole"
+# Folder beside the checkpoints: what a training by several processes, or of an adapter, ends with.
+TRAINED = "trained"
+LOSSES = "losses.json"
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,50 @@ def weighted_loss(
     return loss, logits, torch.zeros_like(kept, dtype=torch.bool).scatter(0, of_target, several)
 
 
+def with_adapter(model: "PreTrainedModel", params: TrainStudent) -> "PreTrainedModel | PeftModel":
+    """What is trained: `model` itself or, with `train_student.lora`, an adapter put into it, and no other weight."""
+    if params.lora is None:
+        return model
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(params.seed)
+    config = LoraConfig(
+        r=params.lora.rank,
+        lora_alpha=params.lora.alpha,
+        lora_dropout=params.lora.dropout,
+        target_modules=params.lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise SentiDistillError(f"train_student.lora.target_modules: {error}") from error
+
+
+def save_adapter(checkpoints: Path, out: Path, base: str) -> None:
+    """The two files of a trained adapter, which say that it is one for the model `base`."""
+    about = records.read_json(checkpoints / TRAINED / "adapter_config.json")
+    about |= {"base_model_name_or_path": base, "target_modules": sorted(about["target_modules"])}
+    records.write_json(out / "adapter_config.json", about)
+    shutil.copy2(checkpoints / TRAINED / "adapter_model.safetensors", out)
+
+
+def collected(
+    load: Callable[[Path], "PreTrainedModel"], base: Path, params: TrainStudent, checkpoints: Path
+) -> tuple["PreTrainedModel", list[dict[str, float]]]:
+    """(trained model, rows of its logged steps) of the processes that `launch` has started."""
+    folder = checkpoints / TRAINED
+    losses = records.read_json(folder / LOSSES)
+    if params.lora is None:
+        return load(folder), losses
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(load(base), str(folder)).merge_and_unload(), losses
+
+
 def train(
-    model: "PreTrainedModel",
+    model: "PreTrainedModel | PeftModel",
     tokenizer: "PreTrainedTokenizerBase",
     data: Tokenised,
     params: TrainStudent,
@@ -131,16 +179,27 @@ def train(
 
     With soft targets, `soft_share` is what rows with several answers have in the gradient of the loss by the logits
     (sum of absolute values, mean over forward passes since the last row).
+    An adapter (`with_adapter`) is merged at the end into the model that it was put into. It is kept in `checkpoints`,
+    and so is what several processes have trained, each of which calls this function.
     With `runtime.save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one
     found there. Who has saved the model removes the folder.
     Raises `SentiDistillError` once a loss or a weight is not finite.
     """
     import torch
+    from accelerate.utils import synchronize_rng_states
     from datasets import Dataset, disable_progress_bars
     from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    class AnswersOnly(SFTTrainer):
+    class InSteps(SFTTrainer):
+        """Rows of like length come together, in an order that is the same for any number of processes."""
+
+        def _get_train_sampler(self, *arguments):
+            sampler: Any = super()._get_train_sampler(*arguments)
+            sampler.batch_size = params.batch_size
+            return sampler
+
+    class AnswersOnly(InSteps):
         """The same loss, with the vocabulary's logits of those positions alone that predict an answer's token.
 
         Without Triton, TRL computes the logits of every position, which takes a third of a step.
@@ -153,9 +212,10 @@ def train(
             loss = torch.nn.functional.cross_entropy(
                 logits.float().flatten(0, 1), labels[:, scored].flatten(), reduction="sum"
             )
-            return loss / num_items_in_batch
+            # These are the tokens of all processes, and gradients are means over processes.
+            return loss / num_items_in_batch * self.accelerator.num_processes
 
-    class Weighted(SFTTrainer):
+    class Weighted(InSteps):
         """The loss of `weighted_loss` over the number of answer tokens, as of rows with their own answer alone."""
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -203,9 +263,13 @@ def train(
             if self.saved:
                 torch.set_rng_state(torch.frombuffer(bytearray(self.saved), dtype=torch.uint8))
                 self.saved = None
+            synchronize_rng_states(["torch"])
             self.start = torch.get_rng_state()
 
         def on_save(self, args, state, control, **_):
+            trainer.accelerator.wait_for_everyone()
+            if not state.is_world_process_zero:
+                return
             ended = state.epoch == int(state.epoch)
             start = torch.get_rng_state() if ended else self.start
             path = checkpoints / f"checkpoint-{state.global_step}" / EPOCH_START
@@ -224,7 +288,7 @@ def train(
         weight_decay=params.weight_decay,
         max_grad_norm=params.max_grad_norm,
         per_device_train_batch_size=runtime.train_rows_per_step,
-        gradient_accumulation_steps=params.batch_size // runtime.train_rows_per_step,
+        gradient_accumulation_steps=processes.passes(params.batch_size, runtime.train_rows_per_step),
         train_sampling_strategy="group_by_length",
         max_length=max_length,
         completion_only_loss=True,
@@ -251,23 +315,32 @@ def train(
     dataset = Dataset.from_dict(columns)
     model.train()
     checkpoint = last_whole(checkpoints)
-    trainer = (Weighted if data.weighted else AnswersOnly if on_cpu else SFTTrainer)(
+    trainer = (Weighted if data.weighted else AnswersOnly if on_cpu else InSteps)(
         model=model,
         args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=[Progress(), RowOrder(checkpoint)],
+        callbacks=[RowOrder(checkpoint)],
     )
     if data.weighted:
         trainer.data_collator = numbered
     trainer.remove_callback(PrinterCallback)
+    if processes.is_first():
+        trainer.add_callback(Progress())
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.eval()
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise _not_finite("a weight of the trained student is not a finite number")
     shown = ("step", "loss", "learning_rate", "soft_share")
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return [{name: entry[name] for name in shown if name in entry} for entry in log]
+    losses = [{name: entry[name] for name in shown if name in entry} for entry in log]
+    if processes.launched() or params.lora:
+        trainer.save_model(str(checkpoints / TRAINED))
+    if processes.launched() and processes.is_first():
+        records.write_json(checkpoints / TRAINED / LOSSES, losses)
+    if params.lora:
+        model.merge_and_unload()  # type: ignore[operator]  # which PeftModel hands on
+    return losses
 
 
 def last_whole(checkpoints: Path) -> Path | None:
