@@ -86,7 +86,8 @@ def main() -> None:
     if section.lora:
         training.save_adapter(checkpoints, out / "adapter", models.name(base))
     shutil.rmtree(checkpoints, ignore_errors=True)
-    records.write_text("plots/training_loss.csv", pd.DataFrame(losses).to_csv(index=False))
+    table = pd.DataFrame(losses, columns=["step", "loss", "learning_rate"])
+    records.write_text("plots/training_loss.csv", table.to_csv(index=False))
     engine = TransformersEngine(model, tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens)
     reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)
     known = {}

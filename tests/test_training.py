@@ -291,7 +291,9 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, pro
     texts = [Example(id=one, sentence=f"Quite {one}.", label=one, rating=0.0) for one in SENTIMENTS * 2]
     records.write_jsonl(folder / VALIDATION.path, texts)
     finish(start(folder, "train_student", PYTHONPATH=str(ROOT)))
-    return pd.read_csv(folder / "plots/training_loss.csv")["loss"].tolist()
+    losses = pd.read_csv(folder / "plots/training_loss.csv")
+    assert list(losses) == ["step", "loss", "learning_rate"]
+    return losses["loss"].tolist()
 
 
 @pytest.mark.slow

@@ -75,11 +75,8 @@ def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
             "define_tasks.max_tasks are all 0; give a family some, or set build_instructions.source to hand_written"
         ] = of["build_instructions"].source == "attributes" and not any(of["define_tasks"].max_tasks.values())
     if {"train_student", "runtime"} <= of.keys():
-        batch, rows, processes = (
-            of["train_student"].batch_size,
-            of["runtime"].train_rows_per_step,
-            max(1, of["runtime"].train.processes),
-        )
+        batch, runtime = of["train_student"].batch_size, of["runtime"]
+        rows, processes = runtime.train_rows_per_step, max(1, runtime.train.processes)
         times = f" times runtime.train.processes ({processes})" if processes > 1 else ""
         faults[f"runtime.train_rows_per_step ({rows}){times} must divide train_student.batch_size ({batch})"] = (
             batch % (rows * processes)
