@@ -49,9 +49,12 @@ FAULTS = {
 }
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.EIO)
 AGAIN = "and run the same command again"
-# How libraries that are not written in Python put the number into their words, if at all.
+# How libraries that are not written in Python put the number into their words.
 NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
-NO_NUMBER = re.compile(r"inline_container\.cc|PytorchStreamWriter|\d+ requested and \d+ written")
+# Words of those that give none, or that of another error: a file could not be written.
+NO_NUMBER = re.compile(
+    r"inline_container\.cc|PytorchStreamWriter|\d+ requested and \d+ written|No usable temporary directory"
+)
 
 
 def file_fault(error: BaseException) -> str | None:
@@ -62,7 +65,7 @@ def file_fault(error: BaseException) -> str | None:
     number = getattr(error, "errno", None)
     if number is None and (found := NUMBER.search(str(error))):
         number = int(found[1])
-    if number is None and NO_NUMBER.search(str(error)):
+    if NO_NUMBER.search(str(error)):
         number = _full_or_limited()
     path = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if number not in FAULTS or (path is None and number not in OF_DISKS):

@@ -101,6 +101,11 @@ def test_a_disk_that_takes_nothing_is_named_with_the_remedy(number):
         assert f": {FULL[number]}" in records.file_fault(pathless)
 
 
+def test_where_not_even_a_temporary_file_may_be_written_the_disk_is_named():
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+    assert records.file_fault(error).endswith("no space left; make room and run the same command again")
+
+
 def test_of_a_copy_the_place_that_is_written_to_is_named():
     error = OSError(errno.ENOSPC, "No space left on device", "from", None, "to")
     assert records.file_fault(error).startswith("to: no space left")

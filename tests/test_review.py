@@ -255,6 +255,7 @@ def pool(size: int = 40) -> list[Sample]:
             **{"id": f"{number:016x}", "text_id": f"{number:x}", "text": f"Text {number}.", **of_all, **lists},
             answer="happy",
             plain="happy",
+            probabilities=[0.9, 0.1],
         )
         for number in range(size)
     ]

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from safetensors.numpy import load_file
 
 from sentidistill import config, records
-from sentidistill.commands.profiles import laid_over
 from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import Lora, TrainStudent
 from sentidistill.errors import SentiDistillError
@@ -265,15 +263,6 @@ def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch
         SentiDistillError, match=r"batch_size \(30\) is no multiple of runtime.train_rows_per_step \(4\)"
     ):
         passes(30, 4)
-
-
-@pytest.mark.parametrize("profile", sorted((ROOT / "params").glob("paper-*.yaml")), ids=lambda path: path.stem)
-def test_a_step_of_a_paper_profile_has_as_many_tokens_at_most_as_in_the_paper(profile):
-    """128 packs of 2,048 tokens (its training script). Here a row has a place to itself, and fills part of it."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    laid_over(values, yaml.safe_load(profile.read_text(encoding="utf-8")))
-    params = config.checked(values, profile)
-    assert params.train_student.batch_size * params.student.max_length == pytest.approx(262_144, rel=0.01)
 
 
 def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, processes: int) -> list[float]:

@@ -294,16 +294,19 @@ def sections(a: Revision, b: Revision, found: Sequence[Difference], moves: Seque
     ]
 
 
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of Markdown."""
+    if not rows:
+        return ["None.", ""]
+    lines = [headings, ["---"] * len(headings), *rows]
+    return [*(f"| {' | '.join(cell('-' if one is None else str(one)) for one in line)} |" for line in lines), ""]
+
+
 def markdown(a: Revision, b: Revision, said: str, parts: Sequence[Section]) -> str:
     lines = [f"**{said}**" if said.startswith(WORSE) else said, "", f"# {a} and {b}", ""]
     for part in parts:
         lines += [f"## {part.title}", "", *([part.note, ""] if part.note else [])]
-        if part.rows:
-            rows = [part.headings, ["---"] * len(part.headings), *part.rows]
-            lines += [f"| {' | '.join(cell('-' if one is None else str(one)) for one in row)} |" for row in rows]
-            lines.append("")
-        elif part.rows is not None:
-            lines += ["None.", ""]
+        lines += table(part.headings, part.rows) if part.rows is not None else []
     return "\n".join(lines)
 
 
