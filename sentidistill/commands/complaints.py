@@ -1,0 +1,134 @@
+"""What people complain about: python -m sentidistill.commands.complaints reviews.csv --text-field review
+
+Of the texts to which the student gives the label `--label`, the nearest perspective of the finished run (data/,
+models/embedder): the one whose attributes are nearest in meaning, by the embedder's cosine, less what it is to the mean
+of all texts. How often a reader would name the same perspective is not measured. The interval is that of drawing texts;
+`sentidistill.shares` takes the student's mistakes into account.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from sentidistill import clustering, records
+from sentidistill.construct.attributes import ATTRIBUTES, read_vectors
+from sentidistill.construct.perspectives import PERSPECTIVES, Perspective
+from sentidistill.errors import SentiDistillError
+from sentidistill.pipeline import stage
+from sentidistill.pipeline.progress import track
+from sentidistill.predict import Predictor
+from sentidistill.report.trust import wilson
+from sentidistill.sources import corpus, models
+from sentidistill.sources.tables import Source, at
+
+CHUNK = 256  # texts that the student reads at once
+TYPICAL = 3  # texts that are shown of each perspective
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """A perspective, the share (0 to 1) of the chosen texts that are nearest to it, and the nearest of them."""
+
+    perspective: str
+    texts: int
+    share: float
+    interval: tuple[float, float]
+    typical: list[str]
+
+
+def centres(perspectives: Sequence[Perspective], vectors: dict[str, np.ndarray]) -> np.ndarray:
+    """The mean direction of each perspective's attributes (p x d, unit length)."""
+    means = np.array([np.mean([vectors[one.name] for one in each.attributes], axis=0) for each in perspectives])
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def complaints(
+    texts: Sequence[str], chosen: np.ndarray, vectors: np.ndarray, names: Sequence[str], of: np.ndarray
+) -> list[Complaint]:
+    """Shares of the perspectives `names` (p) among the `chosen` of the texts (n booleans), the commonest first.
+
+    `vectors` (n x d) and the perspectives' centres `of` (p x d) have unit length.
+    """
+    near = vectors @ of.T
+    near = (near - near.mean(axis=0))[chosen]
+    said = [text for text, is_chosen in zip(texts, chosen) if is_chosen]
+    nearest = near.argmax(axis=1)
+    found = []
+    for place in np.unique(nearest):
+        mine = np.flatnonzero(nearest == place)
+        typical = [said[row] for row in mine[np.argsort(-near[mine, place], kind="stable")][:TYPICAL]]
+        share = len(mine) / len(said)
+        found.append(Complaint(names[place], len(mine), share, wilson(share, len(said)), typical))
+    return sorted(found, key=lambda one: (-one.texts, one.perspective))
+
+
+def read_texts(source: Source) -> Iterator[str]:
+    """The cleaned texts of the rows that have one."""
+    for row in source.rows():
+        text = at(row.values, source.field) if row.values else None
+        if isinstance(text, str) and (cleaned := corpus.clean(text)):
+            yield cleaned
+
+
+def options() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="complaints", description="What the texts with a label are about.")
+    made.add_argument("texts", type=Path, help=".csv, .tsv, .jsonl or .parquet")
+    made.add_argument("--text-field", default="text", help="column of the texts (%(default)s)")
+    made.add_argument("--task", default="sentiment", help="one that the student knows (%(default)s)")
+    made.add_argument("--label", default="negative", help="of the texts that are counted (%(default)s)")
+    made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
+    made.add_argument("--encoding", default="utf-8-sig", help="of the file (%(default)s)")
+    made.add_argument("--out", type=Path, help="the table as CSV")
+    return made
+
+
+def main(*arguments: str) -> None:
+    asked = options().parse_args(arguments)
+    source = Source(asked.texts, asked.text_field, asked.encoding)
+    source.columns()  # what is wrong with the file is said before the model is loaded
+    perspectives = [one for one in PERSPECTIVES.read() if one.kept]
+    of = centres(perspectives, dict(zip([row.name for row in ATTRIBUTES.read()], read_vectors())))
+    student = Predictor(asked.model)
+    if asked.task not in student.tasks or asked.label not in student.tasks[asked.task].labels:
+        known = "; ".join(f"{name}: {', '.join(task.labels)}" for name, task in student.tasks.items())
+        raise SentiDistillError(f"no label {asked.label!r} of a task {asked.task!r}; {asked.model} knows {known}")
+    texts, answers = list(read_texts(source)), list[bool]()
+    with track(f"complaints, {asked.texts.name}", len(texts)) as progress:
+        for start in range(0, len(texts), CHUNK):
+            some = texts[start : start + CHUNK]
+            found = student.try_each(some, asked.task)
+            answers += [not isinstance(one, str) and one.answer == asked.label for one in found]
+            progress.advance(len(some))
+    chosen = np.array(answers, dtype=bool)
+    if not chosen.any():
+        raise SentiDistillError(f"{asked.texts}: the student calls none of {len(texts)} texts {asked.label}")
+    vectors = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
+    rows = complaints(texts, chosen, vectors, [one.exemplar for one in perspectives], of)
+    table = Table(
+        "perspective", "texts", "share, %", "95 %", "typical texts", title=f"{chosen.sum():,} of {len(texts):,}"
+    )
+    for one in rows:
+        low, high = (100 * end for end in one.interval)
+        shown = "\n".join(f"- {text[:160]}" for text in one.typical)
+        table.add_row(one.perspective, f"{one.texts:,}", f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", shown)
+    stage.console().print(table)
+    if asked.out:
+        written = pd.DataFrame(
+            [
+                {"perspective": one.perspective, "texts": one.texts, "share": one.share}
+                | dict(zip(("low", "high"), one.interval))
+                | {f"typical {number}": text for number, text in enumerate(one.typical, 1)}
+                for one in rows
+            ]
+        )
+        records.write_text(asked.out, written.round(4).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    stage.run(main, *sys.argv[1:])

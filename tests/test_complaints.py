@@ -1,0 +1,71 @@
+"""What people complain about: perspectives of the texts with a label, by share."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from sentidistill.commands.complaints import complaints
+
+NAMES = ["price", "service", "delivery"]
+OF = np.eye(3)
+
+
+def towards(*places: int, lean: float = 0.0) -> np.ndarray:
+    """Unit vectors that are near to the perspectives at `places`, and all of them a little to the first."""
+    rows = 0.6 * np.eye(3)[list(places)] + lean * np.eye(3)[0]
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_shares_are_those_of_the_chosen_texts_alone_and_their_intervals_hold_them():
+    texts = [f"Text {number}." for number in range(8)]
+    vectors = towards(1, 1, 1, 2, 0, 0, 0, 2)
+    found = complaints(texts, np.array([True] * 4 + [False] * 4), vectors, NAMES, OF)
+    assert [(one.perspective, one.texts, one.share) for one in found] == [("service", 3, 0.75), ("delivery", 1, 0.25)]
+    assert all(0 <= one.interval[0] < one.share < one.interval[1] <= 1 for one in found)
+    assert found[0].typical == texts[:3]
+
+
+def test_a_perspective_that_is_near_to_every_text_takes_none_for_that():
+    vectors = towards(1, 2, 0, 1, 2, 0, lean=2.0)
+    assert (vectors @ OF.T).argmax(axis=1).tolist() == [0] * 6
+    found = complaints(list("abcdef"), np.ones(6, dtype=bool), vectors, NAMES, OF)
+    assert {one.perspective: one.typical for one in found} == {
+        "price": ["c", "f"],
+        "service": ["a", "d"],
+        "delivery": ["b", "e"],
+    }
+
+
+@pytest.fixture
+def asked(project, tmp_path):
+    path = tmp_path / "reviews.csv"
+    texts = [json.loads(line)["text"] for line in (project.folder / "data/corpus.jsonl").open(encoding="utf-8")][:40]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["review"], *[[text] for text in texts], [""]])
+
+    def run(*options: str):
+        return project.run("python", "-m", "sentidistill.commands.complaints", str(path), *options, check=False)
+
+    return run, texts
+
+
+def test_one_command_from_a_file_to_a_table(asked, tmp_path):
+    run, texts = asked
+    out = tmp_path / "complaints.csv"
+    counted = 0
+    for label in ("negative", "neutral", "positive"):
+        out.unlink(missing_ok=True)
+        ended = run("--text-field", "review", "--label", label, "--out", str(out))
+        if ended.returncode:
+            assert f"the student calls none of {len(texts)} texts {label}" in ended.stderr
+            continue
+        rows = list(csv.DictReader(out.open(encoding="utf-8")))
+        counted += sum(int(row["texts"]) for row in rows)
+        assert sum(float(row["share"]) for row in rows) == pytest.approx(1, abs=0.01)
+        assert {row["typical 1"] for row in rows} <= set(texts)
+    assert counted == len(texts)
+    ended = run("--text-field", "review", "--label", "angry")
+    assert "no label 'angry' of a task 'sentiment'" in ended.stderr
+    assert "Traceback" not in ended.stderr
