@@ -345,8 +345,8 @@ def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="review", description="People judge what the teacher made.")
     commands = parser.add_subparsers(required=True)
     exporting = commands.add_parser("export", help="draw things to judge: a page and a CSV file")
-    for kind, size in SIZES.items():
-        exporting.add_argument(f"--{PLURALS[kind]}", type=int, default=size, help="how many at most (%(default)s)")
+    for option, size in zip(("--demonstrations", "--answers", "--clusters", "--analyses"), SIZES.values()):
+        exporting.add_argument(option, type=int, default=size, help="how many at most (%(default)s)")
     exporting.add_argument("--seed", type=int, default=42, help="of the draw (%(default)s)")
     exporting.add_argument("--again", action="store_true", help="also what was judged before")
     exporting.add_argument("--out", type=Path, default=Path("exports"), help="folder (%(default)s)")
