@@ -13,8 +13,8 @@ import yaml
 
 from sentidistill import config
 from sentidistill.commands import estimates, record
-from sentidistill.commands.plan import counted, other_params, plan, show
-from sentidistill.commands.profiles import with_profile
+from sentidistill.commands.plan import counted, other_file, plan, show
+from sentidistill.commands.profiles import PARAMS, with_profile
 from sentidistill.commands.rehearsal import Rehearsal
 from sentidistill.config.models import HubModel
 from sentidistill.inference.calls import CALLING_STAGES
@@ -243,7 +243,7 @@ def test_the_papers_runs_are_planned_without_models_and_fit_their_gpus(tmp_path,
     for name in ("params.yaml", "params", "dvc.yaml", "recordings", "prompts", "sentidistill", "stages"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    with other_params(with_profile(f"paper-{family}")):
+    with other_file(PARAMS, yaml.safe_dump(with_profile(f"paper-{family}"))):
         works = planned()
     asked = {name: works[name] for name in ("enumerate_attributes", "define_tasks", "collect_responses")}
     assert [work["requests"] for work in asked.values()] == [20_000, 1_900, 50_000]

@@ -279,6 +279,7 @@ def test_a_stratum_is_an_instruction_and_its_answer_or_as_published_an_instructi
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["select_samples"] |= {"strategy": "hard", "stratify": stratify}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "reviews.jsonl").touch()
     answers = ["joy"] * 20 + ["anger"] * 20
     common = {"stratum": "77c0", "cluster": 0, "family": "classification", "instruction": "Choose.", "cue": "Mood"}
     common |= {"labels": ["joy", "anger"], "text": "Well.", "demonstrations": [], "student_demonstrations": []}

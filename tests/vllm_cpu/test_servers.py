@@ -163,7 +163,7 @@ def test_the_openai_client_gets_the_predictors_labels(vllm_url, student, tmp_pat
     assert sum(one.answer == other.answer for one, other in zip(values["found"], expected)) >= 39
     for one, other in zip(values["found"], expected):
         assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=0.02)
-    assert len({one.answer for one in expected}) > 1
+    assert len({one.probabilities["negative"] for one in expected}) > 20
 
 
 def test_transformers_serve_answers_chats(transformers_url, student, transformers_engine, tokenizer):
