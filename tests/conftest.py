@@ -22,8 +22,8 @@ TEACHER = "SENTIDISTILL_SCRIPTED_TEACHER"  # environment variable with its addre
 HEAVY = {"tiny_models", "embedder", "default_student", "gguf_file", "sequence_classifier"}
 HEAVY_MODULES = {
     *("test_server", "test_cache", "test_recordings", "test_sentibench_run", "test_teacher", "test_difficulty"),
-    *("test_interrupts", "test_plan", "test_repro", "test_runs", "test_selection", "test_compare", "test_experiments"),
-    "test_packages",
+    *("test_interrupts", "test_plan", "test_repro", "test_runs", "test_selection", "test_compare", "test_all_runs"),
+    *("test_packages", "test_experiment", "test_families", "test_plots"),
 }
 # These have an environment and a target of their own: `make test-vllm`.
 collect_ignore = [] if importlib.util.find_spec("vllm") else ["vllm_cpu"]
