@@ -21,7 +21,7 @@ from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.opening import open_model
 from sentidistill.inference.requests import Request
 from sentidistill.pipeline import stage
-from sentidistill.predict import TASKS
+from sentidistill.predict import sentiment
 from sentidistill.samples import prompt, with_labels
 
 PER_CLASS = 20  # validation texts of each class of each default task
@@ -29,7 +29,7 @@ REFERENCE_PER_CLASS = 4  # training texts, likewise
 SKEWED = 0.85
 DRAWS = 200
 SHRINKAGE = 8
-TASK = TASKS["sentiment"]
+TASK = sentiment()
 
 
 def drawn(tasks: list[str], split: str, per_class: int) -> list[Example]:

@@ -20,7 +20,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from sentidistill import scored
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
-from sentidistill.evaluation.tasks import WORDING
+from sentidistill.evaluation.tasks import wording
 from sentidistill.inference.calibration import normalised
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, Response, answer
@@ -98,9 +98,13 @@ def _of_folder(task: folder.KnownTask) -> Task:
     return Task(task.instruction, task.cue, labels, offsets=offsets, temperature=task.temperature)
 
 
-# What a folder without a word of its own is asked. The default tasks of the evaluation are asked in the same words, so
-# their scores are those of this.
-TASKS = {"sentiment": Task(WORDING["sentiment"]["instruction"], WORDING["sentiment"]["cue"], SENTIMENTS)}
+@cache
+def sentiment() -> Task:
+    """What a folder without a word of its own is asked.
+
+    The default tasks of the evaluation are asked in the same words, so their scores are those of this.
+    """
+    return Task(**wording()["sentiment"], labels=SENTIMENTS)
 
 
 class Predictor:
@@ -115,7 +119,8 @@ class Predictor:
         about = folder.read(Path(path))
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
-        self.tasks = TASKS if about is None else {name: _of_folder(one) for name, one in about.tasks.items()}
+        known = {} if about is None else about.tasks
+        self.tasks = {name: _of_folder(one) for name, one in known.items()} or {"sentiment": sentiment()}
         self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
         self._path, self._device = Path(path), device
         self._tokenizer = models.open_tokenizer(self._path)

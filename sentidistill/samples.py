@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.prompts import Prompt, render
@@ -64,17 +64,28 @@ class TrainRow(Record):
 TRAIN_ROWS = Table("data/train.jsonl", TrainRow)
 
 
-def labelled_rows(
-    task: str, instruction: str, cue: str, labels: Sequence[str], texts: Sequence[tuple[str, str]]
-) -> list[TrainRow]:
-    """(text, label) pairs as rows to train on, in the words in which the student is asked the task `task`."""
+class LabelTask(Protocol):
+    """A task with labels, in the words in which the student is asked it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def instruction(self) -> str: ...
+    @property
+    def cue(self) -> str: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+def labelled_rows(task: LabelTask, texts: Sequence[tuple[str, str]]) -> list[TrainRow]:
+    """(text, label) pairs as rows to train on."""
     return [
         TrainRow(
-            id=content_id(task, text),
-            stratum=task,
+            id=content_id(task.name, text),
+            stratum=task.name,
             family="classification",
-            instruction=with_labels(instruction, labels),
-            cue=cue,
+            instruction=with_labels(task.instruction, task.labels),
+            cue=task.cue,
             text=text,
             demonstrations=[],
             answer=label,

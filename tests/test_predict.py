@@ -23,7 +23,8 @@ from sentidistill.inference.calibration import fit
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.store import Cache
 from sentidistill.parsing.quotes import spans
-from sentidistill.predict import TASKS, Predictor, Task
+from sentidistill.evaluation.tasks import EvaluationTask
+from sentidistill.predict import Predictor, Task, sentiment
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
 from sentidistill.student import folder
@@ -69,7 +70,7 @@ def test_the_default_tasks_are_scored_by_what_the_predictor_answers(predictor, t
         model = CachedTeacher(predictor._reader, lambda: predictor._engine, Cache(tmp_path / "cache"))
         rows = suite.evaluate(model, "student", task, test, train, suite.Settings.of(task, params.evaluate))
         (question, *_) = questions(task, test, train, shots=0, demonstrations="shared", max_chars=99, seed=1)
-        assert question.prompt == TASKS["sentiment"].request("Fine.", ()).prompt
+        assert question.prompt == sentiment().request("Fine.", ()).prompt
         for row, record, found in zip(rows, test, predictor.predict([one["sentence"] for one in test])):
             shares = np.exp(np.array(row.scores) - np.logaddexp.reduce(row.scores))
             assert (row.text, row.output) == (f"Text: {record['sentence']}", found.answer)
@@ -118,6 +119,7 @@ def test_texts_may_come_from_a_generator(predictor):
 MEASURED = """
 import sys
 from pathlib import Path
+from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.predict import main
 
 main(*sys.argv[1:])
@@ -368,10 +370,9 @@ def test_the_columns_of_a_parquet_file_keep_their_types(tmp_path):
 def described(predictor, tiny_models, tmp_path):
     """The tiny student's folder, which knows two tasks, from one validation text with each of the labels."""
     path = shutil.copytree(tiny_models / "student", tmp_path / "student")
-    asked = TASKS["sentiment"]
+    asked = EvaluationTask("sentiment", sentiment().instruction, sentiment().cue, sentiment().labels)
     texts = [("A fine day.", label) for label in asked.labels]
-    model = (predictor._engine, predictor._reader)
-    task = folder.known_task(*model, "sentiment", asked.instruction, asked.cue, asked.labels, texts)
+    task = folder.known_task(asked, *folder.measured(predictor._engine, predictor._reader, asked, texts))
     task = task.model_copy(update={"temperature": 2.0})
     student = load(ROOT / "params.yaml").student.model_copy(update={"prompt_format": "transcript"})
     folder.describe(path, student, {"sentiment": task, "mood": task})

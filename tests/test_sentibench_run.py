@@ -18,7 +18,7 @@ from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.questions import answer_of, limited, questions, schema
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
 from sentidistill.evaluation.suite import Outcome
-from sentidistill.evaluation.tasks import KNOWN
+from sentidistill.evaluation.tasks import known
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Reader, Request, Response
 from sentidistill.inference.store import Cache
@@ -35,14 +35,14 @@ DRAW = {"shots": 4, "max_chars": 200, "seed": 1}
 def test_demonstrations_are_never_the_records_own_text_and_the_same_again(task, demonstrations):
     train = records_of(task, 30)
     records = records_of(task, 12)  # their texts are all among the training texts, too
-    found = questions(KNOWN[task], records, train, demonstrations=demonstrations, **DRAW)
-    assert found == questions(KNOWN[task], records, train, demonstrations=demonstrations, **DRAW)
-    assert found != questions(KNOWN[task], records, train, demonstrations=demonstrations, **{**DRAW, "seed": 2})
+    found = questions(known(task), records, train, demonstrations=demonstrations, **DRAW)
+    assert found == questions(known(task), records, train, demonstrations=demonstrations, **DRAW)
+    assert found != questions(known(task), records, train, demonstrations=demonstrations, **{**DRAW, "seed": 2})
     for question, record in zip(found, records):
         assert len(question.shown) == len(question.prompt.demonstrations) == 4
         assert record["sentence"] not in [train[place]["sentence"] for place in question.shown]
         for place, (_, answer) in zip(question.shown, question.prompt.demonstrations):
-            assert answer == answer_of(KNOWN[task], train[place])
+            assert answer == answer_of(known(task), train[place])
     draws = {question.shown for question in found}
     assert len(draws) == 1 if demonstrations == "shared" else len(draws) > 6
 
@@ -52,7 +52,7 @@ def test_labels_take_turns_in_demonstrations():
     shown = [
         Counter(answer for _, answer in one.prompt.demonstrations)
         for one in questions(
-            KNOWN["twitter"], labelled("twitter", 9, "new"), train, demonstrations="per_record", **DRAW
+            known("twitter"), labelled("twitter", 9, "new"), train, demonstrations="per_record", **DRAW
         )
     ]
     assert all(set(one) == set(LABELS["twitter"]) for one in shown)
@@ -60,19 +60,19 @@ def test_labels_take_turns_in_demonstrations():
 
 def test_a_record_keeps_its_demonstrations_whatever_stands_beside_it():
     train, records = labelled("sst2", 40), labelled("sst2", 10, "new")
-    alone = questions(KNOWN["sst2"], records[7:8], train, demonstrations="per_record", **DRAW)[0]
-    assert questions(KNOWN["sst2"], records, train, demonstrations="per_record", **DRAW)[7].prompt == alone.prompt
+    alone = questions(known("sst2"), records[7:8], train, demonstrations="per_record", **DRAW)[0]
+    assert questions(known("sst2"), records, train, demonstrations="per_record", **DRAW)[7].prompt == alone.prompt
 
 
 def test_long_training_texts_are_not_shown():
     train = [{"sentence": "short", "label": "positive"}, {"sentence": "long " * 100, "label": "negative"}]
-    (question,) = questions(KNOWN["imdb"], labelled("imdb", 1), train, demonstrations="shared", **DRAW)
+    (question,) = questions(known("imdb"), labelled("imdb", 1), train, demonstrations="shared", **DRAW)
     assert [text for text, _ in question.prompt.demonstrations] == ["Text: short"]
 
 
 def test_the_target_of_a_stance_is_part_of_the_text():
     (question,) = questions(
-        KNOWN["pstance"], labelled("pstance", 1), labelled("pstance", 8, "t"), demonstrations="shared", **DRAW
+        known("pstance"), labelled("pstance", 1), labelled("pstance", 8, "t"), demonstrations="shared", **DRAW
     )
     assert question.prompt.input.endswith("Target: Somebody")
     assert all("Target: Somebody" in text for text, _ in question.prompt.demonstrations)
@@ -84,28 +84,28 @@ def test_right_answers_obey_the_schema_and_score_in_full(task):
 
     records = RECORDS[task]
     for record in records:
-        answer = json.loads(answer_of(KNOWN[task], record))
-        jsonschema.validate(answer, schema(KNOWN[task], records))
+        answer = json.loads(answer_of(known(task), record))
+        jsonschema.validate(answer, schema(known(task), records))
         assert len(answer) == len({json.dumps(one) for one in answer}), "nothing is repeated"
-    assert score(task, records, [answer_of(KNOWN[task], record) for record in records])["f1"] == 100
+    assert score(task, records, [answer_of(known(task), record) for record in records])["f1"] == 100
 
 
 def test_a_limit_keeps_the_shares_of_the_classes_and_grows_by_adding():
     records = [{"sentence": f"r {n}", "label": "negative" if n % 4 else "positive"} for n in range(400)]
-    some, more = limited(KNOWN["sst2"], records, 40, seed=0), limited(KNOWN["sst2"], records, 80, seed=0)
+    some, more = limited(known("sst2"), records, 40, seed=0), limited(known("sst2"), records, 80, seed=0)
     assert Counter(records[place]["label"] for place in some) == {"negative": 30, "positive": 10}
     assert set(some) < set(more)
     assert (
-        limited(KNOWN["sst2"], records, 0, seed=0) == limited(KNOWN["sst2"], records, 1000, seed=0) == list(range(400))
+        limited(known("sst2"), records, 0, seed=0) == limited(known("sst2"), records, 1000, seed=0) == list(range(400))
     )
 
 
 @pytest.mark.parametrize("demonstrations", ["shared", "per_record"])
 def test_calibration_texts_are_asked_as_the_records_are_and_are_never_shown(demonstrations):
     train, records = labelled("twitter", 12), labelled("twitter", 5, "new")
-    asked = questions(KNOWN["twitter"], records, train, demonstrations=demonstrations, calibration_texts=6, **DRAW)
+    asked = questions(known("twitter"), records, train, demonstrations=demonstrations, calibration_texts=6, **DRAW)
     references = [question for question in asked if question.record is None]
-    assert asked[:5] == questions(KNOWN["twitter"], records, train, demonstrations=demonstrations, **DRAW)
+    assert asked[:5] == questions(known("twitter"), records, train, demonstrations=demonstrations, **DRAW)
     assert len({question.prompt.input for question in references}) == len(references) == 6
     for question in references:
         assert len(question.shown) == 4
@@ -117,7 +117,7 @@ def test_calibration_texts_do_not_depend_on_the_labels_of_training_texts():
     train = labelled("twitter", 30)
     unlabelled = [{**record, "label": "neutral"} for record in train]
     one, other = (
-        questions(KNOWN["twitter"], [], rows, **{**DRAW, "shots": 0}, demonstrations="shared", calibration_texts=9)
+        questions(known("twitter"), [], rows, **{**DRAW, "shots": 0}, demonstrations="shared", calibration_texts=9)
         for rows in (train, unlabelled)
     )
     assert one == other
@@ -151,13 +151,13 @@ def run_suite(engine: Scripted, task: str, folder: Path, prompt_format="transcri
     """(outcomes, scores) of `task` on made-up records."""
     test, train = records_of(task, records), records_of(task, 24, "train")
     model = CachedTeacher(Reader("model", prompt_format, 1000), lambda: engine, Cache(folder / "cache.sqlite"))
-    rows = suite.evaluate(model, "model", KNOWN[task], test, train, suite.Settings(**settings))
-    return rows, suite.scores(KNOWN[task], test, rows, samples=200)
+    rows = suite.evaluate(model, "model", known(task), test, train, suite.Settings(**settings))
+    return rows, suite.scores(known(task), test, rows, samples=200)
 
 
 def test_an_answer_of_a_chat_model_is_read_beyond_an_empty_line(tmp_path):
     records = {f"Text: {one['sentence']}": one for one in records_of("atsa_rest16", 9)}
-    task = KNOWN["atsa_rest16"]
+    task = known("atsa_rest16")
     engine = Scripted(
         lambda text: written(f"Here they are:\n\n```json\n{answer_of(task, records[text])}\n```\n\nAnything else?")
     )
@@ -181,8 +181,8 @@ def test_a_failed_request_counts_as_wrong_and_is_counted(task, tmp_path):
         if text == lost:
             return Response.failed("the server hung up")
         if task not in LABELS:
-            return written(answer_of(KNOWN[task], records[text]))
-        label = answer_of(KNOWN[task], records[text]) if text in records else None
+            return written(answer_of(known(task), records[text]))
+        label = answer_of(known(task), records[text]) if text in records else None
         return chosen(LABELS[task], [0.0 if label == one else -1.0 for one in LABELS[task]])
 
     rows, found = run_suite(Scripted(answer), task, tmp_path, calibration_texts=5)
@@ -251,7 +251,7 @@ def test_intervals_hold_the_score_and_shrink_with_the_records():
             outcome("sst2", n, record["label"], record["label"] if random.random() < 0.7 else "negative")
             for n, record in enumerate(records)
         ]
-        found = suite.scores(KNOWN["sst2"], records, rows, samples=500)
+        found = suite.scores(known("sst2"), records, rows, samples=500)
         assert found["low"] < found["main"] < found["high"]
         assert found["main"] == pytest.approx(
             score("sst2", records, [row.output for row in rows])["macro_f1"], abs=0.01
@@ -263,10 +263,10 @@ def test_intervals_hold_the_score_and_shrink_with_the_records():
 def test_the_interval_of_tuples_is_that_of_their_sums():
     records = records_of("asqp_rest16", 40)
     rows = [
-        outcome("asqp_rest16", n, "", answer_of(KNOWN["asqp_rest16"], record) if n % 3 else "[]")
+        outcome("asqp_rest16", n, "", answer_of(known("asqp_rest16"), record) if n % 3 else "[]")
         for n, record in enumerate(records)
     ]
-    found = suite.scores(KNOWN["asqp_rest16"], records, rows, samples=300)
+    found = suite.scores(known("asqp_rest16"), records, rows, samples=300)
     assert found["low"] < found["main"] < found["high"]
     assert found["precision"] == 100
 
@@ -275,7 +275,7 @@ def test_seeds_give_a_mean_and_a_deviation():
     records = labelled("sst2", 20)
     rows = [outcome("sst2", n, one["label"], one["label"], seed=1) for n, one in enumerate(records)]
     rows += [outcome("sst2", n, one["label"], "negative", seed=2) for n, one in enumerate(records)]
-    found = suite.scores(KNOWN["sst2"], records, rows, samples=100)
+    found = suite.scores(known("sst2"), records, rows, samples=100)
     assert found["main"] == pytest.approx((100 + 100 / 3) / 2, abs=0.01)
     assert found["deviation"] == pytest.approx((100 - 100 / 3) / np.sqrt(2), abs=0.01)
 
@@ -442,8 +442,8 @@ def test_vader_reads_the_sentiment_of_a_text():
     from sentidistill.evaluation.baselines import vader
 
     texts = ["I love this, it is wonderful!", "The table is made of wood.", "A horrible, disgusting waste of time."]
-    assert vader(KNOWN["twitter"], texts, []) == ["positive", "neutral", "negative"]
-    assert vader(KNOWN["sst2"], texts, []) == ["positive", "negative", "negative"]
+    assert vader(known("twitter"), texts, []) == ["positive", "neutral", "negative"]
+    assert vader(known("sst2"), texts, []) == ["positive", "negative", "negative"]
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,10 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     runtime = params.runtime.model_copy(update={"save_steps": 0})
     section = params.train_student.model_copy(
         update={"epochs": chosen.epochs, "learning_rate": chosen.learning_rate, "seed": chosen.seed}
+        | {"keep": "last", "patience": 0}
     )
     tokenizer = models.open_tokenizer(chosen.model)
-    to_learn = labelled_rows(task.name, task.instruction, task.cue, task.labels, learned)
+    to_learn = labelled_rows(task, learned)
     data = training.tokenise(to_learn, tokenizer, about.prompt_format, about.max_length)
     if not data.input_ids:
         raise SentiDistillError(f"{chosen.labelled}: no text fits into the student's {about.max_length} tokens")
@@ -117,7 +118,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     reader = Reader("", about.prompt_format, about.max_length, lambda: tokenizer)
 
     def scored() -> tuple[np.ndarray, np.ndarray]:
-        return folder.label_scores(engine, reader, task.name, task.instruction, task.cue, task.labels, kept_out)
+        return folder.label_scores(engine, reader, task, kept_out)
 
     before, gold = scored()
     with TemporaryDirectory() as checkpoints:
@@ -126,7 +127,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
         )
     after, _ = scored()
     folder.save(chosen.out, model, tokenizer, about.prompt_format)
-    known = folder.fitted(task.instruction, task.cue, task.labels, after, gold)
+    known = folder.known_task(task, after, gold)
     student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})
     folder.describe(chosen.out, student, {**about.tasks, task.name: known})
     if not len(gold):

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from sentidistill import records
 from sentidistill.config.prompting import PromptFormat, Student
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.calibration import fit
+from sentidistill.inference.calibration import fit, normalised
 from sentidistill.inference.requests import Engine, Reader, Request, stream
 from sentidistill.pipeline.progress import track
 from sentidistill.records import Record
-from sentidistill.samples import prompt, with_labels
+from sentidistill.samples import LabelTask, prompt, with_labels
 from sentidistill.sources.corpus import clean
 from sentidistill.sources.models import ORIGIN
 from sentidistill.sources.packages import sha256
@@ -62,50 +62,46 @@ def which_label(
 
 
 def label_scores(
-    engine: Engine,
-    reader: Reader,
-    name: str,
-    instruction: str,
-    cue: str,
-    labels: Sequence[str],
-    texts: Sequence[tuple[str, str]],
+    engine: Engine, reader: Reader, task: LabelTask, texts: Sequence[tuple[str, str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(log-probabilities of the labels, n x labels; places of the right labels, n) of (text, label) pairs.
 
     Texts that are too long are left out.
     """
     scores, gold = [], []
-    with track(f"{name}, labelled texts", len(texts)) as progress:
-        requests = [which_label(instruction, cue, labels, clean(text)) for text, _ in texts]
+    with track(f"{task.name}, labelled texts", len(texts)) as progress:
+        requests = [which_label(task.instruction, task.cue, task.labels, clean(text)) for text, _ in texts]
         for finished in stream(engine, reader, requests):
             good = [(place, response) for place, response in finished if not response.error]
             scores += [response.choice_logprobs for _, response in good]
-            gold += [labels.index(texts[place][1]) for place, _ in good]
+            gold += [task.labels.index(texts[place][1]) for place, _ in good]
             progress.advance(len(finished), failures=len(finished) - len(good))
-    return np.reshape(scores, (-1, len(labels))), np.array(gold, dtype=int)
+    return np.reshape(scores, (-1, len(task.labels))), np.array(gold, dtype=int)
 
 
-def known_task(
-    engine: Engine,
-    reader: Reader,
-    name: str,
-    instruction: str,
-    cue: str,
-    labels: Sequence[str],
-    texts: Sequence[tuple[str, str]],
-) -> KnownTask:
-    """The task with offsets and temperature from (validation text, label) pairs, at most `MOST_TEXTS` of them."""
-    some = texts[:: max(1, -(-len(texts) // MOST_TEXTS))]
-    return fitted(instruction, cue, labels, *label_scores(engine, reader, name, instruction, cue, labels, some))
+def measured(
+    engine: Engine, reader: Reader, task: LabelTask, texts: Sequence[tuple[str, str]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`label_scores` of validation texts, `MOST_TEXTS` of them at most, spread evenly."""
+    return label_scores(engine, reader, task, texts[:: max(1, -(-len(texts) // MOST_TEXTS))])
 
 
-def fitted(instruction: str, cue: str, labels: Sequence[str], scores: np.ndarray, gold: np.ndarray) -> KnownTask:
+def macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
+    """In percent, with what the labels lean to over the same texts taken off."""
+    from sklearn.metrics import f1_score
+
+    offsets, _ = fit(scores, gold)
+    found, labels = (normalised(scores) - offsets).argmax(axis=1), range(scores.shape[1])
+    return 100 * float(f1_score(gold, found, labels=labels, average="macro", zero_division=0))
+
+
+def known_task(task: LabelTask, scores: np.ndarray, gold: np.ndarray) -> KnownTask:
     """The task with what its labels lean to and how sure they are, by scores and right labels (`calibration.fit`)."""
     offsets, temperature = fit(scores, gold)
     return KnownTask(
-        instruction=instruction,
-        cue=cue,
-        labels=list(labels),
+        instruction=task.instruction,
+        cue=task.cue,
+        labels=list(task.labels),
         offsets=[round(float(value), 4) for value in offsets],
         temperature=round(temperature, 4),
     )

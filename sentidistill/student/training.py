@@ -30,6 +30,7 @@ EPOCH_START = "whole"
 # Folder beside the checkpoints: what a training by several processes, or of an adapter, ends with.
 TRAINED = "trained"
 LOSSES = "losses.json"
+LOGGED = ("step", "loss", "learning_rate", "soft_share")
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def train(
     *,
     max_length: int,
     checkpoints: Path,
+    validate: Callable[[], float] | None = None,
 ) -> list[dict[str, float]]:
     """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
 
@@ -181,6 +183,8 @@ def train(
     (sum of absolute values, mean over forward passes since the last row).
     An adapter (`with_adapter`) is merged at the end into the model that it was put into. It is kept in `checkpoints`,
     and so is what several processes have trained, each of which calls this function.
+    With `params.keep` "best", `validate` scores `model` after each epoch, and the weights of the best one stay; its
+    score is `validation_f1` of the last row.
     With `runtime.save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one
     found there. Who has saved the model removes the folder.
     Raises `SentiDistillError` once a loss or a weight is not finite.
@@ -188,7 +192,7 @@ def train(
     import torch
     from accelerate.utils import synchronize_rng_states
     from datasets import Dataset, disable_progress_bars
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     class InSteps(SFTTrainer):
@@ -198,6 +202,15 @@ def train(
             sampler: Any = super()._get_train_sampler(*arguments)
             sampler.batch_size = params.batch_size
             return sampler
+
+        def evaluate(self, *_, **__):
+            assert validate is not None
+            model.eval()
+            found = {"eval_score": validate()}
+            model.train()
+            self.log(found)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+            return found
 
     class AnswersOnly(InSteps):
         """The same loss, with the vocabulary's logits of those positions alone that predict an answer's token.
@@ -277,7 +290,8 @@ def train(
 
     disable_progress_bars()
 
-    on_cpu = model.device.type == "cpu"
+    on_cpu, best = model.device.type == "cpu", params.keep == "best"
+    saved_by = "epoch" if best else "steps" if runtime.save_steps else "no"
     checkpoints.mkdir(parents=True, exist_ok=True)
     config = SFTConfig(
         output_dir=str(checkpoints),
@@ -298,9 +312,12 @@ def train(
         gradient_checkpointing=runtime.gradient_checkpointing,
         logging_steps=5,
         logging_first_step=True,
-        save_strategy="steps" if runtime.save_steps else "no",
+        eval_strategy="epoch" if best else "no",
+        load_best_model_at_end=best,
+        metric_for_best_model="score",
+        save_strategy=saved_by,
         save_steps=runtime.save_steps or 500,
-        save_total_limit=2,  # one is whole while another is written or removed
+        save_total_limit=2,  # one is whole while another is written or removed; the best one stays beside
         seed=params.seed,
         data_seed=params.seed,
         remove_unused_columns=not data.weighted,
@@ -319,9 +336,12 @@ def train(
         model=model,
         args=config,
         train_dataset=dataset,
+        eval_dataset=dataset.select([0]) if best else None,  # which the library asks for, and `evaluate` does not
         processing_class=tokenizer,
         callbacks=[RowOrder(checkpoint)],
     )
+    if params.patience:
+        trainer.add_callback(EarlyStoppingCallback(params.patience))
     if data.weighted:
         trainer.data_collator = numbered
     trainer.remove_callback(PrinterCallback)
@@ -331,9 +351,10 @@ def train(
     model.eval()
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise _not_finite("a weight of the trained student is not a finite number")
-    shown = ("step", "loss", "learning_rate", "soft_share")
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
-    losses = [{name: entry[name] for name in shown if name in entry} for entry in log]
+    losses = [{name: entry[name] for name in LOGGED if name in entry} for entry in log]
+    if best:
+        losses[-1]["validation_f1"] = trainer.state.best_metric
     if processes.launched() or params.lora:
         trainer.save_model(str(checkpoints / TRAINED))
     if processes.launched() and processes.is_first():
