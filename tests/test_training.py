@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from sentidistill import config, records
-from sentidistill.config.runtime import Runtime
+from sentidistill.config.runtime import Runtime, Train
 from sentidistill.config.training import Lora, TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION, Example
@@ -162,6 +162,7 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student,
         runtime(train_rows_per_step=1),
         runtime(train_rows_per_step=4),
         runtime(train_rows_per_step=4, gradient_checkpointing=True),
+        runtime(train_rows_per_step=4, train=Train(processes=0, config="", packing=True)),
     ):
         losses = train(
             copy.deepcopy(model),
@@ -319,7 +320,8 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, pro
     def change(values: dict) -> None:
         values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0}
         values["train_student"]["lora"] = lora and lora.model_dump()
-        values["runtime"] |= {"train": {"processes": processes, "config": ""}, "train_rows_per_step": 2}
+        values["runtime"]["train"]["processes"] = processes
+        values["runtime"]["train_rows_per_step"] = 2
 
     make_folder(folder, change)
     shutil.copytree(tiny_models / "student", folder / "models/student_base")

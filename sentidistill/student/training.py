@@ -291,6 +291,7 @@ def train(
     disable_progress_bars()
 
     on_cpu, best = model.device.type == "cpu", params.keep == "best"
+    packing = runtime.train.packing and not data.weighted
     saved_by = "epoch" if best else "steps" if runtime.save_steps else "no"
     checkpoints.mkdir(parents=True, exist_ok=True)
     config = SFTConfig(
@@ -304,9 +305,9 @@ def train(
         per_device_train_batch_size=runtime.train_rows_per_step,
         gradient_accumulation_steps=processes.passes(params.batch_size, runtime.train_rows_per_step),
         train_sampling_strategy="group_by_length",
-        max_length=max_length,
+        max_length=None if packing else max_length,
         completion_only_loss=True,
-        packing=False,
+        padding_free=packing,  # the rows of a step stay as many; with `packing`, TRL would make a row of several
         use_cpu=on_cpu,
         bf16=not on_cpu,
         gradient_checkpointing=runtime.gradient_checkpointing,
