@@ -146,6 +146,7 @@ def test_scores_of_other_code_are_not_taken(tiny_student, tmp_path, monkeypatch)
     assert again.done == len(batches(samples))
 
 
+@pytest.mark.slow
 def test_two_actors_give_the_same_digits(tiny_models, tmp_path):
     from sentidistill.config.runtime import Ray
     from sentidistill.inference.engines.actors import RayEngine
