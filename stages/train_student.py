@@ -25,9 +25,10 @@ from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, answer
 from sentidistill.pipeline import stage
 from sentidistill.prompts import stop_strings
-from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, fit, labelled_rows
+from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, labelled_rows
 from sentidistill.sources import models
 from sentidistill.student import checks, folder, processes, training
+from sentidistill.student.rows import to_learn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,20 +48,15 @@ def main() -> None:
     section, student, runtime = params.train_student, params.student, params.runtime
     cache, base = stage.cache_root(), Path("models/student_base")
     tokenizer = models.load_tokenizer(base, cache.parent)
-    soft = {row.id: row.probabilities for row in SOFT_LABELS.read() if section.targets == "soft"}
-    tasks, settings = tasks_for_use(), (tokenizer, student.prompt_format, student.max_length)
-    labelled = [row for task in tasks if section.own_labels for row in labelled_rows(task, task.train)]
-    own = [row for row in labelled if fit(row.prompt(), row.answer, *settings)]
-    weights = soft | {row.id: {row.answer: section.own_labels} for row in own}
-    data = training.tokenise([*TRAIN_ROWS.read(), *own], *settings, weights)
-    if data.dropped:
-        raise SentiDistillError(
-            f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
-            f"{student.max_length} tokens; raise it, or remake the file by score_difficulty and select_samples"
-        )
+    tasks = tasks_for_use()
+    own = [row for task in tasks if section.own_labels for row in labelled_rows(task, task.train)]
+    soft = SOFT_LABELS.read() if section.targets == "soft" else []
+    rows, settings = TRAIN_ROWS.read(), (tokenizer, student.prompt_format, student.max_length)
+    data = to_learn(rows, own, soft, section.own_labels, *settings)
     counts = checks.rows(data)
     if section.own_labels:
-        counts |= {"own_rows": len(own), "own_rows_too_long": len(labelled) - len(own)}
+        used = len(data.prompts) - len(rows)
+        counts |= {"own_rows": used, "own_rows_too_long": len(own) - used}
     validation = [task for task in tasks if task.validation] if section.keep == "best" else []
     if section.keep == "best" and not validation:
         raise SentiDistillError("train_student.keep: best needs validation texts, of prepare_benchmark.tasks or own")

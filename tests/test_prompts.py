@@ -11,7 +11,7 @@ from sentidistill.evaluation.questions import questions
 from sentidistill.evaluation.tasks import known
 from sentidistill.prompts import Prompt, Template, answer_ids, end_ids, messages, render, transcript
 from sentidistill.samples import TrainRow
-from sentidistill.student.training import tokenise
+from sentidistill.student.rows import tokenise
 from tests.tiny_models import tokenizer as make_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,7 +17,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import end_ids, render
 from sentidistill.samples import Sample
 from sentidistill.student import scoring
-from sentidistill.student.training import tokenise
+from sentidistill.student.rows import tokenise
 from stages import score_difficulty
 from tests.project import ROOT, finish, smoke_params, start
 from tests.test_difficulty import token_by_token

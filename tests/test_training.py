@@ -15,7 +15,8 @@ from sentidistill.inference.requests import Response
 from sentidistill.samples import TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
 from sentidistill.student.processes import passes
-from sentidistill.student.training import TRAINED, Tokenised, tokenise, train, weighted_loss, with_adapter
+from sentidistill.student.rows import Tokenised, tokenise
+from sentidistill.student.training import TRAINED, train, weighted_loss, with_adapter
 from tests.project import ROOT, finish, start
 from tests.recorded import make_folder
 

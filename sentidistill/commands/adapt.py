@@ -28,6 +28,7 @@ from sentidistill.predict import ROWS_PER_BATCH
 from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
 from sentidistill.student import checks, folder, training
+from sentidistill.student.rows import tokenise
 
 KEPT_OUT = 5  # every fifth text
 LEAST = 25  # texts; below, none is kept out
@@ -108,7 +109,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     )
     tokenizer = models.open_tokenizer(chosen.model)
     to_learn = labelled_rows(task, learned)
-    data = training.tokenise(to_learn, tokenizer, about.prompt_format, about.max_length)
+    data = tokenise(to_learn, tokenizer, about.prompt_format, about.max_length)
     if not data.input_ids:
         raise SentiDistillError(f"{chosen.labelled}: no text fits into the student's {about.max_length} tokens")
     model = models.open_language_model(chosen.model, dtype="float32").to(models.device(runtime))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import numpy as np
 from sentidistill.config.runtime import Runtime
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Response
-from sentidistill.student.training import Tokenised
+from sentidistill.student.rows import Tokenised
 
 if TYPE_CHECKING:
     import torch

@@ -2,22 +2,19 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentidistill import records
-from sentidistill.config.prompting import PromptFormat
 from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.packing.branches import attention
 from sentidistill.inference.packing.prefix_tree import PrefixTree
 from sentidistill.pipeline.progress import track
-from sentidistill.prompts import Prompt, answer_ids
-from sentidistill.samples import TrainRow, fit
 from sentidistill.student import processes
+from sentidistill.student.rows import Tokenised
 
 if TYPE_CHECKING:
     import torch
@@ -31,68 +28,6 @@ EPOCH_START = "whole"
 TRAINED = "trained"
 LOSSES = "losses.json"
 LOGGED = ("step", "loss", "learning_rate", "soft_share")
-
-
-@dataclass(frozen=True)
-class Tokenised:
-    """Rows as token ids. `completion_mask` is 1 on the answer and its end, 0 on the prompt.
-
-    `answers`: of each row, the answers that the loss falls on, with their ends, and their weights; of most rows its own
-    answer with weight 1. `prompts`: with the demonstrations that are shown. `truncated`: rows that lost some;
-    `dropped`: rows left out.
-    """
-
-    prompts: list[Prompt]
-    input_ids: list[list[int]]
-    completion_mask: list[list[int]]
-    answers: list[list[tuple[list[int], float]]]
-    truncated: int
-    dropped: int
-
-    @property
-    def weighted(self) -> bool:
-        return any([weight for _, weight in of_row] != [1.0] for of_row in self.answers)
-
-    def prompt_ids(self, place: int) -> list[int]:
-        return self.input_ids[place][: self.completion_mask[place].count(0)]
-
-    def tokens_read(self) -> list[int]:
-        """Tokens that each row takes in a forward pass: its prompt, and all answers."""
-        return [
-            mask.count(0) + sum(len(ids) for ids, _ in of_row)
-            for mask, of_row in zip(self.completion_mask, self.answers)
-        ]
-
-
-def tokenise(
-    rows: Sequence[TrainRow],
-    tokenizer: "PreTrainedTokenizerBase",
-    prompt_format: PromptFormat,
-    max_length: int,
-    weights: Mapping[str, Mapping[str, float]] = {},
-) -> Tokenised:
-    """Ids of every row that fits into `max_length` tokens, as `samples.fit` makes it fit.
-
-    `weights`: by the id of a row, the answers that it is trained on in place of its own alone, and their weights. It
-    has to fit with each of them.
-    """
-    settings = (tokenizer, prompt_format)
-    data = Tokenised([], [], [], [], 0, 0)
-    truncated = 0
-    for row in rows:
-        of_row = weights.get(row.id, {row.answer: 1.0})
-        ids = {answer: answer_ids(answer, *settings) for answer in (row.answer, *of_row)}
-        fitted = fit(row.prompt(), max(ids, key=lambda answer: len(ids[answer])), *settings, max_length)
-        if fitted is None:
-            continue
-        end = fitted.completion_ids[-1:]
-        own = ids[row.answer] + end
-        data.prompts.append(fitted.prompt)
-        data.input_ids.append(fitted.prompt_ids + own)
-        data.completion_mask.append([0] * len(fitted.prompt_ids) + [1] * len(own))
-        data.answers.append([(ids[answer] + end, weight) for answer, weight in of_row.items()])
-        truncated += fitted.truncated
-    return replace(data, truncated=truncated, dropped=len(rows) - len(data.prompts))
 
 
 def weighted_loss(
