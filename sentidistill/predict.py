@@ -53,8 +53,8 @@ class Task:
     """What is asked of a text.
 
     `cue` names the answer. With `labels`, the likeliest of them is the answer; otherwise it is written, with at most
-    `max_new_tokens` tokens. `demonstrations` are (text, answer) pairs. `offsets` (nats) are taken off the labels'
-    log-probabilities, and what is left is divided by `temperature`.
+    `max_new_tokens` tokens. `demonstrations` are (text, answer) pairs. `offsets` (nats), the
+    label bias, are subtracted from the labels' log-probabilities, and the difference is divided by `temperature`.
     """
 
     instruction: str
@@ -67,7 +67,7 @@ class Task:
 
     def __post_init__(self):
         if isinstance(self.labels, str) or self.max_new_tokens < 1:
-            raise SentiDistillError("a task's labels are several texts, as ('yes', 'no'); max_new_tokens is 1 or more")
+            raise SentiDistillError("a task's labels are several texts, like ('yes', 'no'); max_new_tokens is 1 or more")
 
     def request(self, text: str, stop: tuple[str, ...]) -> Request:
         if self.labels:

@@ -1,9 +1,9 @@
 """What people complain about: python -m sentidistill.commands.complaints reviews.csv --text-field review
 
-Of the texts to which the student gives the label `--label`, the nearest perspective of the finished run (data/,
-models/embedder): the one whose attributes are nearest in meaning, by the embedder's cosine, less what it is to the mean
-of all texts. How often a reader would name the same perspective is not measured. The interval is that of drawing texts;
-`sentidistill.shares` takes the student's mistakes into account.
+For each text to which the student gives the label `--label`, it finds the nearest perspective of the finished run
+(data/, models/embedder). Nearness is the embedder's cosine of the text and the perspective's attributes, minus the
+cosine of the mean of all texts. How often a reader would name the same perspective is not measured. The interval covers
+the drawing of texts; `sentidistill.shares` takes the student's mistakes into account.
 """
 
 import argparse

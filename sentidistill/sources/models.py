@@ -373,7 +373,7 @@ def check_embedder(folder: Path, root: Path) -> None:
     with _explained(files, "the embedder", "take a model of sentence-transformers"):
         vector = clustering.embed(["word"], files)
     if not abs((vector**2).sum() - 1) < 0.01:
-        raise SentiDistillError(f"{files}: gives no vectors of length 1 (but NaN, perhaps); fetch the embedder anew")
+        raise SentiDistillError(f"{files}: its vectors do not have length 1 (they may be NaN); fetch the embedder anew")
 
 
 def _check_template(files: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
