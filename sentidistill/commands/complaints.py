@@ -91,7 +91,7 @@ def options() -> argparse.ArgumentParser:
 def main(*arguments: str) -> None:
     asked = options().parse_args(arguments)
     source = Source(asked.texts, asked.text_field, asked.encoding)
-    source.columns()  # what is wrong with the file is said before the model is loaded
+    source.columns()  # faults of the file are reported before the model is loaded
     perspectives = [one for one in PERSPECTIVES.read() if one.kept]
     of = centres(perspectives, dict(zip([row.name for row in ATTRIBUTES.read()], read_vectors())))
     student = Predictor(asked.model)
