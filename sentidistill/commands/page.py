@@ -1,7 +1,7 @@
 """The run as one page, report.html: `make page`, or python -m sentidistill.commands.page [--text ID]
 
 It opens anywhere, offline: tables to sort and search, curves, wrong predictions, and one text followed through all
-stages. It is no output of a stage, as it says what no output may hold: commit, seconds, and where answers came from.
+stages. It is no output of a stage, as outputs may not hold the commit, seconds, and the origin of answers.
 """
 
 import argparse
