@@ -105,7 +105,7 @@ def setfit(labelled: Labelled, seed: int, texts: Sequence[str]) -> list[str]:
 
 
 def as_student(base: Path, out: Path, params: config.Params) -> Path:
-    """The base model in a folder that says that it is asked as a student is, without a lean."""
+    """The base model in a folder that has it asked like a student, without a label bias to subtract."""
     from sentidistill.sources import models
 
     model = models.load_causal_lm(base, Path(), params.runtime.model_copy(update={"dtype": "float32"}))

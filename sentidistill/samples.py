@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PoolPrompt(Record):
-    """One question for the teacher, and how the student is to meet it.
+    """One question for the teacher, and the form in which the student gets it.
 
     The teacher sees `demonstrations`, the same for all texts of an instruction; the student sees
     `student_demonstrations`, drawn anew for each text so that it does not rely on any of them.
@@ -65,7 +65,7 @@ TRAIN_ROWS = Table("data/train.jsonl", TrainRow)
 
 
 class LabelTask(Protocol):
-    """A task with labels, in the words in which the student is asked it."""
+    """A task with labels, in the words in which the student is asked."""
 
     @property
     def name(self) -> str: ...
@@ -98,7 +98,8 @@ class Sample(PoolPrompt):
     """A pool prompt with the teacher's answer.
 
     `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
-    `probabilities` are those of the labels after what the teacher leans to is taken off; `answer` is the likeliest.
+    `probabilities` are those of the labels, calibrated: the teacher's label bias is subtracted. `answer` is the label
+    that is likeliest by them.
     """
 
     answer: str
@@ -108,14 +109,14 @@ class Sample(PoolPrompt):
 
     @property
     def lead(self) -> float | None:
-        """How far the likeliest label leads the next one, in nats; None where labels are open."""
+        """The lead of the likeliest label over the next one, calibrated, in nats; None for an open task."""
         if not self.labels:
             return None
         second, first = sorted(self.probabilities)[-2:]
         return round(math.log(first / max(second, sys.float_info.min)), 4)
 
     def answered(self, right: str) -> "Sample":
-        """The same with the answer that a reader says is `right`."""
+        """This sample with the answer that a reader says is `right`."""
         certain = [float(label == right) for label in self.labels]
         return self.model_copy(update={"answer": right, "probabilities": certain})
 
@@ -141,8 +142,8 @@ SOFT_LABELS = Table("data/soft_labels.jsonl", SoftLabels)
 class Fitted:
     """A row as the student is trained on it and scored with it.
 
-    `prompt` holds the demonstrations that are shown, `truncated` where others had to go. `completion_ids` are those
-    of the answer and its end.
+    `prompt` holds the demonstrations that are shown; `truncated` says whether others were left out to fit.
+    `completion_ids` are the token ids of the answer and its end.
     """
 
     prompt: Prompt
@@ -167,7 +168,7 @@ def fit(
 
 
 def with_labels(instruction: str, labels: Sequence[str]) -> str:
-    """`instruction` with the answers that there are."""
+    """`instruction` with the list of possible answers."""
     return f"{instruction} Answer with one of: {', '.join(labels)}."
 
 

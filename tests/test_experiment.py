@@ -98,7 +98,7 @@ def test_the_page_has_every_command_and_the_results_of_the_arms_as_they_are_now(
     shown = ablations.report("one", BOTH, found)
     assert "dvc exp run -S select_samples.strategy=hard -S evaluate.split=test -S select_samples.seed=1 -S" in shown
     assert "| hard | 3 | 100 | 2,000 | 60.5 (60.0 to 61.0) | 50.5 (50.0 to 51.0) |" in shown
-    assert "| hard less easy | 3 | +10.2 (" in shown
+    assert "| hard minus easy | 3 | +10.2 (" in shown
     assert "60 records of the test split" in shown
     changed = BOTH.model_copy(update={"arms": BOTH.arms | {"hard": ["select_samples.rate=0.1"]}})
     assert "Not run since its arms were changed" in ablations.report("one", changed, found)
@@ -224,7 +224,7 @@ def test_an_experiment_goes_on_after_a_kill_beside_the_workspace_into_its_answer
         (one,) = found["comparisons"]
         means = [np.mean([run["calibrated"] for run in found["runs"] if run["arm"] == arm]) for arm in ("hard", "easy")]
         assert one["calibrated"]["value"] == pytest.approx(means[0] - means[1], abs=0.02)
-        assert f"hard less easy, 2 seeds: {one['verdict']}" in shown
+        assert f"hard minus easy, 2 seeds: {one['verdict']}" in shown
         table = written[2].read_text()
         assert f"| {one['verdict']} |" in table
         assert table.partition("| arm |")[2].partition("![")[0] in (project.folder / ablations.PAGE).read_text()

@@ -25,7 +25,7 @@ Each question has a file in `experiments/`, written before anything runs, and on
 - `arms`: by name the settings of an arm, as `dvc exp run -S` takes them. All are checked against params.yaml before
   anything is queued. Where arms differ in rows, an arm's own `train_student.epochs=` makes the supervised tokens equal
   that it is trained on; the tables show these tokens, every epoch counted.
-- `compare`: pairs `[a, b]`, for the difference a less b. Calibrated macro-F1 decides, plain stands beside it.
+- `compare`: pairs `[a, b]`, for the difference a minus b. Calibrated macro-F1 decides, plain stands beside it.
 - `split`: `validation` to choose settings, `test` to report them.
 - `seeds` (3): of every arm to begin with: 1, 2, 3, each as `select_samples.seed` and `train_student.seed`. An arm gets
   further seeds, up to `max_seeds` (8), while one of its comparisons has an interval wider than `half_width` (4 points)
@@ -60,7 +60,7 @@ def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> lis
         scores = [f"{sum(of[key]) / len(runs):.1f} ({min(of[key]):.1f} to {max(of[key]):.1f})" for key in COLUMNS]
         arms.append((arm, len(runs), *sizes, *scores))
     differences = [
-        (f"{one['a']} less {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
+        (f"{one['a']} minus {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
         for one in results["comparisons"]
     ]
     return [
@@ -83,7 +83,7 @@ def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None
     lines += ["```", ""]
     if results and (results["arms"], results["split"]) == (experiment.arms, experiment.split):
         return lines + results_as_tables(experiment, results)
-    pairs = ", ".join(f"{a} less {b}" for a, b in experiment.compare)
+    pairs = ", ".join(f"{a} minus {b}" for a, b in experiment.compare)
     state = "Not run since its arms were changed" if results else "Not run yet"
     cost = f"about {experiment.minutes} minutes on 2 cores (AVX2), more where seeds are added"
     return [*lines, f"Compares {pairs}. {state}: {cost}.", ""]

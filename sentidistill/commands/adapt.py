@@ -2,9 +2,9 @@
 
 python -m sentidistill.commands.adapt few.csv [--task NAME] [--instruction "..."] [--out models/adapted]
 
-The student is trained on the labelled texts, put as its task puts them; with `--instruction`, on a task that it does
-not know yet. The folder it goes to is whole: `sentidistill.predict` takes it as it takes models/student. Every fifth
-text, by content hash, is kept out of training: it says what was gained, and how far the labels lean.
+The student is trained on the labelled texts, in the words of its task; with `--instruction`, on a task that it does not
+know yet. It is written to a folder that `sentidistill.predict` takes as it takes models/student. Every fifth text, by
+content hash, is kept out of training. The gain and the label bias are measured on the texts kept out.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def parts(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> tuple[Labell
 
 
 def crossed(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """The likeliest label of each text, with the lean taken off that the other half of the texts shows."""
+    """The likeliest label of each text, once the label bias of the other half of the texts is subtracted."""
     found = np.zeros(len(gold), dtype=int)
     half = np.arange(len(gold)) % 2 == 0
     for these, others in ((half, ~half), (~half, half)):

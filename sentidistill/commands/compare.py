@@ -106,7 +106,7 @@ def _commit(name: str) -> str:
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(key, before, after) of what differs; None for what is not there."""
+    """(key, before, after) of each difference; None for a missing value."""
     keys = sorted({*before, *after})
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
@@ -133,7 +133,7 @@ def reran(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str
 
 
 def predictions(revision: Revision) -> pd.DataFrame:
-    """What each model said of each record, by task, id and model; empty cells are empty texts."""
+    """The answer of each model to each record, by task, id and model; empty cells are empty texts."""
     table = pd.read_csv(io.StringIO(revision.text(PREDICTIONS)), dtype=str, keep_default_na=False)
     return table.set_index(["task", "id", "model"]).sort_index()
 
@@ -151,7 +151,7 @@ class Difference:
 
     @property
     def worse(self) -> bool:
-        """Only a mean counts: of twenty scores that did not change, one lies outside its interval."""
+        """Only a mean counts, as one of twenty unchanged scores lies outside its interval by chance."""
         return self.task == "mean" and self.gain["high"] < 0
 
     @property

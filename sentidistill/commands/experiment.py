@@ -315,7 +315,7 @@ def main(name: str = "") -> None:
         records.write_text(ablations.PAGE, ablations.page())
         figures.differences(results["comparisons"], FOLDER / f"{name}.png")
         for one in results["comparisons"]:
-            print(f"{one['a']} less {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
+            print(f"{one['a']} minus {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
         more = more_seeds(experiment, results["comparisons"])
         if not more:
             break

@@ -55,8 +55,9 @@ class Outcome(Record):
     """What a model answered to one record. `shown` are places of its demonstrations in the training file.
 
     `scores` are log-probabilities in the order of the task's labels. `output` is the likeliest label, or the text
-    that was written; `calibrated` the likeliest label after the mean scores of unlabelled training texts are taken
-    off, None where there are no scores. Both are empty where the request failed; `error` then says why.
+    that was written; `calibrated` is the likeliest label after the label bias is subtracted, which is the mean of the
+    scores over unlabelled training texts; None if there are no scores. If the request failed, both are empty, and
+    `error` says why.
     """
 
     task: str
@@ -81,9 +82,9 @@ def evaluate(
     train: Sequence[dict],
     settings: Settings,
 ) -> list[Outcome]:
-    """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, is an empty output.
+    """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, gives an empty output.
 
-    Raises `SentiDistillError` where all fail: that says nothing about the model.
+    Raises `SentiDistillError` if all requests fail, as that says nothing about the model.
     """
     labels = task.labels
     places = limited(task, records, settings.label_limit if labels else settings.tuple_limit, seed=0)
@@ -155,7 +156,7 @@ def stops_of(prompt_format: PromptFormat) -> tuple[str, ...]:
 
 
 def _calibrated(answers: Sequence[Response], references: Sequence[Response], labels: Sequence[str]) -> list[str | None]:
-    """The label of each answer after calibration: None where there are no scores, empty where the request failed."""
+    """The calibrated label of each answer: None if there are no scores, empty if the request failed."""
     reference = [answer.choice_logprobs for answer in references if answer.choice_logprobs]
     scores = [answer.choice_logprobs for answer in answers if answer.choice_logprobs]
     if not reference or not scores:

@@ -1,4 +1,4 @@
-"""What a student's folder says of itself: all that its answers depend on besides weights and tokenizer.
+"""What a student's folder says about itself: all that its answers depend on besides weights and tokenizer.
 
 It lies in the folder as sentidistill.json, so that `Predictor` needs nothing else. It holds no text.
 """
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FILE = "sentidistill.json"
-MOST_TEXTS = 240  # validation texts of a task: 80 of each of three labels tell an offset to a tenth of a nat or so
+MOST_TEXTS = 240  # validation texts of a task: 80 of each of three labels give an offset to about a tenth of a nat
 
 
 class KnownTask(Record):
-    """A task as the student is asked it. `offsets` (nats) are taken off the labels' log-probabilities among the labels,
-    and the rest is divided by `temperature`; both are of validation texts."""
+    """A task in the words in which the student is asked, with its calibration, measured on validation texts.
+
+    `offsets` (nats), the label bias, are subtracted from the log-probabilities among the labels, and the difference is
+    divided by `temperature`.
+    """
 
     instruction: str
     cue: str
@@ -43,8 +46,8 @@ class KnownTask(Record):
 class About(Record):
     """`prompt_format` and `max_length` (tokens of a prompt and its answer) are those of training.
 
-    Where those of a text would be more, "pooled" has it cut by sentences, and the labels' probabilities in the pieces
-    averaged, each piece by its length; "whole" has it read as it is, as a folder of an older version does.
+    `long_texts` says how a longer text is read. "pooled": it is cut at sentences, and the labels' probabilities of the
+    pieces are averaged, weighted by their lengths. "whole": it is read as it is, as in folders of older versions.
     """
 
     version: Literal[1]
@@ -87,7 +90,7 @@ def measured(
 
 
 def macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
-    """In percent, with what the labels lean to over the same texts taken off."""
+    """In percent, with the label bias over the same texts subtracted."""
     from sklearn.metrics import f1_score
 
     offsets, _ = fit(scores, gold)
@@ -96,7 +99,7 @@ def macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
 
 
 def known_task(task: LabelTask, scores: np.ndarray, gold: np.ndarray) -> KnownTask:
-    """The task with what its labels lean to and how sure they are, by scores and right labels (`calibration.fit`)."""
+    """The task with the label bias and the temperature that `calibration.fit` finds by scores and right labels."""
     offsets, temperature = fit(scores, gold)
     return KnownTask(
         instruction=task.instruction,
@@ -131,7 +134,7 @@ def describe(folder: Path, student: Student, tasks: dict[str, KnownTask]) -> Non
 
 
 def read(folder: Path) -> About | None:
-    """None where the folder says nothing. Raises `SentiDistillError` for what this version cannot read."""
+    """None if the folder has no such file. Raises `SentiDistillError` for a file that this version cannot read."""
     path = folder / FILE
     if not path.exists():
         return None
