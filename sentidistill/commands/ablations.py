@@ -16,8 +16,9 @@ ABOUT = """\
 # Experiments
 
 Each question has a file in `experiments/`, written before anything runs, and one command that answers it.
-`make experiment NAME=...` has DVC's queue run what is not done yet, and goes on after a kill. It writes
-`experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
+`make experiment NAME=...` has DVC's queue run what is not done yet. It keeps the settings of each run, the MD5s of its
+inputs and the student's labels in `experiments/NAME/`, which is in git. So the command goes on after a kill, and in
+another clone. It writes `experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
 
 ## The files
 
@@ -63,10 +64,10 @@ def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> lis
         (f"{one['a']} minus {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
         for one in results["comparisons"]
     ]
+    made_by = dict.fromkeys(f"commit {run['commit']}, {run['processor']}" for run in results["runs"])
     return [
         "Macro-F1 in percent, the mean of the label tasks; its mean and range over seeds.",
-        f"On {results['records']} records of the {results['split']} split, commit {results['commit']}, "
-        f"{results['processor']}.",
+        f"On {results['records']} records of the {results['split']} split; {' and '.join(made_by)}.",
         "",
         *compare.table(("arm", "seeds", "samples", "supervised tokens", *COLUMNS), arms),
         *compare.table(("difference", "seeds", *COLUMNS, "verdict"), differences),

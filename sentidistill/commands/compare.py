@@ -25,7 +25,7 @@ import yaml
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, mean
+from sentidistill.evaluation.metrics import Estimate, draws_of, macro_f1, mean
 from sentidistill.pipeline import stage
 from sentidistill.report import figures, html
 from sentidistill.report.html import drawn
@@ -159,13 +159,6 @@ class Difference:
         return self.task == "mean" and self.gain["low"] > 0
 
 
-def _macro_f1(rows: pd.DataFrame, column: str, labels: Sequence[str], draws: np.ndarray) -> Estimate:
-    cells = confusion_cells(labels, rows["gold"].tolist(), rows[column].tolist())
-    counts = np.stack([confusion(cells[draw], len(labels) + 1) for draw in draws])
-    values = 100 * f1_by_class(counts)[:, :-1].mean(axis=1)
-    return Estimate(float(values[0]), values[1:])
-
-
 def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
     """Of every model and task that both runs tested, on the records that both have, resampled in pairs.
 
@@ -181,10 +174,9 @@ def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
                 old, new = old.loc[shared], new.loc[shared]
                 if not len(shared) or (old[column] == "").all() or (new[column] == "").all() or old.equals(new):
                     continue
-                random = np.random.default_rng([len(shared), *task.encode()])
-                draws = np.vstack([np.arange(len(shared)), random.integers(len(shared), size=(SAMPLES, len(shared)))])
-                labels = sorted(set(old["gold"]))
-                pairs[task] = (_macro_f1(old, column, labels, draws), _macro_f1(new, column, labels, draws))
+                gold, draws = old["gold"].tolist(), draws_of(task, len(shared), SAMPLES)
+                first, second = (macro_f1(sorted(set(gold)), gold, rows[column].tolist(), draws) for rows in (old, new))
+                pairs[task] = (first, second)
             if pairs:
                 pairs["mean"] = (mean([old for old, _ in pairs.values()]), mean([new for _, new in pairs.values()]))
             found += [

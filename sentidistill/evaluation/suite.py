@@ -10,8 +10,8 @@ from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.config.evaluation import Evaluate
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import tuples
-from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, score, tuple_counts
+from sentidistill.evaluation import metrics, tuples
+from sentidistill.evaluation.metrics import Estimate, draws_of, score, tuple_counts
 from sentidistill.evaluation.questions import Demonstrations, Question, answer_of, limited, questions, schema
 from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.evaluation.tuples import Counts
@@ -240,17 +240,13 @@ def estimate(
     for seed in sorted({one.seed for one in outcomes}):
         rows = sorted((one for one in outcomes if one.seed == seed), key=lambda one: one.record)
         outputs = [getattr(one, column) for one in rows]
-        random = np.random.default_rng([len(rows), *task.name.encode()])
-        # First the records as they are.
-        draws = [np.arange(len(rows)), *random.integers(len(rows), size=(samples, len(rows)))]
+        draws = draws_of(task.name, len(rows), samples)
         if task.labels:
-            cells, size = confusion_cells(task.labels, [one.gold for one in rows], outputs), len(task.labels) + 1
-            counts = np.stack([confusion(cells[draw], size) for draw in draws])
-            by_seed.append(100 * f1_by_class(counts)[:, :-1].mean(axis=1))
+            by_seed.append(metrics.macro_f1(task.labels, [one.gold for one in rows], outputs, draws))
         else:
             found = [tuple_counts(task, records[one.record], output)[0] for one, output in zip(rows, outputs)]
             table = np.array([[c.predicted, c.gold, c.matched_predicted, c.matched_gold] for c in found])
             sums = (Counts(*map(float, table[draw].sum(axis=0))) for draw in draws)
-            by_seed.append(np.array([tuples.precision_recall_f1(counts)[2] for counts in sums]))
-    values = np.mean(by_seed, axis=0)
-    return Estimate(float(values[0]), values[1:])
+            values = np.array([tuples.precision_recall_f1(counts)[2] for counts in sums])
+            by_seed.append(Estimate(float(values[0]), values[1:]))
+    return metrics.mean(by_seed)
