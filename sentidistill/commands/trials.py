@@ -165,7 +165,7 @@ def keep_done(trials: Sequence[Trial]) -> None:
     already = kept(trials)
     for one, (start, commit) in done(trials).items():
         if one not in already:
-            records.write_json(one.path, of_run(one, start, commit).model_dump())
+            records.write_text(one.path, json.dumps(of_run(one, start, commit).model_dump(), ensure_ascii=False))
 
 
 def of_run(trial: Trial, start: str, commit: str) -> Kept:
