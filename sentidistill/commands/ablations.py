@@ -74,8 +74,11 @@ def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> lis
     ]
 
 
-def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None) -> list[str]:
-    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none."""
+def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None, runs: int = 0) -> list[str]:
+    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none.
+
+    `runs` are kept in experiments/NAME/.
+    """
     lines = [experiment.question, "", *([experiment.note.strip(), ""] if experiment.note else []), "```bash"]
     lines.append(f"make experiment NAME={name}  # {len(experiment.arms)} arms x {experiment.seeds} seeds")
     for arm in experiment.arms:
@@ -86,6 +89,8 @@ def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None
         return lines + results_as_tables(experiment, results)
     pairs = ", ".join(f"{a} minus {b}" for a, b in experiment.compare)
     state = "Not run since its arms were changed" if results else "Not run yet"
+    if runs:
+        state = f"Not run to its end ({runs} of {len(experiment.arms) * experiment.seeds} runs are kept)"
     cost = f"about {experiment.minutes} minutes on 2 cores (AVX2), more where seeds are added"
     return [*lines, f"Compares {pairs}. {state}: {cost}.", ""]
 
@@ -101,5 +106,6 @@ def page(folder: Path = FOLDER) -> str:
     for path in sorted(folder.glob("*.yaml")):
         found = path.with_suffix(".json")
         results = records.read_json(found) if found.exists() else None
-        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results)]
+        runs = len(list(path.with_suffix("").glob("*.json")))
+        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results, runs)]
     return "\n".join(lines)
