@@ -50,7 +50,7 @@ def main() -> None:
     tokenizer = models.load_tokenizer(base, cache.parent)
     tasks = tasks_for_use()
     own = [row for task in tasks if section.own_labels for row in labelled_rows(task, task.train)]
-    soft = SOFT_LABELS.read() if section.targets == "soft" else []
+    soft = [row for row in SOFT_LABELS.read() if section.targets == "soft"]
     rows, settings = TRAIN_ROWS.read(), (tokenizer, student.prompt_format, student.max_length)
     data = to_learn(rows, own, soft, section.own_labels, *settings)
     counts = checks.rows(data)
