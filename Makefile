@@ -30,7 +30,7 @@ profile: .venv/.installed ## lay params/NAME.yaml over params.yaml: make profile
 plan: .venv/.installed ## what the stages would ask and cost, and how long they take; asks nothing; PROFILE=NAME for a profile
 	$(RUN) python -m sentidistill.commands.plan $(if $(PROFILE),--profile $(PROFILE))
 
-repro: .venv/.installed ## run what is not up to date of the whole pipeline
+repro: .venv/.installed ## run all stages that are not up to date; ends in report.md
 	$(RUN) python -m sentidistill.commands.repro
 
 live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
@@ -57,38 +57,38 @@ test-faults: .venv/.installed-dev ## kills, full disks, hostile files and server
 page: .venv/.installed ## the run as one page that opens anywhere: report.html; TEXT=ID for the text that it follows
 	$(RUN) python -m sentidistill.commands.page $(if $(TEXT),--text $(TEXT))
 
-review: .venv/.installed ## some of what the teacher made, for you to judge: exports/review.html and exports/review.csv
+review: .venv/.installed ## a sample of the teacher's work for you to judge: exports/review.html and exports/review.csv
 	$(RUN) python -m sentidistill.commands.review export
 
-review-import: .venv/.installed ## how often you agree, and what runs again; the stages obey: FILE=verdicts.csv, DRY=1 writes nothing
+review-import: .venv/.installed ## take your verdicts into reviews.jsonl, which the stages obey; says what runs again: FILE=verdicts.csv, DRY=1 writes nothing
 	$(RUN) python -m sentidistill.commands.review import $(FILE) $(if $(DRY),--dry-run)
 
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))
 
-publish: .venv/.installed ## exports/student and exports/dataset with cards and where they come from; REPO=OWNER/NAME DATASET=OWNER/NAME upload them
+publish: .venv/.installed ## exports/student and exports/dataset, with cards and provenance.json; REPO=OWNER/NAME DATASET=OWNER/NAME upload them
 	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO)) $(if $(DATASET),--push-dataset $(DATASET))
 
-adapt: .venv/.installed ## the student goes on with labels of your own -> models/adapted: LABELLED=few.csv
+adapt: .venv/.installed ## train the student further on labels of your own -> models/adapted: LABELLED=few.csv
 	$(RUN) python -m sentidistill.commands.adapt $(LABELLED)
 
-compare: .venv/.installed ## what changed between two commits or experiments, and is it real: A=HEAD~1 B=HEAD; B may be left out; OUT=compare.html, FAIL=1
+compare: .venv/.installed ## what changed between two commits or experiments, and whether the difference is real: A=HEAD~1 B=HEAD; B may be left out; OUT=compare.html, FAIL=1
 	$(RUN) python -m sentidistill.commands.compare $(A) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
 
-audit: .venv/.installed ## what is known of SentiBench and its published evaluator, computed anew: DATA=a copy of it
+audit: .venv/.installed ## known faults of SentiBench and its published evaluator, computed anew: DATA=a copy of it
 	$(RUN) python -m sentidistill.commands.audit $(DATA)
 
-runs: .venv/.installed ## commits and experiments: what their params have other, and the student's scores
+runs: .venv/.installed ## a table of commits and experiments: the params that differ, and the student's scores
 	$(RUN) python -m sentidistill.commands.all_runs
 
-experiment: .venv/.installed ## run experiments/NAME.yaml and write its tables, hours in all: NAME=economy; goes on after a kill
+experiment: .venv/.installed ## run experiments/NAME.yaml and write its tables (takes hours; continues after a kill): NAME=economy
 	$(RUN) python -m sentidistill.commands.experiment $(NAME)
 
 lock: .venv/.installed-dev ## write locks/ anew, after a change of a pin in requirements*.txt
 	$(RUN) python -m pip install --quiet uv
 	$(RUN) python -m scripts.lock
 
-vulnerabilities: .venv/.installed ## known ones of the locked packages; says so where their database cannot be reached
+vulnerabilities: .venv/.installed ## known vulnerabilities of the locked packages; says so if their database cannot be reached
 	$(RUN) python -m pip install --quiet pip-audit
 	$(RUN) python -m scripts.vulnerabilities
 

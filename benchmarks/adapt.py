@@ -25,13 +25,13 @@ from sentidistill.commands import adapt
 from sentidistill.evaluation import baselines, sentibench
 from sentidistill.evaluation.default_tasks import SENTIMENTS, label
 from sentidistill.evaluation.metrics import confusion, confusion_cells, f1_by_class
-from sentidistill.evaluation.tasks import WORDING, EvaluationTask
+from sentidistill.evaluation.tasks import EvaluationTask, wording
 from sentidistill.pipeline import stage
 from sentidistill.predict import Predictor
 from sentidistill.sources import corpus
 from sentidistill.student import folder
 
-TASK = EvaluationTask("sentiment", **WORDING["sentiment"], labels=SENTIMENTS)
+TASK = EvaluationTask("sentiment", **wording()["sentiment"], labels=SENTIMENTS)
 DRAWS = 2000  # of the bootstrap
 Labelled = list[tuple[str, str]]  # texts with their labels
 Learner = Callable[[Labelled, int, Sequence[str]], list[str]]  # (labelled texts, seed, texts) -> their labels
@@ -105,12 +105,12 @@ def setfit(labelled: Labelled, seed: int, texts: Sequence[str]) -> list[str]:
 
 
 def as_student(base: Path, out: Path, params: config.Params) -> Path:
-    """The base model in a folder that says that it is asked as a student is, without a lean."""
+    """The base model in a folder that has it asked like a student, without a label bias to subtract."""
     from sentidistill.sources import models
 
     model = models.load_causal_lm(base, Path(), params.runtime.model_copy(update={"dtype": "float32"}))
     folder.save(out, model, models.load_tokenizer(base, Path()), params.student.prompt_format)
-    known = folder.fitted(TASK.instruction, TASK.cue, TASK.labels, np.zeros((0, 3)), np.zeros(0, dtype=int))
+    known = folder.known_task(TASK, np.zeros((0, 3)), np.zeros(0, dtype=int))
     folder.describe(out, params.student, {"sentiment": known})
     return out
 

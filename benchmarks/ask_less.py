@@ -1,11 +1,10 @@
 """Do signs that need no teacher tell which answers will be hard? python -m benchmarks.ask_less
 
 On the pool of a finished run. Signs are known before the teacher is asked: how unsure the base student is of the labels
-(its margin, its entropy, and its entropy once the mean over the texts of the instruction is taken off its scores), how
-many words the text has, and how rare they are in the corpus. Each is compared with the difficulty that was measured
-afterwards: as it is, over the family; and as selection ranks it, within the instruction and, where labels are closed,
-the answer. Intervals are 95 %, by a bootstrap over the answers. The student's scores are those that `score_difficulty`
-has stored.
+(its margin, its entropy, and its entropy once the mean of its scores over the texts of the instruction is subtracted),
+how many words the text has, and how rare they are in the corpus. Each is compared with the difficulty that was measured
+afterwards: over the family, and in the strata that selection ranks in. Intervals are 95 %, by a bootstrap over the
+answers. The student's scores are those that `score_difficulty` has stored.
 """
 
 import math
@@ -46,7 +45,7 @@ def rarity(samples: Sequence[Sample]) -> list[float]:
 
 
 def table(samples: list[Sample], label_scores: list[list[float]]) -> pd.DataFrame:
-    """Signs of `samples`, one row each; those of labels are missing where labels are open."""
+    """Signs of `samples`, one row each; signs that rest on labels are missing for open answers."""
     found = pd.DataFrame({"id": [row.id for row in samples], "instruction": [row.stratum for row in samples]})
     found["words"] = [word_count(row.text) for row in samples]
     found["rare words"] = rarity(samples)

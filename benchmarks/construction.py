@@ -3,7 +3,7 @@
     python -m benchmarks.construction
 
 The stages themselves run, on made-up texts and a scripted teacher, and store every answer; the time that
-the embedder takes is taken off. At full size: 20,000 enumerations with 250,000 mentions, about 2,000 tasks
+the embedder takes is subtracted. At full size: 20,000 enumerations with 250,000 mentions, about 2,000 tasks
 and 60,000 demonstrations. Run after the stage `prepare_models@embedder`.
 """
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from sentidistill import config
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.questions import limited, questions
-from sentidistill.evaluation.tasks import KNOWN
+from sentidistill.evaluation.tasks import known
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.packing import shared_prefix
@@ -33,7 +33,7 @@ def measure(name: str, data: Path, folder: Path) -> None:
 
     runtime = config.load().runtime
     model, tokenizer = models.load_causal_lm(folder, Path(), runtime), models.load_tokenizer(folder, Path())
-    task = KNOWN[name]
+    task = known(name)
     records, train = (sentibench.load(data, name, split) for split in ("test", "train"))
     chosen = [records[place] for place in limited(task, records, RECORDS, seed=0)]
     asked = questions(task, chosen, train, shots=4, demonstrations="shared", max_chars=600, seed=42)

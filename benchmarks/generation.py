@@ -26,7 +26,7 @@ from sentidistill.config import Params
 from sentidistill.config.runtime import Ray, Runtime
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.questions import questions as benchmark_questions
-from sentidistill.evaluation.tasks import KNOWN
+from sentidistill.evaluation.tasks import known
 from sentidistill.inference.engines import transformers as transformers_engine
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.packing import shared_prefix
@@ -266,7 +266,7 @@ def agreement(params: Params) -> None:
             sentibench.read(Path("data/benchmark", task, f"{split}.jsonl")) for split in ("train", "validation")
         )
         drawn = benchmark_questions(
-            KNOWN[task], validation[:25], train, shots=3, demonstrations="shared", max_chars=600, seed=0
+            known(task), validation[:25], train, shots=3, demonstrations="shared", max_chars=600, seed=0
         )
         requests += [Request(one.prompt, choices=one.choices) for one in drawn]
     reader = Reader("benchmark", "transcript", 2048, lambda: tokenizer)

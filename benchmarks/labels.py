@@ -1,10 +1,11 @@
 """What the teacher's labels are worth, and which correction serves them best: python -m benchmarks.labels
 
-Polarity of validation texts of the default tasks, of which people's labels and mean ratings are known: the likeliest
-label as it stands; less the mean over the texts themselves; less the lean over other texts, of which each label has as
-many, as in `write_demonstrations` and `collect_responses`. These are real ones of the training split,
-and those that the teacher wrote for the labels, if a run has made such a task. All again where 85 % of the texts are
-negative. Run after `prepare_benchmark`; about eight minutes on 2 cores. Answers are kept in the cache.
+The teacher labels the polarity of validation texts of the default tasks, of which people's labels and mean ratings are
+known. Three ways are compared: the likeliest label without correction; with the mean over the texts themselves
+subtracted; and with the label bias subtracted that is measured on other texts, balanced over the labels, as in
+`write_demonstrations` and `collect_responses`. These other texts are real ones of the training split and, if a run has
+made such a task, those that the teacher wrote for the labels. All of it is repeated with 85 % negative texts. Run
+after `prepare_benchmark`; about eight minutes on 2 cores. Answers are kept in the cache.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.opening import open_model
 from sentidistill.inference.requests import Request
 from sentidistill.pipeline import stage
-from sentidistill.predict import TASKS
+from sentidistill.predict import sentiment
 from sentidistill.samples import prompt, with_labels
 
 PER_CLASS = 20  # validation texts of each class of each default task
@@ -29,7 +30,7 @@ REFERENCE_PER_CLASS = 4  # training texts, likewise
 SKEWED = 0.85
 DRAWS = 200
 SHRINKAGE = 8
-TASK = TASKS["sentiment"]
+TASK = sentiment()
 
 
 def drawn(tasks: list[str], split: str, per_class: int) -> list[Example]:
@@ -86,12 +87,12 @@ def main() -> None:
     print(f"{np.corrcoef(asked[:, place['positive']] - asked[:, place['negative']], ratings)[0, 1]:.2f}")
     ways = {
         "as they stand": lambda rows: rows,
-        "less the texts' own mean": lambda rows: calibrate(rows, rows),
-        f"less the lean over {len(train)} real texts": lambda rows: corrected(rows, real, of_train, SHRINKAGE),
+        "minus the texts' own mean": lambda rows: calibrate(rows, rows),
+        f"minus the bias of {len(train)} real texts": lambda rows: corrected(rows, real, of_train, SHRINKAGE),
     }
     if own is not None:
         of_own = np.array([place[label] for _, label in made])
-        ways[f"less the lean over {len(made)} written texts"] = lambda rows: corrected(rows, own, of_own, SHRINKAGE)
+        ways[f"minus the bias of {len(made)} written texts"] = lambda rows: corrected(rows, own, of_own, SHRINKAGE)
     draws = skewed(gold)
     for name, way in ways.items():
         print(f"{name:40} {figures(way(asked), gold)}", end="   ")

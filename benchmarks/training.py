@@ -17,6 +17,7 @@ from sentidistill import config
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
 from sentidistill.student import training
+from sentidistill.student.rows import tokenise
 
 BATCHES, ROUNDS = 12, 5
 
@@ -51,7 +52,7 @@ def main(folder: str = "models/student_base") -> None:
     model = models.load_causal_lm(Path(folder), Path(), params.runtime)
     tokenizer = models.load_tokenizer(Path(folder), Path())
     rows = TRAIN_ROWS.read()
-    data = training.tokenise(rows, tokenizer, params.student.prompt_format, params.student.max_length)
+    data = tokenise(rows, tokenizer, params.student.prompt_format, params.student.max_length)
     with tempfile.TemporaryDirectory() as checkpoints, patch.object(trl.SFTTrainer, "train", compare):
         training.train(
             model,

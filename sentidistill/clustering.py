@@ -1,4 +1,4 @@
-"""Attributes to perspectives: embedding, clustering, and a map of the result."""
+"""From attributes to clusters: embedding, clustering, and a map of the result."""
 
 import warnings
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ def cluster(
     """Label of each row of `embeddings` (n x d, unit length); labels are 0, 1, ... without gaps.
 
     Affinity propagation (Frey & Dueck 2007) runs on minus the squared Euclidean distance, with the
-    `preference_percentile`-th percentile (0 to 100, as numpy takes it) of all similarities as
-    preference. Rows are not copied by frequency, as in the paper; an attribute of count c weighs as much
-    as its 1 + floor(ln(1 + c)) copies would: its row of the similarities is multiplied by that number
-    over the mean of all, so that the preference keeps its meaning. `n_clusters` is for the other two
-    methods alone.
+    `preference_percentile`-th percentile (0 to 100, as in numpy) of all similarities as preference. The
+    paper copies rows by frequency; here an attribute of count c weighs as much as its
+    1 + floor(ln(1 + c)) copies would. Its row of the similarities is multiplied by that number over the
+    mean of these numbers, so that the preference keeps its meaning. `n_clusters` is used by the other
+    two methods only.
 
     Raises `SentiDistillError` if affinity propagation does not converge, even with stronger damping.
     """
@@ -99,7 +99,7 @@ def project(embeddings: np.ndarray, seed: int) -> np.ndarray:
 def agreement(labels: Sequence[np.ndarray], reference: np.ndarray) -> float:
     """Mean adjusted Rand index between `reference` and each of `labels`: 1 for the same clusters, about 0 by chance.
 
-    A label of -1 means that the row was not clustered; it is left out of that comparison.
+    A label of -1 means that the row was not clustered; the row is left out of that comparison.
     """
     from sklearn.metrics import adjusted_rand_score
 

@@ -4,7 +4,7 @@
 
     student = Predictor("models/student")
     student.predict("What a lovely morning!")  # Prediction(answer="positive", probabilities={"negative": ...})
-    student.predict("Well.", max_error=0.2)  # answer=None where it is more likely than that to be wrong
+    student.predict("Well.", max_error=0.2)  # answer=None if it is more likely than that to be wrong
     pride = Task("Decide whether the author of the text is proud.", cue="Pride", labels=("proud", "not proud"))
     student.predict(["We won!", "We lost."], task=pride)
 
@@ -20,7 +20,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from sentidistill import scored
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS
-from sentidistill.evaluation.tasks import WORDING
+from sentidistill.evaluation.tasks import wording
 from sentidistill.inference.calibration import normalised
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Reader, Request, Response, answer
@@ -50,11 +50,11 @@ ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a text.
+    """A question to be asked about a text.
 
     `cue` names the answer. With `labels`, the likeliest of them is the answer; otherwise it is written, with at most
-    `max_new_tokens` tokens. `demonstrations` are (text, answer) pairs. `offsets` (nats) are taken off the labels'
-    log-probabilities, and what is left is divided by `temperature`.
+    `max_new_tokens` tokens. `demonstrations` are (text, answer) pairs. `offsets` (nats), the
+    label bias, are subtracted from the labels' log-probabilities, and the difference is divided by `temperature`.
     """
 
     instruction: str
@@ -67,7 +67,7 @@ class Task:
 
     def __post_init__(self):
         if isinstance(self.labels, str) or self.max_new_tokens < 1:
-            raise SentiDistillError("a task's labels are several texts, as ('yes', 'no'); max_new_tokens is 1 or more")
+            raise SentiDistillError("a task's labels are several texts, like ('yes', 'no'); max_new_tokens is above 0")
 
     def request(self, text: str, stop: tuple[str, ...]) -> Request:
         if self.labels:
@@ -76,16 +76,16 @@ class Task:
         return Request(asked, top_k=1, max_new_tokens=self.max_new_tokens, stop=stop)
 
     def probabilities(self, logprobs: Sequence[float]) -> dict[str, float]:
-        """Of each label, from the log-probabilities that the model gives them."""
+        """Probability of each label, from the log-probabilities that the model gives."""
         rows = (normalised(np.array([logprobs])) - np.array(self.offsets or 0.0)) / self.temperature
         return dict(zip(self.labels, np.exp(normalised(rows)[0]).tolist()))
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer; of a task with labels also how likely each is among them. None: none is likely enough.
+    """An answer, None if no label is likely enough; for a task with labels also the probability of each label.
 
-    `spans` are the places in the text of what a written answer quotes.
+    `spans` are the places in the text of the words that a written answer quotes.
     """
 
     answer: str | None
@@ -98,24 +98,29 @@ def _of_folder(task: folder.KnownTask) -> Task:
     return Task(task.instruction, task.cue, labels, offsets=offsets, temperature=task.temperature)
 
 
-# What a folder without a word of its own is asked. The default tasks of the evaluation are asked in the same words, so
-# their scores are those of this.
-TASKS = {"sentiment": Task(WORDING["sentiment"]["instruction"], WORDING["sentiment"]["cue"], SENTIMENTS)}
+@cache
+def sentiment() -> Task:
+    """The task for a folder that names no tasks.
+
+    The default tasks of the evaluation are asked in the same words, so their scores hold for this task.
+    """
+    return Task(**wording()["sentiment"], labels=SENTIMENTS)
 
 
 class Predictor:
     """The model in the folder `path`.
 
-    How it is asked, and what it knows, is in the folder. A model that is no student of this project is asked in
-    `prompt_format`. The weights are read when they are first wanted.
-    Raises `SentiDistillError` where there is no model, or one that was trained otherwise.
+    The folder says how the model is asked and which tasks it knows. A model that is no student of this project is
+    asked in `prompt_format`. The weights are read when they are first needed.
+    Raises `SentiDistillError` if there is no model, or if it was trained with another `prompt_format`.
     """
 
     def __init__(self, path: str | Path, *, prompt_format: PromptFormat | None = None, device: str | None = None):
         about = folder.read(Path(path))
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
-        self.tasks = TASKS if about is None else {name: _of_folder(one) for name, one in about.tasks.items()}
+        known = {} if about is None else about.tasks
+        self.tasks = {name: _of_folder(one) for name, one in known.items()} or {"sentiment": sentiment()}
         self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
         self._path, self._device = Path(path), device
         self._tokenizer = models.open_tokenizer(self._path)
@@ -136,7 +141,7 @@ class Predictor:
     ) -> Prediction | list[Prediction]:
         """The answer to `task`, a name in `tasks` or a task of your own, for one text or for each of several.
 
-        Where a label is wrong with a probability above `max_error`, the answer is None.
+        If the likeliest label is wrong with a probability above `max_error`, the answer is None.
         Raises `SentiDistillError` for an unknown task, and for a text that is empty or too long for the model.
         """
         found = []
@@ -167,14 +172,14 @@ class Predictor:
         ]
 
     def prompts(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[list[int]]:
-        """Token ids of what `predict` asks of each text, for a server that completes them. Long ones are not cut."""
+        """Token ids of the prompts of `predict`, for a server that completes them. Long texts are not cut."""
         requests = [self._task(task).request(clean(text), self._stop) for text in texts]
         return [self._reader.job(request).prompt_ids for request in requests]
 
     def answered(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[list[int]]:
         """Token ids of each prompt with each label and each token that may end it.
 
-        A server that tells the log-probabilities of what it is sent scores the labels; `read` takes their sums.
+        A server that returns the log-probabilities of prompts can score the labels so; `read` takes the sums.
         """
         of_labels = [answer_ids(label, self._tokenizer, self.prompt_format) for label in self._task(task).labels]
         ends = end_ids(self._tokenizer, self.prompt_format)
@@ -183,7 +188,7 @@ class Predictor:
     def read(
         self, sums: Sequence[float], task: str | Task = "sentiment", *, max_error: float = 1.0
     ) -> list[Prediction]:
-        """The predictions by the summed log-probabilities of what `answered` gives, one of each text."""
+        """The prediction for each text, from the summed log-probabilities of the sequences of `answered`."""
         task = self._task(task)
         ends = end_ids(self._tokenizer, self.prompt_format)
         rows = np.logaddexp.reduce(np.reshape(sums, (-1, len(task.labels), len(ends))), axis=2)
@@ -197,7 +202,7 @@ class Predictor:
         return self.tasks[task]
 
     def _pieces(self, texts: Sequence[str], task: Task) -> list[list[str]]:
-        """Each text, in pieces where it is longer than those of training and these are pooled; none of an empty one."""
+        """The pieces of each text: several if it is too long and long texts are pooled, none if it is empty."""
 
         def tokens(text: str) -> int:
             job = self._reader.job(task.request(text, self._stop))
@@ -253,7 +258,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def columns(tasks: Mapping[str, Task]) -> dict[str, type]:
-    """The columns that predictions are written in, and of what: each task's answer, and how likely each label is."""
+    """The columns of predictions: for each task, its answer and the probability of each label."""
     found: dict[str, type] = {}
     for key, task in tasks.items():
         found |= {key: str, **{f"{key} {label}": float for label in task.labels}}
@@ -263,7 +268,7 @@ def columns(tasks: Mapping[str, Task]) -> dict[str, type]:
 def cells(
     student: Predictor, texts: Sequence[str], tasks: Sequence[str], max_error: float
 ) -> list[dict[str, str | float]]:
-    """The predictions for each text by the names of `columns`, or "error" for what cannot be predicted."""
+    """For each text, its predictions by the names of `columns`, or "error" if they cannot be made."""
     found: list[dict[str, str | float]] = [{} for _ in texts]
     for task in tasks:
         for row, one in zip(found, student.try_each(texts, task, max_error=max_error)):
@@ -306,7 +311,7 @@ def main(*arguments: str) -> None:
             raise SentiDistillError("several tasks, and --out, need a file of texts")
         return answer_lines(Predictor(chosen.model), tasks[0], chosen.max_error)
     source = scored.Source(chosen.texts, chosen.text_field, chosen.encoding)
-    source.columns()  # what is wrong with the file is said before the model is loaded
+    source.columns()  # faults of the file are reported before the model is loaded
     student = Predictor(chosen.model)
     if unknown := [task for task in tasks if task not in student.tasks]:
         raise SentiDistillError(f"unknown task {unknown[0]!r}; {chosen.model} knows {', '.join(student.tasks)}")

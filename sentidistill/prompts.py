@@ -80,8 +80,8 @@ def render(
     """Token ids of `prompt`, and of `answer` where one is given.
 
     The ids of the prompt never depend on the answer. With `end`, the completion closes with the token that ends an
-    answer, as in training. There is one begin token where the model has one: a transcript gets the tokenizer's own, a
-    chat template brings its own. What the texts hold is plain text, even where it reads like a special token.
+    answer, as in training. If the model has a begin token, there is exactly one: a transcript gets the tokenizer's own,
+    a chat template brings its own. Texts are tokenised as plain text, even where they read like a special token.
     """
     prompt_ids = (_chat_ids if prompt_format == "chat" else _transcript_ids)(prompt, tokenizer)
     completion_ids = [] if answer is None else answer_ids(answer, tokenizer, prompt_format)
@@ -115,13 +115,13 @@ def _transcript_ids(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase") -> lis
 
 
 def _begin_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """What the tokenizer puts before a text; what it puts after one would end the prompt."""
+    """The ids that the tokenizer puts before a text. Those that it puts after a text would end the prompt."""
     alone, framed = (tokenizer("x", add_special_tokens=special)["input_ids"] for special in (False, True))
     return next(framed[:at] for at in range(len(framed)) if framed[at : at + len(alone)] == alone)
 
 
 def _inner_ids(text: str, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Token ids of `text` as it stands within a text: some tokenizers put a blank before what they read."""
+    """Token ids of `text` within a longer text. Some tokenizers put a blank before each text that they read."""
     anchor, both = (
         tokenizer(one, add_special_tokens=False, split_special_tokens=True)["input_ids"] for one in ("\n", f"\n{text}")
     )
@@ -164,13 +164,13 @@ def _apply_template(
         tokenize=False,
         add_generation_prompt=add_generation_prompt,
         enable_thinking=False,
-        # Some templates write today's date into the prompt: every day's answers would be new ones.
+        # Some templates write today's date into the prompt. Then each day's requests would be new ones.
         strftime_now=TEMPLATE_DATE.strftime,
     )
 
 
 class _Example(BaseModel):
-    """A worked example: what a call is about, and the answer. The fields are the variables of the call's template."""
+    """A worked example: the input of a call and its answer. The fields are the variables of the call's template."""
 
     model_config = ConfigDict(extra="forbid")
     output: Text
@@ -216,7 +216,7 @@ EXAMPLES: dict[str, type[_Example]] = {
     "define_tasks": _Definition,
     "write_demonstrations": _Demonstration,
 }
-REPAIR = {"previous", "faults"}  # what a teacher that repairs a definition is shown besides
+REPAIR = {"previous", "faults"}  # shown besides to a teacher that repairs a definition
 BLOCKS = ("instruction", "input", "cue")
 
 
@@ -226,8 +226,8 @@ class Template:
     Its worked examples are in `prompts/{name}.yaml`: mappings of the input's variables and `output`. Without
     `worked_examples` the prompt is the same but for them.
 
-    Raises `SentiDistillError` with file and line where a template is no Jinja, knows no such block or uses a variable
-    that the call does not have, and where an example is not as `EXAMPLES` says.
+    Raises `SentiDistillError` with file and line if a template is no valid Jinja, lacks a block or uses a variable that
+    the call does not have, or if an example has not the fields that `EXAMPLES` says.
     """
 
     def __init__(self, name: str, *, worked_examples: bool, folder: Path = Path("prompts")):
@@ -270,7 +270,7 @@ class Template:
     def prompt(self, *, same: str | None = None, **values: Any) -> Prompt:
         """The prompt for one case; with `same`, only worked examples with the same value of this variable are in it.
 
-        Raises `SentiDistillError` with file and line where it cannot be written, as for a variable without a value.
+        Raises `SentiDistillError` with file and line if it cannot be written, such as for a variable without a value.
         """
         shown = tuple(
             demonstration

@@ -1,4 +1,4 @@
-"""JSONL and JSON files: stable bytes, atomic writes, errors that name the line; and what helps where a disk is full."""
+"""JSONL and JSON files: stable bytes, atomic writes, errors that name the line and remedies for full disks."""
 
 import errno
 import hashlib
@@ -32,7 +32,7 @@ def content_id(*parts: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-# What a file system says, in words, and what helps.
+# Errors of a file system, in words, with their remedies.
 FAULTS = {
     errno.ENOSPC: ("no space left", "make room"),
     errno.EDQUOT: ("the disk quota is used up", "make room"),
@@ -49,18 +49,18 @@ FAULTS = {
 }
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.EIO)
 AGAIN = "and run the same command again"
-# How libraries that are not written in Python put the number into their words.
+# How libraries that are not written in Python write the error's number.
 NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
-# Words of those that give none, or that of another error: a file could not be written.
+# Words of libraries that give no number, or a wrong one: a file could not be written.
 NO_NUMBER = re.compile(
     r"inline_container\.cc|PytorchStreamWriter|\d+ requested and \d+ written|No usable temporary directory"
 )
 
 
 def file_fault(error: BaseException) -> str | None:
-    """What is wrong with a file or disk, and the remedy, in a line; None where `error` is about something else.
+    """The fault of a file or disk and the remedy, in a line; None if `error` is about something else.
 
-    Where the error names no path, it is one of a disk, and the fullest of those that are written to is named.
+    If the error names no path, the fullest of the disks that are written to is named.
     """
     number = getattr(error, "errno", None)
     if number is None and (found := NUMBER.search(str(error))):
@@ -75,7 +75,7 @@ def file_fault(error: BaseException) -> str | None:
 
 
 def with_remedy(text: str) -> str:
-    """`text`, an error's, with what helps, where a file system's word stands in it and no remedy."""
+    """`text`, of an error, with the remedy added if it holds a file system's word and no remedy."""
     remedies = (remedy for number, (_, remedy) in FAULTS.items() if os.strerror(number) in text)
     remedy = next(remedies, None)
     return text if remedy is None or AGAIN in text else f"{text}; {remedy} {AGAIN}"
@@ -123,7 +123,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what writers that were killed have left in `folder`; a writer that is still at it keeps its file."""
+    """Remove unfinished files of killed writers from `folder`; files of writers that still run stay."""
     for path in folder.glob(".*.tmp"):
         number = path.suffixes[-2:][0].removeprefix(".")
         if number.isdigit() and not _runs(int(number)):
@@ -141,7 +141,7 @@ def _runs(process: int) -> bool:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """In UTF-8; halves of surrogate pairs, which a model or server may send, become question marks."""
+    """Write in UTF-8; halves of surrogate pairs, which a model or server may send, become question marks."""
     write_bytes(path, text.encode("utf-8", "replace"))
 
 
@@ -150,7 +150,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Record]) -> None:
-    """A row at a time, as many may not fit in memory twice."""
+    """Write a row at a time, as many rows may not fit in memory twice."""
     with _written_whole(Path(path)) as file:
         for row in rows:
             line = json.dumps(row.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
@@ -202,7 +202,7 @@ def parse_jsonl(lines: Iterable[bytes | str], schema: type[R], path: str | Path)
 
 @dataclass(frozen=True)
 class Table(Generic[R]):
-    """A file between stages, declared once beside its rows: its path from the project's root, and what a row is."""
+    """A file between stages, declared once beside its rows: its path from the project's root, and the type of a row."""
 
     path: str
     row: type[R]

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.prompts import Prompt, render
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PoolPrompt(Record):
-    """One question for the teacher, and how the student is to meet it.
+    """One question for the teacher, and the form in which the student gets it.
 
     The teacher sees `demonstrations`, the same for all texts of an instruction; the student sees
     `student_demonstrations`, drawn anew for each text so that it does not rely on any of them.
@@ -64,17 +64,28 @@ class TrainRow(Record):
 TRAIN_ROWS = Table("data/train.jsonl", TrainRow)
 
 
-def labelled_rows(
-    task: str, instruction: str, cue: str, labels: Sequence[str], texts: Sequence[tuple[str, str]]
-) -> list[TrainRow]:
-    """(text, label) pairs as rows to train on, in the words in which the student is asked the task `task`."""
+class LabelTask(Protocol):
+    """A task with labels, in the words in which the student is asked."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def instruction(self) -> str: ...
+    @property
+    def cue(self) -> str: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+def labelled_rows(task: LabelTask, texts: Sequence[tuple[str, str]]) -> list[TrainRow]:
+    """(text, label) pairs as rows to train on."""
     return [
         TrainRow(
-            id=content_id(task, text),
-            stratum=task,
+            id=content_id(task.name, text),
+            stratum=task.name,
             family="classification",
-            instruction=with_labels(instruction, labels),
-            cue=cue,
+            instruction=with_labels(task.instruction, task.labels),
+            cue=task.cue,
             text=text,
             demonstrations=[],
             answer=label,
@@ -87,7 +98,8 @@ class Sample(PoolPrompt):
     """A pool prompt with the teacher's answer.
 
     `label_scores` are log-probabilities in the order of the labels, and `plain` is the likeliest label as they stand.
-    `probabilities` are those of the labels after what the teacher leans to is taken off; `answer` is the likeliest.
+    `probabilities` are those of the labels, calibrated: the teacher's label bias is subtracted. `answer` is the label
+    that is likeliest by them.
     """
 
     answer: str
@@ -97,14 +109,14 @@ class Sample(PoolPrompt):
 
     @property
     def lead(self) -> float | None:
-        """How far the likeliest label leads the next one, in nats; None where labels are open."""
+        """The lead of the likeliest label over the next one, calibrated, in nats; None for an open task."""
         if not self.labels:
             return None
         second, first = sorted(self.probabilities)[-2:]
         return round(math.log(first / max(second, sys.float_info.min)), 4)
 
     def answered(self, right: str) -> "Sample":
-        """The same with the answer that a reader says is `right`."""
+        """This sample with the answer that a reader says is `right`."""
         certain = [float(label == right) for label in self.labels]
         return self.model_copy(update={"answer": right, "probabilities": certain})
 
@@ -130,8 +142,8 @@ SOFT_LABELS = Table("data/soft_labels.jsonl", SoftLabels)
 class Fitted:
     """A row as the student is trained on it and scored with it.
 
-    `prompt` holds the demonstrations that are shown, `truncated` where others had to go. `completion_ids` are those
-    of the answer and its end.
+    `prompt` holds the demonstrations that are shown; `truncated` says whether others were left out to fit.
+    `completion_ids` are the token ids of the answer and its end.
     """
 
     prompt: Prompt
@@ -156,7 +168,7 @@ def fit(
 
 
 def with_labels(instruction: str, labels: Sequence[str]) -> str:
-    """`instruction` with the answers that there are."""
+    """`instruction` with the list of possible answers."""
     return f"{instruction} Answer with one of: {', '.join(labels)}."
 
 

@@ -1,4 +1,4 @@
-"""Files of texts in, files of predictions out, a chunk at a time: whatever the size, memory stays the same."""
+"""Files of texts in, files of predictions out, a chunk at a time, so memory does not grow with the file."""
 
 import csv
 import io
@@ -30,9 +30,10 @@ def write(
 
     `names` are those of texts (str) and numbers (float).
 
-    Equal texts of a chunk are predicted once. A row that cannot be read, or has no text, gets a word in the column
-    "error" and ends nothing. What is done lies beside `out` until all is: killed and run again with the same `key`, it
-    goes on there, and ends with the same bytes. `advance` is told of the rows that are done.
+    Equal texts of a chunk are predicted once. A row that cannot be read, or has no text, gets its fault in the column
+    "error", and the next rows are predicted. Finished rows lie in a file beside `out` until all are finished. After a
+    kill, a run with the same `key` continues there, and ends with the same bytes. `advance` is told of the rows that
+    are done.
     """
     kind = out.suffix.lower()
     if kind not in WRITES:

@@ -1,4 +1,4 @@
-"""Which samples to keep: difficulty-prioritised sampling of an exact size, stratum by stratum.
+"""Which samples to keep: difficulty-prioritised sampling of a given rate, stratum by stratum.
 
 The keep-probability curve is that of CompEffDist (Xie et al., 2025): at difficulty quantile x it is
 (x/a)^b up to the peak a and ((1-x)/(1-a))^b after it. Its integral is 1/(b+1) for every a, so a rate
@@ -29,16 +29,16 @@ def select(
 ) -> list[str]:
     """Ids of the kept rows of `samples` (columns `id`, `stratum`, `metric` and those of `caps`), sorted.
 
-    Of a stratum of n rows, n * rate are kept in expectation; where that is not a whole number, it is
-    rounded up or down at random, so that small strata get their share over the seeds. The whole number
-    of rows is rounded likewise. Equal difficulties are ordered at random. The result depends on the seed, and
-    not on the order of the rows.
+    A stratum of n rows keeps n * rate rows. If that is not a whole number, it is rounded up or down at random,
+    so that its expectation is exact and small strata get their share over the seeds. The number of all kept rows
+    is rounded likewise. Equal difficulties are ordered at random. The result depends on the seed, and not on the
+    order of the rows.
 
     "hard_and_sure" is "soft" by the metric times the column `lead`, which says how sure the teacher is of a label. Open
-    answers have no lead, and rank by the metric alone; in their strata there are no labels.
+    answers have no lead and are ranked by the metric alone; their strata hold no labels.
 
-    `caps` holds, by column ("cluster", "family"), the largest share that one value of it may have of the
-    kept rows; what it would have above that goes to the others. Where all are capped, fewer are kept.
+    `caps` holds, by column ("cluster", "family"), the largest share of the kept rows that one value of the column
+    may have. Its excess goes to other values. If all values are capped, fewer rows are kept.
 
     Raises `ValueError` for a rate outside (0, 1], a peak outside [0, 1], an unknown strategy, a missing
     column, a repeated id, a metric that is not a number, or caps or "hard_and_sure" without strata.
@@ -48,7 +48,7 @@ def select(
 
 
 class _Draw:
-    """All that is drawn at random for a selection, which is the same at every rate."""
+    """The random draws of a selection, which are the same at every rate."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ def capped(sizes: np.ndarray, rate: float, caps: list[tuple[np.ndarray, float]])
     """Rate of each stratum (n), so that no value of a cap has more than its share of the kept rows.
 
     `sizes` are rows per stratum; a cap is the strata's values (n) and the largest share. The rates differ as
-    little as the caps allow, and keep `rate` of all rows if they can.
+    little as the caps allow, and together they keep the share `rate` of all rows if the caps allow it.
     """
     target = rate * sizes.sum()
     rates = np.full(len(sizes), rate)
@@ -162,7 +162,7 @@ def capped(sizes: np.ndarray, rate: float, caps: list[tuple[np.ndarray, float]])
 
 
 def inclusion(n: int, rate: float, strategy: Strategy, peak: float) -> np.ndarray:
-    """Probability to be kept of each of n rows in ascending order of difficulty; they sum to n * rate.
+    """Keep-probability of each of n rows in ascending order of difficulty; they sum to n * rate.
 
     For "hard_and_sure" the order is that of difficulty times lead.
     """
@@ -188,7 +188,7 @@ def curve(x: np.ndarray, rate: float, peak: float) -> np.ndarray:
 
 
 def _scaled(weights: np.ndarray, target: float) -> np.ndarray:
-    """`weights` times the factor with which, cut off at 1, they sum to `target`."""
+    """`weights` times a factor and cut off at 1; the factor is such that they sum to `target`."""
     # Largest first: once the k largest are cut off at 1, the factor follows from the sum of the others.
     weights = np.maximum(weights, 1e-300)
     order = np.sort(weights)[::-1]
@@ -199,7 +199,7 @@ def _scaled(weights: np.ndarray, target: float) -> np.ndarray:
 
 
 def _systematic(probabilities: np.ndarray, offset: float) -> np.ndarray:
-    """Places kept by systematic sampling: each with its own probability, their number within one of the sum."""
+    """Places kept by systematic sampling, each with its own probability; their number is within one of the sum."""
     edges = np.concatenate([[0.0], np.cumsum(probabilities)])
     ticks = np.floor(edges + offset)
     return np.flatnonzero(np.diff(ticks) > 0)

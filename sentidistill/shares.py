@@ -1,12 +1,12 @@
-"""How common is each label in your texts: the student's labels on all of them, put right by some that you read.
+"""How common each label is in your texts: the student's labels on all texts, corrected by some texts that you read.
 
 python -m sentidistill.shares scored.csv --labelled read.csv [--text-field text] [--label-field label]
                               [--task sentiment] [--by COLUMN | --month COLUMN] [--width 5]
 
 scored.csv is what `sentidistill.predict` writes. read.csv holds a hundred or two of its texts, drawn at random, with
-the label that you gave each. The student's mistakes on these are taken off its labels on all others (prediction-powered
-inference: Angelopoulos et al., 2023; its weight: Angelopoulos, Duchi and Zrnic, 2023). So the 95 % intervals hold
-however bad the student is, and are narrower than those of the read texts alone as far as it is good.
+the label that you gave each. The student's mean error on the texts that you read corrects its labels on all others
+(prediction-powered inference: Angelopoulos et al., 2023; its weight: Angelopoulos, Duchi and Zrnic, 2023). So the 95 %
+intervals hold however bad the student is. The better it is, the narrower they are than those of the read texts alone.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from rich.table import Table
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 
-LEAST_READ = 20  # texts; a t interval of fewer is not worth its name
+LEAST_READ = 20  # texts; a t interval of fewer says too little
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share (0 to 1) with the half of its interval's width; `alone` is that of the read texts without the student."""
+    """A share (0 to 1) and half the width of its interval; `alone`: that half width by the read texts alone."""
 
     share: float
     half_width: float
@@ -62,7 +62,7 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
 
 
 def more_to_read(found: Share, half_width: float) -> int:
-    """About how many more texts to read until the interval is as narrow as wished; they count as the read ones do."""
+    """About how many more texts have to be read for the wished width, if they are like those read so far."""
     return max(0, int(np.ceil(found.read * ((found.half_width / half_width) ** 2 - 1))))
 
 

@@ -15,7 +15,7 @@ MOST = 50  # faults that are told of one file
 
 
 def shown(value: Any) -> str:
-    """`value` for an error: short, and of lists and mappings the kind alone, as they may hold a secret."""
+    """`value` for an error: shortened; only the kind of a list or mapping, as it may hold a secret."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, str | int | float):
@@ -88,7 +88,7 @@ def read_text(path: str | Path) -> str:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """What stands in the YAML file `path`. Raises `SentiDistillError` with the line of a fault."""
+    """The content of the YAML file `path`. Raises `SentiDistillError` with the line of a fault."""
     text = read_text(path)
     try:
         return yaml.load(text, _Loader)
@@ -118,7 +118,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _names(schema: Any, place: list[str | int]) -> list[str]:
-    """The keys that there may be at `place`."""
+    """The keys that are allowed at `place`."""
     models = _models(schema)
     for part in place:
         if isinstance(part, str):
@@ -159,7 +159,7 @@ def _line(node: yaml.Node | None, place: list[str | int]) -> int:
 def explain(
     error: ValidationError, values: Any, schema: Any, where: str | Path, path: str | Path | None = None
 ) -> list[str]:
-    """What is wrong with `values` of the form `schema`, fault by fault, and what would be right.
+    """The faults of `values` of the form `schema`, one by one, each with what would be right.
 
     Faults are said to be in `where`, with their lines where that is the file `path`.
     """

@@ -1,6 +1,6 @@
 """analysis instructions + definitions + demonstrations -> data/instructions.jsonl, what the student is to learn.
 
-What a reader judged to be wrong is left out, or shown with the right answer (reviews.jsonl).
+A demonstration that a reader judged to be wrong is left out, or shown with the right answer (reviews.jsonl).
 
 A row: {"id": "77c0...", "cluster": 3, "mentions": 9, "attributes": [], "family": "scoring",
 "name": "Urgency Rating", "text": "Rate ... Answer with one of: 1, 2, 3.", "cue": "Urgency", "labels": ["1", "2", "3"],

@@ -1,4 +1,4 @@
-"""attributes -> data/clusters.jsonl: like attributes in groups, most mentioned first; plots/clusters.csv is their map.
+"""attributes -> data/clusters.jsonl: groups of like attributes, most mentioned first; plots/clusters.csv is their map.
 
 A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "cohesion": 0.71}
 """
@@ -13,7 +13,7 @@ from sentidistill.construct.attributes import ATTRIBUTES, MENTIONS, AttributeCou
 from sentidistill.construct.perspectives import CLUSTERS
 from sentidistill.pipeline import stage
 
-LEFT_OUT = 0.1  # share of the texts that is left out to see how stable the clusters are
+LEFT_OUT = 0.1  # share of the texts that is left out to measure how stable the clusters are
 
 
 def stability(
@@ -23,7 +23,7 @@ def stability(
     mentions: list[Mention],
     section: ClusterAttributes,
 ) -> float | None:
-    """Agreement of the clusters with those of a part of the texts; None if nobody asks for it."""
+    """Agreement of the clusters with those of a part of the texts; None if `stability_runs` is 0."""
     texts = np.unique([mention.text_id for mention in mentions])
     with_fewer = []
     for number in range(1, section.stability_runs + 1):

@@ -21,7 +21,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.sources import models
 
-# Names of at least this part of the texts that an attribute needs can be what others are merged into.
+# A name can absorb other names if it has at least this share of the texts that an attribute needs.
 HEAD = 3
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     n_texts = len({mention.text_id for mention in mentions})
     needed = max(section.min_texts, math.ceil(section.min_share * n_texts))
     names = gather(mentions)
-    # A name far below the threshold will hardly reach it by joining its like.
+    # A name far below the threshold will hardly reach it by absorbing similar names.
     head = math.ceil(needed / HEAD)
     spelled = merge_spellings(names, section.same_spelling, head)
     frequent = {name: one for name, one in spelled.items() if one.number(section.count) >= head}

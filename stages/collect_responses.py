@@ -2,8 +2,8 @@
 
 A row is one of data/prompts.jsonl and {"answer": "2", "label_scores": [-4.1, -1.5, -1.3], "plain": "3",
 "probabilities": [0.05, 0.55, 0.4]}.
-Where the labels are a closed set, the answer is the likeliest label, after what the teacher's scores lean to whatever
-the text is taken off; otherwise it is sampled and checked.
+For a closed task, the answer is the likeliest label once the teacher's label bias is subtracted. For open tasks and
+analyses, it is sampled and checked.
 """
 
 from collections import Counter

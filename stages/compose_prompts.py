@@ -1,7 +1,8 @@
 """instructions + user texts -> data/prompts.jsonl: the pool of questions for the teacher.
 
-Tasks are applied to any texts of the pool for distillation, analyses to texts in which the teacher found their
-attribute: asked about what a text does not have, it answers as if the text had it.
+Tasks are applied to any texts of the distillation pool. Analyses are applied to texts in which the teacher found their
+attribute, which are texts of the enumeration pool. Asked about an attribute that a text does not have, the teacher
+answers as if the text had it.
 
 A row: {"id": "c3d1...", "stratum": "77c0...", "cluster": 3, "family": "scoring", "instruction": "Rate ...",
 "cue": "Urgency", "labels": ["1", "2", "3"], "text_id": "09ab...", "text": "...",

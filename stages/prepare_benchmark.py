@@ -1,9 +1,10 @@
 """rated sentences -> data/benchmark/<task>/{train,validation,test}.jsonl, classes equally frequent.
 
-Beside these default tasks, those of SentiBench that `evaluate.tasks` names, from the user's copy, as they are; and the
-user's own labelled files, split by content hash, with data/benchmark/<task>/task.json for their labels and wording.
-data/validation.jsonl has the validation texts of the default tasks once more, data/own_texts.jsonl the training and
-validation texts of the user's own, for the student: it learns none that is nearly the same as a text held out here.
+Besides these default tasks, it writes the tasks of SentiBench that `evaluate.tasks` names, unchanged from the user's
+copy, and the user's own labelled files, split by content hash, with their labels and wording in
+data/benchmark/<task>/task.json. For the training of the student, data/validation.jsonl repeats the validation texts of
+the default tasks, and data/own_texts.jsonl the training and validation texts of the user's own tasks, without training
+texts that are nearly the same as a text held out here.
 
 A row: {"id": "5f1c...", "sentence": "Yay. Another good phone interview.", "label": "positive", "rating": 1.44}
 """

@@ -1,7 +1,7 @@
 """sources -> models/{teacher, student_base, embedder}: local, hash-checked safetensors folders.
 
 Run as `python -m stages.prepare_models ROLE`. For a hub repository or a local folder the output
-holds only `origin.json`, e.g. {"source": "hub", "repo": "Qwen/Qwen3-4B", "revision": "1cfa9a7..."}.
+holds only `origin.json`, such as {"source": "hub", "repo": "Qwen/Qwen3-4B", "revision": "1cfa9a7..."}.
 """
 
 import sys

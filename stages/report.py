@@ -1,6 +1,6 @@
-"""everything -> report.md, metrics/report.json, the figures in plots/, and metrics/predictions.csv.
+"""all outputs -> report.md, metrics/report.json, the figures in plots/, and metrics/predictions.csv.
 
-The last has a row for each test record and model, of the tasks that are not SentiBench's, without the texts.
+metrics/predictions.csv has a row for each model and test record of the default and own tasks, without the texts.
 """
 
 from collections import Counter

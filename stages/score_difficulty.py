@@ -1,10 +1,10 @@
 """pool with answers -> data/difficulty.csv: how hard each answer is for the base student, or for a proxy.
 
-Columns: id, stratum (the instruction and, where labels are closed, the answer), cluster, family, tokens (of prompt and
-answer, as in training), truncated (demonstrations are left out), difficulty (where labels are closed, 1 - P(answer)
-among the labels; else rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact, lead (of the teacher's label,
-as in data/responses.jsonl; empty where labels are open).
-Answers that do not fit into student.max_length are left out: they can be neither selected nor trained on.
+Columns: id, stratum (the instruction and, for a closed task, the answer), cluster, family, tokens (of prompt and
+answer, as in training), truncated (demonstrations are left out), difficulty (for a closed task, 1 - P(answer) among the
+labels; for an open answer, rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact, lead (of the teacher's
+label, from data/responses.jsonl; empty for open answers).
+Answers that do not fit into student.max_length are left out, as they can be neither selected nor trained on.
 """
 
 from pathlib import Path
@@ -21,10 +21,10 @@ COLUMNS = ("rank_score", "rank_score_all", "nll", "ppl", "n_tokens", "exact")
 
 
 def stratum(sample: Sample) -> str:
-    """What selection keeps its share of: the instruction and, where labels are closed, the answer.
+    """The group within which selection ranks samples: the instruction and, for a closed task, the answer.
 
-    The difficulty of a label is to a good part how seldom the student says it whatever the text. Ranked
-    across labels, the hard half of a task would be the texts with that label.
+    The difficulty of a label depends to a good part on how seldom the student says the label whatever the text. If
+    samples were ranked across labels, the hard half of a task would be the texts with a seldom label.
     """
     return f"{sample.stratum} {sample.answer}" if sample.labels else sample.stratum
 
@@ -57,7 +57,7 @@ def main() -> None:
         }
         for row, one in zip(samples, scored)
     )
-    # Significant digits, not decimals: probabilities near 1 are told apart too.
+    # Significant digits, not decimals, so that values near 0 are told apart too.
     records.write_text("data/difficulty.csv", table.to_csv(index=False, float_format="%.6g"))
     of_labels = table.loc[[bool(row.labels) for row in samples], "difficulty"]
     stage.finish(

@@ -1,6 +1,6 @@
-"""clusters -> data/perspectives.jsonl: every cluster, and whether it is a way to read a text.
+"""clusters -> data/perspectives.jsonl: every cluster, and whether it is a perspective, that is, a way to read a text.
 
-A reader's word (reviews.jsonl) counts for more than what is measured.
+A reader's verdict (reviews.jsonl) overrules the measured margin.
 
 A row: {"id": 0, "exemplar": "frustration", "attributes": [...], "count": 57, "cohesion": 0.71, "kept": true,
 "margin": 0.31}

@@ -1,12 +1,13 @@
 """scores -> data/train.jsonl: the samples that the student is trained on; and figures of what was kept.
 
-What a reader judged to be wrong is left out, or kept with the right answer (reviews.jsonl).
+An answer that a reader judged to be wrong is left out, or kept with the right answer (reviews.jsonl).
 
 A row: {"id": "c3d1...", "stratum": "77c0...", "family": "scoring", "instruction": "Rate ...", "cue": "Urgency",
 "text": "...", "demonstrations": [], "answer": "3"}
-data/soft_labels.jsonl: those of them with a closed set of labels, {"id": "c3d1...", "probabilities": {"1": 0.05, ...}}
-plots/difficulty.csv: samples and kept ones by difficulty. plots/kept.csv: by decile of difficulty within the
-strata, by family and by cluster.
+data/soft_labels.jsonl: a row for each of them that is of a closed task, {"id": "c3d1...", "probabilities": {"1": 0.05,
+...}}
+plots/difficulty.csv: samples and kept samples by difficulty. plots/kept.csv: the same by decile of difficulty within
+the strata, by family and by cluster.
 """
 
 import pandas as pd

@@ -1,7 +1,7 @@
 """perspectives -> data/analysis_instructions.jsonl: open instructions for the analysis of a text.
 
-The attributes of a perspective are asked about a few at a time, with an instruction for each. Where the teacher writes
-more or fewer, each of these may be about any of them.
+The teacher is given a few attributes of a perspective at a time and writes an instruction for each. If it writes more
+or fewer instructions than there are attributes, each instruction may be about any of the attributes.
 
 A row: {"cluster": 3, "attributes": ["politeness"], "text": "How polite is the author of the text?"}
 """

@@ -1,9 +1,9 @@
 """definitions + real texts -> data/demonstrations.jsonl: texts that the teacher writes for each task, with answers.
 
-The definition's own examples are among them. Then the teacher is asked for the answer to each text alone. Where labels
-are closed, a text is written for each label; the texts whose label is confirmed most clearly become the examples of the
-task, and all of them the reference that labels of other texts are compared with. Of other texts those are kept whose
-answer comes out much the same.
+The definition's own examples are among them. Then the teacher is asked for the answer to each text alone. For a closed
+task, a text is written for each label. The texts whose label the teacher confirms with the largest lead become the
+examples of the task, and on all of the texts the label bias is measured. For an open task, texts are kept if the
+teacher's two answers are much the same.
 
 A row: {"task": "77c0...", "input": "omg this bus is sooo late", "output": "frustrated", "written_for": "frustrated",
 "lead": 1.2, "shown": true}

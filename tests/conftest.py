@@ -38,13 +38,14 @@ def pytest_configure(config):
         os.environ[TEACHER] = start(LocalServer(answer=ScriptedTeacher())).url
 
 
+def pytest_itemcollected(item):
+    if HEAVY & set(item.fixturenames) or item.path.stem in HEAVY_MODULES:
+        item.add_marker("heavy")
+
+
+@pytest.hookimpl(trylast=True)  # after -m has left some out: the first one has to be one that runs
 def pytest_collection_modifyitems(items):
-    """Mark what is heavy. One test of the pipeline comes first and the rest of them last: while one worker makes it,
-    the other has work to do.
-    """
-    for item in items:
-        if HEAVY & set(item.fixturenames) or item.path.stem in HEAVY_MODULES:
-            item.add_marker("heavy")
+    """One test of the pipeline first, the rest of them last: while one worker makes it, the other has work to do."""
     of_pipeline = [item for item in items if "project" in item.fixturenames]
     others = [item for item in items if "project" not in item.fixturenames]
     items[:] = [*of_pipeline[:1], *others, *of_pipeline[1:]]

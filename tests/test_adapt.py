@@ -11,7 +11,7 @@ import pytest
 from sentidistill.commands import adapt
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
-from sentidistill.predict import TASKS, Predictor
+from sentidistill.predict import Predictor, sentiment
 from sentidistill.student import folder
 from tests.project import ROOT
 
@@ -24,7 +24,7 @@ def student(tiny_models, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     path = shutil.copytree(tiny_models / "student", tmp_path / "models/student")
-    asked = TASKS["sentiment"]
+    asked = sentiment()
     known = folder.KnownTask(
         instruction=asked.instruction, cue=asked.cue, labels=list(asked.labels), offsets=[0.0] * 3, temperature=1.0
     )

@@ -1,5 +1,9 @@
 """Scores and intervals of labels, the default tasks' classes, and calibration."""
 
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
@@ -9,8 +13,9 @@ from sentidistill.evaluation import suite
 from sentidistill.evaluation.default_tasks import SENTIMENTS, label
 from sentidistill.evaluation.metrics import mean, score
 from sentidistill.evaluation.suite import Outcome
-from sentidistill.evaluation.tasks import KNOWN, WORDING_FILE, wording
+from sentidistill.evaluation.tasks import WORDING_FILE, known, wording
 from sentidistill.inference.calibration import calibrate
+from tests.project import ROOT
 
 
 def outcomes(task: str, gold: list[str], outputs: list[str]) -> list[Outcome]:
@@ -34,7 +39,7 @@ def outcomes(task: str, gold: list[str], outputs: list[str]) -> list[Outcome]:
 
 
 def estimate(gold: list[str], outputs: list[str], samples: int, task: str = "tweet"):
-    return suite.estimate(KNOWN[task], (), outcomes(task, gold, outputs), samples, "output")
+    return suite.estimate(known(task), (), outcomes(task, gold, outputs), samples, "output")
 
 
 def scored(gold: list[str], outputs: list[str]) -> dict:
@@ -134,3 +139,14 @@ def test_a_torn_wording_is_refused_with_its_line(tmp_path, old, new, said):
     path.write_text(WORDING_FILE.read_text().replace(old, new, 1))
     with pytest.raises(SentiDistillError, match=rf"wording\.yaml{said}"):
         wording(path)
+
+
+def test_a_command_says_of_a_torn_wording_one_line(tmp_path):
+    shutil.copytree(ROOT / "sentidistill", tmp_path / "sentidistill", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / WORDING_FILE.relative_to(ROOT)
+    path.write_text(path.read_text().replace("imdb:", "imbd:", 1))
+    command = [sys.executable, "-m", "sentidistill.predict", "models/none"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, input="Fine.")
+    assert ended.returncode == 1
+    assert "unknown key imbd; did you mean imdb?" in ended.stderr
+    assert "Traceback" not in ended.stderr

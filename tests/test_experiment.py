@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
-from sentidistill.commands import ablations, experiment
-from sentidistill.commands.experiment import Queue, Result, Trial, comparisons, more_seeds, trials_of
+from sentidistill import records
+from sentidistill.commands import ablations, experiment, trials
+from sentidistill.commands.experiment import Queue, Result, comparisons, more_seeds, trials_of
+from sentidistill.commands.trials import Answers, Kept, Trial
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate
@@ -67,6 +69,17 @@ def test_what_is_wrong_in_a_file_is_named_before_anything_is_queued(tmp_path, mo
         experiment.main("two")
 
 
+KEPT = Kept(
+    settings={},
+    inputs={},
+    commit="abc",
+    processor="a Z80",
+    samples=100,
+    supervised_tokens=2000,
+    tasks={"tweet": Answers(gold=["positive"] * 60, output=["positive"] * 60, calibrated=["negative"] * 60)},
+)
+
+
 def results(hard: list[float], easy: list[float]) -> dict[Trial, Result]:
     """Calibrated scores by seed; plain ones are 10 lower. Records add a point or so."""
     spread = np.random.default_rng(1).normal(size=500)
@@ -75,7 +88,7 @@ def results(hard: list[float], easy: list[float]) -> dict[Trial, Result]:
         score = {"hard": hard, "easy": easy}[one.arm][one.seed - 1]
         own = spread if one.arm == "hard" else 0 * spread
         scores = {name: Estimate(score - less, score - less + own) for name, less in (("calibrated", 0), ("plain", 10))}
-        found[one] = Result(scores, samples=100, supervised_tokens=2000, records=60)
+        found[one] = Result(KEPT, scores)
     return found
 
 
@@ -98,10 +111,44 @@ def test_the_page_has_every_command_and_the_results_of_the_arms_as_they_are_now(
     shown = ablations.report("one", BOTH, found)
     assert "dvc exp run -S select_samples.strategy=hard -S evaluate.split=test -S select_samples.seed=1 -S" in shown
     assert "| hard | 3 | 100 | 2,000 | 60.5 (60.0 to 61.0) | 50.5 (50.0 to 51.0) |" in shown
-    assert "| hard less easy | 3 | +10.2 (" in shown
-    assert "60 records of the test split" in shown
+    assert "| hard minus easy | 3 | +10.2 (" in shown
+    assert "60 records of the test split; commit abc, a Z80." in shown
     changed = BOTH.model_copy(update={"arms": BOTH.arms | {"hard": ["select_samples.rate=0.1"]}})
     assert "Not run since its arms were changed" in ablations.report("one", changed, found)
+
+
+LOCK = """
+schema: '2.0'
+stages:
+  collect_responses: {cmd: x, outs: [{path: data/responses.jsonl, md5: one}, {path: data/other.jsonl, md5: two}]}
+  train_student: {cmd: x, outs: [{path: models/student, md5: three}]}
+"""
+
+
+def test_what_is_kept_of_a_run_counts_while_its_settings_and_inputs_are_those_of_now(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    lock, (one,) = tmp_path / "dvc.lock", trials_of("one", BOTH, {"hard": 1, "easy": 0})
+    lock.write_text(LOCK)
+
+    def keep(settings: dict) -> dict[Trial, Kept]:
+        of_one = KEPT.model_copy(update={"settings": settings, "inputs": {"data/responses.jsonl": "one"}})
+        records.write_json(one.path, of_one.model_dump())
+        return trials.kept([one])
+
+    now = trials.settings_of(trials.values_of(one))
+    assert set(keep(now)) == {one}
+    assert trials.scores(one, trials.kept([one])[one])["plain"].value == pytest.approx(100 / 3)
+    assert set(keep({key: value for key, value in now.items() if key != "train_student.keep"})) == {one}, (
+        "a new setting"
+    )
+    assert not keep(now | {"train_student.epochs": 9})
+    assert not keep(now | {"train_student.gone": 1})
+    keep(now)
+    lock.write_text(LOCK.replace("three", "four"))
+    assert trials.kept([one]), "what a run makes anew is no input"
+    lock.write_text(LOCK.replace("md5: one", "md5: five"))
+    assert not trials.kept([one])
 
 
 STATUS = """\
@@ -126,17 +173,31 @@ def test_the_queue_is_read_by_the_names_of_our_runs():
     assert Queue.of(nothing, trials) == Queue([], 0)
 
 
+OUTCOME = {
+    **{"record": 0, "seed": 1, "text": "", "gold": "neutral", "output": "neutral", "calibrated": "negative"},
+    **{"right": True, "finish_reason": "choice", "error": None, "shown": [], "scores": []},
+}
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A pipeline of one stage and one run, which waits for the file `go` and fails where there is a file `bad`."""
     files = {
-        "stage.py": "import pathlib, sys, time, yaml\n"
+        "stage.py": "import json, pathlib, sys, time, yaml\n"
         f"top = pathlib.Path({str(tmp_path)!r})\n"
-        "changed = yaml.safe_load(open('params.yaml'))['select_samples']['strategy'] == 'hard'\n"
+        "values = yaml.safe_load(open('params.yaml'))\n"
+        "pathlib.Path('data/predictions/student').mkdir(parents=True, exist_ok=True)\n"
+        "for task in values['evaluate']['tasks']:\n"
+        f"    row = {OUTCOME} | {{'task': task}}\n"
+        "    pathlib.Path(f'data/predictions/student/{task}.jsonl').write_text(json.dumps(row))\n"
+        "pathlib.Path('metrics').mkdir(exist_ok=True)\n"
+        "pathlib.Path('metrics/train_student.json').write_text('{\"rows\": 2, \"supervised_tokens\": 3}')\n"
+        "changed = values['select_samples']['strategy'] == 'hard'\n"
         "while changed and not (top / 'go').exists():\n"
         "    time.sleep(0.2)\n"
         "sys.exit((top / 'bad').exists())\n",
-        "dvc.yaml": "stages: {one: {cmd: python stage.py, params: [select_samples, train_student]}}\n",
+        "dvc.yaml": "stages: {one: {cmd: python stage.py, params: [select_samples, train_student], "
+        "outs: [data/predictions/student], metrics: [metrics/train_student.json: {cache: false}]}}\n",
         ".gitignore": "go\nbad\n",
     }
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -172,7 +233,10 @@ def test_a_run_that_failed_is_named_and_queued_again_and_one_that_is_done_is_not
     assert states() == ["Queued"]
     experiment.start()
     experiment.wait(ONE)
-    assert list(experiment.done(ONE)) == ONE
+    assert list(trials.done(ONE)) == ONE
+    (of_one,) = trials.kept(ONE).values()
+    assert (of_one.samples, of_one.supervised_tokens, of_one.records) == (2, 6, 4)
+    assert of_one.tasks["tweet"] == Answers(gold=["neutral"], output=["neutral"], calibrated=["negative"])
     # A commit that changes nothing of the pipeline takes nothing away.
     (small / "notes.md").touch()
     for command in ("git add -A", "git commit -qm notes"):
@@ -224,7 +288,7 @@ def test_an_experiment_goes_on_after_a_kill_beside_the_workspace_into_its_answer
         (one,) = found["comparisons"]
         means = [np.mean([run["calibrated"] for run in found["runs"] if run["arm"] == arm]) for arm in ("hard", "easy")]
         assert one["calibrated"]["value"] == pytest.approx(means[0] - means[1], abs=0.02)
-        assert f"hard less easy, 2 seeds: {one['verdict']}" in shown
+        assert f"hard minus easy, 2 seeds: {one['verdict']}" in shown
         table = written[2].read_text()
         assert f"| {one['verdict']} |" in table
         assert table.partition("| arm |")[2].partition("![")[0] in (project.folder / ablations.PAGE).read_text()

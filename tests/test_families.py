@@ -7,7 +7,8 @@ from sentidistill.config.models import PathModel
 from sentidistill.predict import Predictor, Task
 from sentidistill.sources import models
 from sentidistill.student import checks, folder
-from sentidistill.student.training import tokenise, train
+from sentidistill.student.rows import tokenise
+from sentidistill.student.training import train
 from tests import tiny_models
 from tests.project import ROOT
 from tests.test_training import PARAMS, rows

@@ -213,7 +213,9 @@ def train(tiny_models: Path, params: config.Params) -> Predictor:
     """The student of one row of the teacher's, and of what the params add."""
     base = PathModel(source="path", path=str(tiny_models / "student"))
     models.prepare(base, Path("models/student_base"), Path(), Path())
-    TRAIN_ROWS.write(labelled_rows("s", "Decide.", "Answer", ("yes", "no"), [("Is it so?", "yes")]))
+    TRAIN_ROWS.write(
+        labelled_rows(tasks.EvaluationTask("s", "Decide.", "Answer", ("yes", "no")), [("Is it so?", "yes")])
+    )
     SOFT_LABELS.write([])
     train_student.main()
     return Predictor("models/student")

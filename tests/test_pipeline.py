@@ -182,6 +182,7 @@ def test_the_rated_texts_are_the_package_that_the_params_name():
     assert SMOKE["vader"]["package"]["sha256"] == hashlib.sha256(rated_archive()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("torch", "onednn", "blas", "threads"), [("default", "SSE41", "Nehalem", "1"), ("avx2", "AVX2", "Haswell", "2")]
 )

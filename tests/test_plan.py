@@ -1,11 +1,11 @@
 """`make plan`, and a replay of stored answers without the model."""
 
+import io
 import json
 import shutil
-import subprocess
-import sys
-from contextlib import closing
+from contextlib import chdir, closing, redirect_stdout
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -24,18 +24,17 @@ from sentidistill.inference.store import Cache, Rate
 from sentidistill.pipeline.stage import console
 from sentidistill.prompts import Prompt
 from stages import enumerate_attributes
-from tests.project import ROOT, environment
+from tests.project import ROOT
 from tests.recorded import TEXTS, Scripted, answering, make_folder, write_texts
 
 TASKS = ("tweet", "twitter", "atsa_rest16")
 
 
-def run(folder: Path, *command: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=environment(), capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+def run(folder: Path, module: str, *arguments: str) -> str:
+    """What a command or stage prints in `folder`."""
+    with chdir(folder), redirect_stdout(io.StringIO()) as shown:
+        import_module(module).main(*arguments)
+    return shown.getvalue()
 
 
 def of_project(folder: Path) -> dict[str, dict]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,17 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sentidistill import predict as command
 from sentidistill import scored
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.questions import questions
-from sentidistill.evaluation.tasks import known
+from sentidistill.evaluation.tasks import EvaluationTask, known
 from sentidistill.inference.calibration import fit
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.store import Cache
 from sentidistill.parsing.quotes import spans
-from sentidistill.predict import TASKS, Predictor, Task
+from sentidistill.predict import Predictor, Task, sentiment
 from sentidistill.prompts import render
 from sentidistill.samples import prompt
 from sentidistill.student import folder
@@ -69,7 +71,7 @@ def test_the_default_tasks_are_scored_by_what_the_predictor_answers(predictor, t
         model = CachedTeacher(predictor._reader, lambda: predictor._engine, Cache(tmp_path / "cache"))
         rows = suite.evaluate(model, "student", task, test, train, suite.Settings.of(task, params.evaluate))
         (question, *_) = questions(task, test, train, shots=0, demonstrations="shared", max_chars=99, seed=1)
-        assert question.prompt == TASKS["sentiment"].request("Fine.", ()).prompt
+        assert question.prompt == sentiment().request("Fine.", ()).prompt
         for row, record, found in zip(rows, test, predictor.predict([one["sentence"] for one in test])):
             shares = np.exp(np.array(row.scores) - np.logaddexp.reduce(row.scores))
             assert (row.text, row.output) == (f"Text: {record['sentence']}", found.answer)
@@ -223,7 +225,7 @@ def test_a_file_of_texts_becomes_a_file_with_predictions(name, tiny_models, pred
     path, out = tmp_path / name, tmp_path / "scored.csv"
     path.write_bytes(TABLES[name])
     encoding = ["--encoding", "cp1252"] if name == "latin.csv" else []
-    predict(tiny_models / "student", path, "--text-field", "review", "--out", out, *encoding)
+    command.main(*map(str, (tiny_models / "student", path, "--text-field", "review", "--out", out, *encoding)))
     rows = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
     assert [row["id"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["error"] for row in rows] == ["", "empty text", "", ""]
@@ -246,10 +248,8 @@ def test_a_file_of_texts_becomes_a_file_with_predictions(name, tiny_models, pred
 )
 def test_what_is_wrong_with_a_file_is_said_with_the_remedy(content, arguments, message, tiny_models, tmp_path):
     (tmp_path / "in.csv").write_bytes(content)
-    result = predict(tiny_models / "student", tmp_path / "in.csv", *arguments, check=False)
-    assert result.returncode == 1
-    assert message in result.stderr.decode()
-    assert b"Traceback" not in result.stderr
+    with pytest.raises(SentiDistillError, match=re.escape(message)):
+        command.main(str(tiny_models / "student"), str(tmp_path / "in.csv"), *arguments)
 
 
 @pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
@@ -368,10 +368,9 @@ def test_the_columns_of_a_parquet_file_keep_their_types(tmp_path):
 def described(predictor, tiny_models, tmp_path):
     """The tiny student's folder, which knows two tasks, from one validation text with each of the labels."""
     path = shutil.copytree(tiny_models / "student", tmp_path / "student")
-    asked = TASKS["sentiment"]
+    asked = EvaluationTask("sentiment", sentiment().instruction, sentiment().cue, sentiment().labels)
     texts = [("A fine day.", label) for label in asked.labels]
-    model = (predictor._engine, predictor._reader)
-    task = folder.known_task(*model, "sentiment", asked.instruction, asked.cue, asked.labels, texts)
+    task = folder.known_task(asked, *folder.measured(predictor._engine, predictor._reader, asked, texts))
     task = task.model_copy(update={"temperature": 2.0})
     student = load(ROOT / "params.yaml").student.model_copy(update={"prompt_format": "transcript"})
     folder.describe(path, student, {"sentiment": task, "mood": task})

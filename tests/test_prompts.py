@@ -8,10 +8,10 @@ import pytest
 
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.questions import questions
-from sentidistill.evaluation.tasks import KNOWN
+from sentidistill.evaluation.tasks import known
 from sentidistill.prompts import Prompt, Template, answer_ids, end_ids, messages, render, transcript
 from sentidistill.samples import TrainRow
-from sentidistill.student.training import tokenise
+from sentidistill.student.rows import tokenise
 from tests.tiny_models import tokenizer as make_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -315,7 +315,7 @@ def test_training_and_evaluation_put_a_row_in_the_same_ids(tiny_student, prompt_
     _, tokenizer = tiny_student
     train = [{"sentence": "So good.", "label": "positive"}, {"sentence": "Hm.", "label": "neutral"}]
     record = {"sentence": "What a day!", "label": "positive"}
-    (question,) = questions(KNOWN["tweet"], [record], train, shots=2, demonstrations="shared", max_chars=99, seed=1)
+    (question,) = questions(known("tweet"), [record], train, shots=2, demonstrations="shared", max_chars=99, seed=1)
     evaluated = render(question.prompt, tokenizer, prompt_format)
     row = TrainRow(
         id="x",

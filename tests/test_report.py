@@ -13,7 +13,7 @@ from sentidistill.config import load
 from sentidistill.evaluation import suite
 from sentidistill.evaluation.sentibench import LABELS
 from sentidistill.evaluation.suite import Outcome
-from sentidistill.evaluation.tasks import KNOWN
+from sentidistill.evaluation.tasks import known
 from sentidistill.report import page, scores
 from tests.made_up_sentibench import labelled
 
@@ -50,8 +50,8 @@ def made(task: str, seed: int, *, with_scores: bool = True, failed: int = 0) -> 
                 )
             )
         found[role] = rows
-    metrics = {role: suite.scores(KNOWN[task], records, rows, 300) for role, rows in found.items()}
-    return scores.Tested(KNOWN[task], records, labelled(task, 30, "train"), metrics, found)
+    metrics = {role: suite.scores(known(task), records, rows, 300) for role, rows in found.items()}
+    return scores.Tested(known(task), records, labelled(task, 30, "train"), metrics, found)
 
 
 def rendered(models: dict) -> str:

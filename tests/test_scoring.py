@@ -17,7 +17,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.prompts import end_ids, render
 from sentidistill.samples import Sample
 from sentidistill.student import scoring
-from sentidistill.student.training import tokenise
+from sentidistill.student.rows import tokenise
 from stages import score_difficulty
 from tests.project import ROOT, finish, smoke_params, start
 from tests.test_difficulty import token_by_token
@@ -146,6 +146,7 @@ def test_scores_of_other_code_are_not_taken(tiny_student, tmp_path, monkeypatch)
     assert again.done == len(batches(samples))
 
 
+@pytest.mark.slow
 def test_two_actors_give_the_same_digits(tiny_models, tmp_path):
     from sentidistill.config.runtime import Ray
     from sentidistill.inference.engines.actors import RayEngine

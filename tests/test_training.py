@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from sentidistill import config, records
-from sentidistill.config.runtime import Runtime
+from sentidistill.config.runtime import Runtime, Train
 from sentidistill.config.training import Lora, TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION, Example
@@ -15,7 +15,8 @@ from sentidistill.inference.requests import Response
 from sentidistill.samples import TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
 from sentidistill.student.processes import passes
-from sentidistill.student.training import TRAINED, Tokenised, tokenise, train, weighted_loss, with_adapter
+from sentidistill.student.rows import Tokenised, tokenise
+from sentidistill.student.training import TRAINED, train, weighted_loss, with_adapter
 from tests.project import ROOT, finish, start
 from tests.recorded import make_folder
 
@@ -28,6 +29,8 @@ PARAMS = TrainStudent(
     weight_decay=0.0,
     warmup_ratio=0.0,
     max_grad_norm=1.0,
+    keep="last",
+    patience=0,
     lora=None,
     max_failure_rate=0.5,
     seed=1,
@@ -160,6 +163,7 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student,
         runtime(train_rows_per_step=1),
         runtime(train_rows_per_step=4),
         runtime(train_rows_per_step=4, gradient_checkpointing=True),
+        runtime(train_rows_per_step=4, train=Train(processes=0, config="", packing=True)),
     ):
         losses = train(
             copy.deepcopy(model),
@@ -219,6 +223,52 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
         assert one.equal(other)
 
 
+def trained_by_score(folder: Path, checkpoints: Path, scores: list[float], stop_at: int | None = None, **changes):
+    """(trained model, its last logged row, weights at each validation) where the n-th epoch ends with `scores[n]`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    data = tokenise(rows_of_several_lengths(8), tokenizer, "transcript", 512)
+    params = PARAMS.model_copy(update={"epochs": len(scores), "keep": "best", **changes})
+    learner, seen = with_adapter(model, params), []
+
+    def validate() -> float:
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+        seen.append([weights.detach().clone() for weights in learner.parameters()])
+        return scores[len(seen) - 1]
+
+    machine = runtime(train_rows_per_step=2)
+    losses = train(
+        learner, tokenizer, data, params, machine, max_length=512, checkpoints=checkpoints, validate=validate
+    )
+    return list(learner.parameters()), losses[-1], seen
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_the_weights_of_the_best_epoch_are_kept(tiny_models, tmp_path, lora):
+    found, last, seen = trained_by_score(tiny_models / "student", tmp_path, [50.0, 90.0, 70.0], lora=lora)
+    assert last["validation_f1"] == 90
+    if lora is None:
+        assert all(one.equal(other) for one, other in zip(found, seen[1]))
+        assert not all(one.equal(other) for one, other in zip(found, seen[2]))
+
+
+def test_training_ends_after_as_many_epochs_without_a_better_one(tiny_models, tmp_path):
+    found, _, seen = trained_by_score(tiny_models / "student", tmp_path, [50.0, 90.0, 70.0, 80.0, 99.0], patience=2)
+    assert len(seen) == 4
+    assert all(one.equal(other) for one, other in zip(found, seen[1]))
+
+
+def test_a_training_that_was_killed_while_it_was_scored_keeps_the_same_weights(tiny_models, tmp_path):
+    whole, _, _ = trained_by_score(tiny_models / "student", tmp_path / "whole", [50.0, 90.0, 70.0])
+    with pytest.raises(KeyboardInterrupt):
+        trained_by_score(tiny_models / "student", tmp_path / "killed", [50.0, 90.0, 70.0], stop_at=1)
+    resumed, _, seen = trained_by_score(tiny_models / "student", tmp_path / "killed", [90.0, 70.0, 0.0])
+    assert len(seen) == 2, "it goes on after the first epoch"
+    assert all(one.equal(other) for one, other in zip(whole, resumed))
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_adapter_is_trained_alone_and_ends_in_the_weights(tiny_models, tmp_path, checkpointing):
     import torch
@@ -271,7 +321,8 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, pro
     def change(values: dict) -> None:
         values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0}
         values["train_student"]["lora"] = lora and lora.model_dump()
-        values["runtime"] |= {"train": {"processes": processes, "config": ""}, "train_rows_per_step": 2}
+        values["runtime"]["train"]["processes"] = processes
+        values["runtime"]["train_rows_per_step"] = 2
 
     make_folder(folder, change)
     shutil.copytree(tiny_models / "student", folder / "models/student_base")

@@ -16,8 +16,9 @@ ABOUT = """\
 # Experiments
 
 Each question has a file in `experiments/`, written before anything runs, and one command that answers it.
-`make experiment NAME=...` has DVC's queue run what is not done yet, and goes on after a kill. It writes
-`experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
+`make experiment NAME=...` has DVC's queue run what is not done yet. It keeps the settings of each run, the MD5s of its
+inputs and the student's labels in `experiments/NAME/`, which is in git. So the command goes on after a kill, and in
+another clone. It writes `experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
 
 ## The files
 
@@ -25,7 +26,7 @@ Each question has a file in `experiments/`, written before anything runs, and on
 - `arms`: by name the settings of an arm, as `dvc exp run -S` takes them. All are checked against params.yaml before
   anything is queued. Where arms differ in rows, an arm's own `train_student.epochs=` makes the supervised tokens equal
   that it is trained on; the tables show these tokens, every epoch counted.
-- `compare`: pairs `[a, b]`, for the difference a less b. Calibrated macro-F1 decides, plain stands beside it.
+- `compare`: pairs `[a, b]`, for the difference a minus b. Calibrated macro-F1 decides, plain stands beside it.
 - `split`: `validation` to choose settings, `test` to report them.
 - `seeds` (3): of every arm to begin with: 1, 2, 3, each as `select_samples.seed` and `train_student.seed`. An arm gets
   further seeds, up to `max_seeds` (8), while one of its comparisons has an interval wider than `half_width` (4 points)
@@ -60,21 +61,24 @@ def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> lis
         scores = [f"{sum(of[key]) / len(runs):.1f} ({min(of[key]):.1f} to {max(of[key]):.1f})" for key in COLUMNS]
         arms.append((arm, len(runs), *sizes, *scores))
     differences = [
-        (f"{one['a']} less {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
+        (f"{one['a']} minus {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
         for one in results["comparisons"]
     ]
+    made_by = dict.fromkeys(f"commit {run['commit']}, {run['processor']}" for run in results["runs"])
     return [
         "Macro-F1 in percent, the mean of the label tasks; its mean and range over seeds.",
-        f"On {results['records']} records of the {results['split']} split, commit {results['commit']}, "
-        f"{results['processor']}.",
+        f"On {results['records']} records of the {results['split']} split; {' and '.join(made_by)}.",
         "",
         *compare.table(("arm", "seeds", "samples", "supervised tokens", *COLUMNS), arms),
         *compare.table(("difference", "seeds", *COLUMNS, "verdict"), differences),
     ]
 
 
-def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None) -> list[str]:
-    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none."""
+def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None, runs: int = 0) -> list[str]:
+    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none.
+
+    `runs` are kept in experiments/NAME/.
+    """
     lines = [experiment.question, "", *([experiment.note.strip(), ""] if experiment.note else []), "```bash"]
     lines.append(f"make experiment NAME={name}  # {len(experiment.arms)} arms x {experiment.seeds} seeds")
     for arm in experiment.arms:
@@ -83,8 +87,10 @@ def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None
     lines += ["```", ""]
     if results and (results["arms"], results["split"]) == (experiment.arms, experiment.split):
         return lines + results_as_tables(experiment, results)
-    pairs = ", ".join(f"{a} less {b}" for a, b in experiment.compare)
+    pairs = ", ".join(f"{a} minus {b}" for a, b in experiment.compare)
     state = "Not run since its arms were changed" if results else "Not run yet"
+    if runs:
+        state = f"Not run to its end ({runs} of {len(experiment.arms) * experiment.seeds} runs are kept)"
     cost = f"about {experiment.minutes} minutes on 2 cores (AVX2), more where seeds are added"
     return [*lines, f"Compares {pairs}. {state}: {cost}.", ""]
 
@@ -100,5 +106,6 @@ def page(folder: Path = FOLDER) -> str:
     for path in sorted(folder.glob("*.yaml")):
         found = path.with_suffix(".json")
         results = records.read_json(found) if found.exists() else None
-        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results)]
+        runs = len(list(path.with_suffix("").glob("*.json")))
+        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results, runs)]
     return "\n".join(lines)

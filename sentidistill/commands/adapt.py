@@ -2,9 +2,9 @@
 
 python -m sentidistill.commands.adapt few.csv [--task NAME] [--instruction "..."] [--out models/adapted]
 
-The student is trained on the labelled texts, put as its task puts them; with `--instruction`, on a task that it does
-not know yet. The folder it goes to is whole: `sentidistill.predict` takes it as it takes models/student. Every fifth
-text, by content hash, is kept out of training: it says what was gained, and how far the labels lean.
+The student is trained on the labelled texts, in the words of its task; with `--instruction`, on a task that it does not
+know yet. It is written to a folder that `sentidistill.predict` takes as it takes models/student. Every fifth text, by
+content hash, is kept out of training. The gain and the label bias are measured on the texts kept out.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from sentidistill.predict import ROWS_PER_BATCH
 from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
 from sentidistill.student import checks, folder, training
+from sentidistill.student.rows import tokenise
 
 KEPT_OUT = 5  # every fifth text
 LEAST = 25  # texts; below, none is kept out
@@ -46,7 +47,7 @@ def parts(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> tuple[Labell
 
 
 def crossed(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """The likeliest label of each text, with the lean taken off that the other half of the texts shows."""
+    """The likeliest label of each text, once the label bias of the other half of the texts is subtracted."""
     found = np.zeros(len(gold), dtype=int)
     half = np.arange(len(gold)) % 2 == 0
     for these, others in ((half, ~half), (~half, half)):
@@ -104,10 +105,11 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     runtime = params.runtime.model_copy(update={"save_steps": 0})
     section = params.train_student.model_copy(
         update={"epochs": chosen.epochs, "learning_rate": chosen.learning_rate, "seed": chosen.seed}
+        | {"keep": "last", "patience": 0}
     )
     tokenizer = models.open_tokenizer(chosen.model)
-    to_learn = labelled_rows(task.name, task.instruction, task.cue, task.labels, learned)
-    data = training.tokenise(to_learn, tokenizer, about.prompt_format, about.max_length)
+    to_learn = labelled_rows(task, learned)
+    data = tokenise(to_learn, tokenizer, about.prompt_format, about.max_length)
     if not data.input_ids:
         raise SentiDistillError(f"{chosen.labelled}: no text fits into the student's {about.max_length} tokens")
     model = models.open_language_model(chosen.model, dtype="float32").to(models.device(runtime))  # type: ignore[arg-type]
@@ -117,7 +119,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     reader = Reader("", about.prompt_format, about.max_length, lambda: tokenizer)
 
     def scored() -> tuple[np.ndarray, np.ndarray]:
-        return folder.label_scores(engine, reader, task.name, task.instruction, task.cue, task.labels, kept_out)
+        return folder.label_scores(engine, reader, task, kept_out)
 
     before, gold = scored()
     with TemporaryDirectory() as checkpoints:
@@ -126,7 +128,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
         )
     after, _ = scored()
     folder.save(chosen.out, model, tokenizer, about.prompt_format)
-    known = folder.fitted(task.instruction, task.cue, task.labels, after, gold)
+    known = folder.known_task(task, after, gold)
     student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})
     folder.describe(chosen.out, student, {**about.tasks, task.name: known})
     if not len(gold):

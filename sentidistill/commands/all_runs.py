@@ -1,6 +1,6 @@
 """The commits and experiments of DVC in a table that fits a terminal: `make runs`. All of `dvc exp show` is wider.
 
-For each: what its params have other than those of the commit that it starts from, and the student's mean scores.
+For each: the params that differ from the commit that it starts from, and the student's mean scores.
 """
 
 from collections.abc import Mapping

@@ -83,7 +83,7 @@ def verify(path: Path, drop: bool) -> None:
 def export(cache: Cache, path: Path, model: str | None) -> None:
     """Write all answers, or those of `model`, to `path`; an older file there is replaced at the end.
 
-    Raises `SentiDistillError` for a damaged answer, which nobody could import.
+    Raises `SentiDistillError` for a damaged answer, as it could not be imported.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     number = 0

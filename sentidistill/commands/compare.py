@@ -25,7 +25,7 @@ import yaml
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, mean
+from sentidistill.evaluation.metrics import Estimate, draws_of, macro_f1, mean
 from sentidistill.pipeline import stage
 from sentidistill.report import figures, html
 from sentidistill.report.html import drawn
@@ -106,7 +106,7 @@ def _commit(name: str) -> str:
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(key, before, after) of what differs; None for what is not there."""
+    """(key, before, after) of each difference; None for a missing value."""
     keys = sorted({*before, *after})
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
@@ -133,7 +133,7 @@ def reran(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str
 
 
 def predictions(revision: Revision) -> pd.DataFrame:
-    """What each model said of each record, by task, id and model; empty cells are empty texts."""
+    """The answer of each model to each record, by task, id and model; empty cells are empty texts."""
     table = pd.read_csv(io.StringIO(revision.text(PREDICTIONS)), dtype=str, keep_default_na=False)
     return table.set_index(["task", "id", "model"]).sort_index()
 
@@ -151,19 +151,12 @@ class Difference:
 
     @property
     def worse(self) -> bool:
-        """Only a mean counts: of twenty scores that did not change, one lies outside its interval."""
+        """Only a mean counts, as one of twenty unchanged scores lies outside its interval by chance."""
         return self.task == "mean" and self.gain["high"] < 0
 
     @property
     def better(self) -> bool:
         return self.task == "mean" and self.gain["low"] > 0
-
-
-def _macro_f1(rows: pd.DataFrame, column: str, labels: Sequence[str], draws: np.ndarray) -> Estimate:
-    cells = confusion_cells(labels, rows["gold"].tolist(), rows[column].tolist())
-    counts = np.stack([confusion(cells[draw], len(labels) + 1) for draw in draws])
-    values = 100 * f1_by_class(counts)[:, :-1].mean(axis=1)
-    return Estimate(float(values[0]), values[1:])
 
 
 def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
@@ -181,10 +174,9 @@ def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
                 old, new = old.loc[shared], new.loc[shared]
                 if not len(shared) or (old[column] == "").all() or (new[column] == "").all() or old.equals(new):
                     continue
-                random = np.random.default_rng([len(shared), *task.encode()])
-                draws = np.vstack([np.arange(len(shared)), random.integers(len(shared), size=(SAMPLES, len(shared)))])
-                labels = sorted(set(old["gold"]))
-                pairs[task] = (_macro_f1(old, column, labels, draws), _macro_f1(new, column, labels, draws))
+                gold, draws = old["gold"].tolist(), draws_of(task, len(shared), SAMPLES)
+                first, second = (macro_f1(sorted(set(gold)), gold, rows[column].tolist(), draws) for rows in (old, new))
+                pairs[task] = (first, second)
             if pairs:
                 pairs["mean"] = (mean([old for old, _ in pairs.values()]), mean([new for _, new in pairs.values()]))
             found += [

@@ -1,9 +1,9 @@
 """What people complain about: python -m sentidistill.commands.complaints reviews.csv --text-field review
 
-Of the texts to which the student gives the label `--label`, the nearest perspective of the finished run (data/,
-models/embedder): the one whose attributes are nearest in meaning, by the embedder's cosine, less what it is to the mean
-of all texts. How often a reader would name the same perspective is not measured. The interval is that of drawing texts;
-`sentidistill.shares` takes the student's mistakes into account.
+For each text to which the student gives the label `--label`, it finds the nearest perspective of the finished run
+(data/, models/embedder). Nearness is the embedder's cosine of the text and the perspective's attributes, minus the
+cosine of the mean of all texts. How often a reader would name the same perspective is not measured. The interval covers
+the drawing of texts; `sentidistill.shares` takes the student's mistakes into account.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def options() -> argparse.ArgumentParser:
 def main(*arguments: str) -> None:
     asked = options().parse_args(arguments)
     source = Source(asked.texts, asked.text_field, asked.encoding)
-    source.columns()  # what is wrong with the file is said before the model is loaded
+    source.columns()  # faults of the file are reported before the model is loaded
     perspectives = [one for one in PERSPECTIVES.read() if one.kept]
     of = centres(perspectives, dict(zip([row.name for row in ATTRIBUTES.read()], read_vectors())))
     student = Predictor(asked.model)

@@ -2,80 +2,34 @@
 
     python -m sentidistill.commands.experiment economy
 
-Every arm with every seed is a DVC experiment of its own, which DVC's queue runs beside the workspace. What is done
-already is not run again, so that the same command goes on after a kill. Writes experiments/NAME.json (all figures),
-NAME.md, NAME.png and docs/ablations.md.
+Every arm with every seed is a DVC experiment of its own, which DVC's queue runs beside the workspace. What came of it
+is kept in experiments/NAME/, which is in git. So the same command goes on after a kill, and in another clone.
+Writes experiments/NAME.json (all figures), NAME.md, NAME.png and docs/ablations.md.
 """
 
-import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
-from sentidistill import config, records, yaml_files
+from sentidistill import records, yaml_files
 from sentidistill.commands import ablations
 from sentidistill.commands.ablations import COLUMNS, FOLDER
-from sentidistill.config.benchmark import SENTIBENCH
+from sentidistill.commands.trials import Kept, Trial, keep_done, kept, output, scores, values_of
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import suite
-from sentidistill.evaluation.metrics import Estimate, mean
-from sentidistill.evaluation.suite import Column, Outcome
-from sentidistill.evaluation.tasks import tasks_of
+from sentidistill.evaluation.metrics import Estimate
 from sentidistill.evaluation.verdicts import difference
-from sentidistill.pipeline import runs, stage
+from sentidistill.pipeline import stage
 from sentidistill.report import figures
 
 POLL = 10.0  # seconds between two looks at the queue
 LOOKS = 12  # in a row that find no worker, after which there is none: a busy one may answer late
-
-
-@dataclass(frozen=True)
-class Trial:
-    """An arm of an experiment with a seed, and its settings as `dvc exp run -S` takes them."""
-
-    experiment: str
-    arm: str
-    seed: int
-    settings: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.experiment}-{self.arm}-{self.seed}"
-
-    def command(self) -> list[str]:
-        changes = [part for setting in self.settings for part in ("-S", setting)]
-        return ["dvc", "exp", "run", "--queue", "--name", self.name, *changes]
-
-
-@cache
-def values_of(trial: Trial) -> dict[str, Any]:
-    """params.yaml with the settings of `trial`, as DVC reads them. Raises `SentiDistillError` with what is wrong."""
-    from dvc.exceptions import DvcException
-    from dvc.utils.hydra import apply_overrides
-
-    where = f"experiments/{trial.experiment}.yaml, arm {trial.arm}"
-    with TemporaryDirectory() as folder:
-        path = shutil.copy("params.yaml", folder)
-        try:
-            apply_overrides(path, list(trial.settings))
-        except DvcException as error:
-            raise SentiDistillError(f"{where}: {str(error.__cause__ or error).splitlines()[0]}") from error
-        values = yaml_files.read_yaml(path)
-    config.checked(values, where)
-    return values
 
 
 def read(name: str) -> Experiment:
@@ -88,43 +42,6 @@ def read(name: str) -> Experiment:
         if not values_of(Trial(name, arm, 1, tuple(experiment.settings(arm, 1))))["evaluate"]["calibration_texts"]:
             raise SentiDistillError(f"experiments/{name}.yaml: needs evaluate.calibration_texts above 0 in params.yaml")
     return experiment
-
-
-def output(*command: str) -> str:
-    """What `command` prints. Raises `SentiDistillError` with what it says where it fails."""
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise SentiDistillError(f"experiment: `{shlex.join(command)}` failed: {result.stderr.strip()}")
-    return result.stdout
-
-
-def done(trials: Sequence[Trial]) -> dict[Trial, str]:
-    """The commits of the trials that have run with their settings and on the outputs of this dvc.lock.
-
-    Raises `SentiDistillError` where a name of theirs is taken here by a run with other settings.
-    """
-    from dvc.repo import Repo
-
-    def comparable(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in stage.leaves(values) if not key.startswith("runtime.")}
-
-    by_name, found = {one.name: one for one in trials}, {}
-    here = Path("dvc.lock").read_text(encoding="utf-8")
-    with Repo(".") as repo:
-        known = repo.experiments.ls(all_commits=True)
-    for start, of_start in known.items():
-        named = {by_name[name]: commit for name, commit in of_start if name in by_name}
-        if not named or output("git", "show", f"{start}:dvc.lock") != here:
-            continue
-        for one, commit in named.items():
-            values = yaml.safe_load(output("git", "show", f"{commit}:params.yaml"))
-            if comparable(values) != comparable(values_of(one)):
-                raise SentiDistillError(
-                    f"experiment {one.name} was run with other settings than now; give the arm another name, or remove "
-                    f"the run: `dvc exp remove --rev {start[:10]} {one.name}`"
-                )
-            found[one] = commit
-    return found
 
 
 @dataclass(frozen=True)
@@ -155,7 +72,7 @@ def queue(trials: Sequence[Trial]) -> None:
     found = look(trials)
     if failed := found.named("Failed"):
         output("dvc", "queue", "remove", *failed)
-    known = {one.name for one in done(trials)} | set(found.named("Queued", "Running"))
+    known = {one.name for one in kept(trials)} | set(found.named("Queued", "Running"))
     for one in trials:
         if one.name not in known:
             print(shlex.join(one.command()), flush=True)
@@ -177,6 +94,7 @@ def wait(trials: Sequence[Trial]) -> None:
         line = ", ".join(f"{number} {state.lower()}" for state, number in sorted(states.items()))
         if line != last:
             print(line, flush=True)
+            keep_done(trials)
             last = line
         looks = 0 if found.workers else looks + 1
         if looks == LOOKS:
@@ -192,46 +110,10 @@ def wait(trials: Sequence[Trial]) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a trial: the student's macro-F1 in percent, the mean over the label tasks, and its training.
+    """What is kept of a trial, and its calibrated and plain macro-F1 in percent, the mean over the label tasks."""
 
-    `samples` are training rows, `supervised_tokens` those of their answers in all epochs, `records` test records.
-    """
-
+    kept: Kept
     scores: Mapping[str, Estimate]
-    samples: int
-    supervised_tokens: int
-    records: int
-
-
-def result_of(trial: Trial, commit: str) -> Result:
-    """What the run of `trial` has left in its commit. Raises `SentiDistillError` where DVC has not got it any more."""
-    import dvc.api
-    from dvc.exceptions import DvcException
-
-    params = config.checked(values_of(trial), trial.name)
-    tasks = tasks_of(params.prepare_benchmark)
-    outcomes = {}
-    for task in (tasks[name] for name in params.evaluate.tasks if name not in SENTIBENCH):
-        path = f"data/predictions/student/{task.name}.jsonl"
-        try:
-            lines = records.lines_of(dvc.api.read(path, rev=commit))
-        except (DvcException, OSError) as error:
-            remedy = f"`dvc exp remove {trial.name}`, and run the same command again"
-            raise SentiDistillError(f"{path} of {trial.name} is not here any more ({error}); {remedy}") from error
-        outcomes[task] = list(records.parse_jsonl(lines, Outcome, path))
-
-    def score(column: Column) -> Estimate:
-        samples = params.evaluate.bootstrap_samples
-        of_tasks = (suite.estimate(task, (), rows, samples, column) for task, rows in outcomes.items())
-        return mean([one for one in of_tasks if one is not None])
-
-    trained = json.loads(output("git", "show", f"{commit}:metrics/train_student.json"))
-    return Result(
-        {name: score(column) for name, column in COLUMNS.items()},
-        trained["rows"],
-        round(trained["supervised_tokens"] * params.train_student.epochs),
-        sum(map(len, outcomes.values())),
-    )
 
 
 def comparisons(experiment: Experiment, of: Mapping[Trial, Result]) -> list[dict[str, Any]]:
@@ -260,11 +142,10 @@ def results_of(experiment: Experiment, of: Mapping[Trial, Result]) -> dict[str, 
     return {
         "arms": experiment.arms,
         "split": experiment.split,
-        "records": next(iter(of.values())).records,
-        "commit": output("git", "rev-parse", "--short=10", "HEAD").strip(),
-        "processor": runs.processor(),
+        "records": next(iter(of.values())).kept.records,
         "runs": [
-            {"arm": one.arm, "seed": one.seed, "samples": run.samples, "supervised_tokens": run.supervised_tokens}
+            {"arm": one.arm, "seed": one.seed}
+            | run.kept.model_dump(include={"samples", "supervised_tokens", "commit", "processor"})
             | {column: round(score.value, 2) for column, score in run.scores.items()}
             for one, run in of.items()
         ],
@@ -293,29 +174,36 @@ def trials_of(name: str, experiment: Experiment, seeds: Mapping[str, int]) -> li
     ]
 
 
-def main(name: str = "") -> None:
-    experiment = read(name)
+def run(trials: Sequence[Trial]) -> None:
+    """Have DVC run what is not kept yet. Raises `SentiDistillError` where it cannot, or a run fails."""
+    keep_done(trials)
+    if len(kept(trials)) == len(trials):
+        return
     if output("dvc", "status", "--json").strip() != "{}" or output("git", "status", "--porcelain", "dvc.lock"):
         raise SentiDistillError("experiment: the pipeline is not up to date; run `make repro` and commit first")
+    queue(trials)
+    if look(trials).named("Queued", "Running"):
+        start()
+        wait(trials)
+    keep_done(trials)
+    if missing := [one.name for one in trials if one not in kept(trials)]:
+        raise SentiDistillError(f"experiment: {', '.join(missing)} left no run; `dvc queue logs NAME` says why")
+
+
+def main(name: str = "") -> None:
+    experiment = read(name)
     seeds = dict.fromkeys(experiment.arms, experiment.seeds)
-    found: dict[Trial, Result] = {}
     while True:
         trials = trials_of(name, experiment, seeds)
-        queue(trials)
-        if look(trials).named("Queued", "Running"):
-            start()
-            wait(trials)
-        for one, commit in done(trials).items():
-            found[one] = found.get(one) or result_of(one, commit)
-        if missing := [one.name for one in trials if one not in found]:
-            raise SentiDistillError(f"experiment: {', '.join(missing)} left no run; `dvc queue logs NAME` says why")
+        run(trials)
+        found = {one: Result(of_trial, scores(one, of_trial)) for one, of_trial in kept(trials).items()}
         results = results_of(experiment, found)
         records.write_json(FOLDER / f"{name}.json", results)
         records.write_text(FOLDER / f"{name}.md", ablations.report(name, experiment, results))
         records.write_text(ablations.PAGE, ablations.page())
         figures.differences(results["comparisons"], FOLDER / f"{name}.png")
         for one in results["comparisons"]:
-            print(f"{one['a']} less {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
+            print(f"{one['a']} minus {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
         more = more_seeds(experiment, results["comparisons"])
         if not more:
             break

@@ -1,7 +1,7 @@
 """The run as one page, report.html: `make page`, or python -m sentidistill.commands.page [--text ID]
 
 It opens anywhere, offline: tables to sort and search, curves, wrong predictions, and one text followed through all
-stages. It is no output of a stage, as it says what no output may hold: commit, seconds, and where answers came from.
+stages. It is no output of a stage, as outputs may not hold the commit, seconds, and the origin of answers.
 """
 
 import argparse
@@ -40,7 +40,7 @@ ROWS_PER_BATCH, MOST_TOKENS = 8, 96
 
 
 def funnel() -> list[tuple[str, int, str]]:
-    """(what, how many, of what these are left) from the texts to the training rows."""
+    """(name of the things, their number, what they were made from) at each step from texts to training rows."""
     of = {path.stem: records.read_json(path) for path in Path("metrics").glob("*.json")}
     return [
         ("texts read", of["prepare_corpus"]["texts_read"], ""),
@@ -61,7 +61,7 @@ def funnel() -> list[tuple[str, int, str]]:
 
 
 def agreement() -> dict[str, float]:
-    """By task of closed labels, the share of its texts whose label is the one that they were written for."""
+    """For each closed task, the share of its written texts that have the label that they were written for."""
     written = pd.DataFrame(
         [(row.task, row.written_for == row.output) for row in DEMONSTRATIONS.read() if row.written_for]
     )
@@ -120,7 +120,7 @@ def followed(text_id: str | None, params: Params) -> dict[str, Any]:
 
 
 def ranked(asked: list[Sample], params: Params) -> dict[str, list[story.Token]]:
-    """The tokens of the teacher's answers, by sample."""
+    """The tokens of the teacher's answers with their rank scores, by sample."""
     root, student = stage.cache_root().parent, params.student
     model, tokenizer = models.load_causal_lm(BASE, root, params.runtime), models.load_tokenizer(BASE, root)
     settings = (student.prompt_format, student.max_length, params.score_difficulty.top_p)
@@ -149,7 +149,7 @@ def commit() -> str:
 
 
 def gathered(text_id: str | None) -> dict[str, Any]:
-    """What the page's template is told."""
+    """The values for the page's template."""
     params = config.load()
     tested = {name: scores.read(name, params.evaluate.split) for name in params.evaluate.tasks}
     default = {name: one for name, one in tested.items() if name not in SENTIBENCH}

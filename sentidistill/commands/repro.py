@@ -30,7 +30,7 @@ STAGE_SECONDS, DVC_SECONDS = 10, 20  # how long a stage, and then DVC, may take 
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether DVC could read `content` as a dvc.lock."""
+    """Whether DVC can read `content` as a dvc.lock."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
@@ -93,7 +93,7 @@ def dvc_repro(arguments: tuple[str, ...]) -> int:
 
 
 def check_device() -> None:
-    """Raises `SentiDistillError` where `runtime.device` is none of this machine: hours may pass before it is used."""
+    """Raises `SentiDistillError` if this machine lacks `runtime.device`, as hours may pass before it is used."""
     runtime = config.load().runtime
     if runtime.device not in ("auto", "cpu"):
         models.device(runtime)

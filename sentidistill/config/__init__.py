@@ -1,4 +1,4 @@
-"""`params.yaml` as frozen, checked sections, each in a module of its own. What a key means stands beside it there."""
+"""`params.yaml` as frozen, checked sections, each in a module of its own. params.yaml explains its keys."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +59,7 @@ class Params(Section):
 
 
 def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
-    """What settings of different sections may say against each other, and whether they do.
+    """Contradictions that there may be between settings of different sections, and whether they are there.
 
     `of` are the sections, by name, that are valid by themselves.
     """
@@ -134,7 +134,7 @@ def _of_teacher(source: str, teacher: Teacher, runtime: Runtime, calibrate: bool
 def load(path: str | Path = "params.yaml") -> Params:
     """Read and check the whole of `path`.
 
-    Raises `SentiDistillError` with all faults: for each the key, the value and what it may be, and for an unknown key
+    Raises `SentiDistillError` with all faults: each with the key, the value and what is allowed, and for an unknown key
     the nearest known one. Numbers such as `2e-5`, which YAML 1.1 reads as text, are accepted as numbers.
     """
     return checked(read_yaml(path), path, path)

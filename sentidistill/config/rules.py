@@ -1,4 +1,4 @@
-"""What values of params.yaml may be: bounds of numbers, patterns of names, and what sections share."""
+"""The allowed values of params.yaml: bounds of numbers, patterns of names, and rules that sections share."""
 
 import math
 import re
@@ -44,8 +44,8 @@ def text(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-# What a number may be, far beyond what is sensible. A value outside would fail later, for some only after the teacher
-# was paid.
+# Bounds of numbers, far beyond sensible values. A value outside would fail later, sometimes only after the teacher was
+# paid.
 Seed = Annotated[int, whole(0, 2**32 - 1)]
 Positive = Annotated[int, whole(1, 1_000_000_000)]
 Count = Annotated[int, whole(0, 1_000_000_000)]
@@ -87,7 +87,7 @@ def not_all_zero(numbers: dict[str, int]) -> dict[str, int]:
 
 
 def plain(value: Any, place: str = "") -> Any:
-    """`value`, of texts, finite numbers, booleans, lists and mappings; what JSON can hold."""
+    """`value`, if JSON can hold it: texts, finite numbers, booleans, lists and mappings of these."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             if not isinstance(key, str):
@@ -105,7 +105,7 @@ Options = Annotated[dict[str, Any], AfterValidator(plain)]
 
 
 def by_key(*keys: str) -> Discriminator:
-    """Which of several sections a value is: that of the first of `keys` that it has."""
+    """Chooses one of several sections for a value, by the first of `keys` that the value has."""
 
     def tag(value: Any) -> str | None:
         has = value.keys() if isinstance(value, Mapping) else getattr(value, "model_fields_set", ())

@@ -54,6 +54,7 @@ class Ray(Section):
 class Train(Section):
     processes: Annotated[int, whole(0, 10_000)]
     config: Annotated[str, Field(max_length=1_000)]
+    packing: bool
 
 
 class Prices(Section):

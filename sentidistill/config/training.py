@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
-from sentidistill.config.rules import PartAboveZero, Section, Seed, Share, above, real, whole
+from sentidistill.config.rules import PartAboveZero, Section, Seed, Share, above, real, whole, without_faults
 from sentidistill.yaml_files import shown
 
 
@@ -31,6 +31,12 @@ class TrainStudent(Section):
     weight_decay: Annotated[float, real(0, 10)]
     warmup_ratio: Share
     max_grad_norm: Annotated[float, above(0, 1_000_000)]
+    keep: Literal["last", "best"]
+    patience: Annotated[int, whole(0, 1_000)]
     lora: Lora | None
     max_failure_rate: Share
     seed: Seed
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainStudent":
+        return without_faults(self, {"patience needs keep: best": self.patience and self.keep == "last"})

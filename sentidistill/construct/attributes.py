@@ -47,13 +47,13 @@ def write_vectors(vectors: np.ndarray) -> None:
 
 
 def read_vectors() -> np.ndarray:
-    """Those of `write_vectors`."""
+    """The embeddings that `write_vectors` has written."""
     return np.load(VECTORS)
 
 
 @dataclass
 class Gathered:
-    """All that is known of one name: the texts that mention it, those of each description, and its raw names."""
+    """All that is known of one name: the texts that mention it, the texts of each description, and its raw names."""
 
     texts: set[str] = field(default_factory=set)
     descriptions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -70,7 +70,7 @@ class Gathered:
 
 
 def normalise(name: str) -> list[str]:
-    """Canonical names in a raw attribute name; slashes make several.
+    """Canonical names in a raw attribute name; slashes separate names.
 
     >>> normalise("Level of Irony/Sarcasm: high")
     ['irony', 'sarcasm']
@@ -87,7 +87,7 @@ def normalise(name: str) -> list[str]:
 
 
 def gather(mentions: Iterable[Mention]) -> dict[str, Gathered]:
-    """Mentions by canonical name, those of most texts first."""
+    """Mentions by canonical name, names with the most texts first."""
     found: dict[str, Gathered] = defaultdict(Gathered)
     for mention in mentions:
         for name in normalise(mention.name):
@@ -102,8 +102,8 @@ def gather(mentions: Iterable[Mention]) -> dict[str, Gathered]:
 def merge_spellings(gathered: dict[str, Gathered], min_ratio: float, min_texts: int) -> dict[str, Gathered]:
     """`gathered` with names that differ in spelling only (rapidfuzz ratio, 0 to 100) under the commonest of them.
 
-    Names are merged into those of at least `min_texts` texts that begin with the same letter: so the work grows
-    with the number of names times that of frequent names, not with its square.
+    Names are merged only into names of at least `min_texts` texts that begin with the same letter. So the work grows
+    with the number of names times the number of frequent names, and not with the square of the number of names.
     """
     merged: dict[str, Gathered] = {}
     frequent: dict[str, list[str]] = defaultdict(list)
@@ -140,10 +140,11 @@ def merge_meanings(gathered: dict[str, Gathered], embeddings: np.ndarray, min_co
 def counted(
     gathered: dict[str, Gathered], least: int, of: Literal["texts", "mentions"] = "texts"
 ) -> list[AttributeCount]:
-    """Attributes that at least `least` texts mention, or that have so many mentions, commonest first.
+    """Attributes with at least `least` texts, or mentions, commonest first.
 
-    The description is the commonest one of the attribute. Most are said once: of these it is the one whose rarest word
-    most texts' descriptions have, so that it speaks of no one product or person; then the shorter.
+    The description is the commonest one of the attribute. Most descriptions occur once. Among equally common ones, the
+    one is taken whose rarest word is in the descriptions of the most texts, so that it speaks of no one product or
+    person; then the shorter one.
     """
     said_of: dict[str, set[str]] = defaultdict(set)
     for one in gathered.values():

@@ -1,4 +1,4 @@
-"""From tasks and analyses to what the student is to learn."""
+"""From tasks and analyses to the instructions that the student learns."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sentidistill.records import content_id
 
 
 def reviewed(rows: list[Demonstration], tasks: list[TaskDefinition], wrong: Mapping[str, str]) -> list[Demonstration]:
-    """`rows` without those that readers judged to be `wrong`, or with the answer that is right."""
+    """`rows` without those that readers judged to be `wrong`, or with the right answer if a reader gave it."""
     texts = {task.id: task.text() for task in tasks}
     kept = []
     for row in rows:

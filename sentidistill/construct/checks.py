@@ -1,4 +1,4 @@
-"""Checks of form that any teacher's answer may fail, in one list: what the teacher is told of them, and the report."""
+"""Checks of form that any teacher's answer may fail, in one list, with their wording for the teacher and the report."""
 
 import json
 import re
@@ -20,7 +20,7 @@ NONE_ANSWERS = ("none", "no", "n/a", "nothing")
 COPIED_SHARE = 0.5
 
 
-# By name: (what a teacher that is to repair its answer is told, the line of the report).
+# By name: (what the teacher is told when it has to repair its answer, the line of the report).
 CHECKS: dict[str, tuple[str, str]] = {
     "unreadable": ("The answer does not have the form that was asked for.", "answers of another form"),
     "no_instruction": ("There is no part with the heading Instruction.", "definitions without an instruction"),
@@ -66,7 +66,7 @@ def needs_two_texts(text: str) -> bool:
 
 
 def usable_analysis(items: Sequence[str], limit: int, max_similarity: float) -> tuple[list[str], list[str]]:
-    """(the first `limit` distinct instructions that speak of one text or its author, why others were left out)."""
+    """(the first `limit` distinct instructions about one text or its author, reasons why others were left out)."""
     kept: list[str] = []
     faults: list[str] = []
     for item, new in zip(items, distinct(items, [""] * len(items), max_similarity)):
@@ -106,7 +106,7 @@ def usable_proposals(
 def definition_faults(
     family: str, definition: Definition, worked_examples: Sequence[Definition], max_labels: int, max_label_words: int
 ) -> list[str]:
-    """What is wrong with a definition besides its examples."""
+    """The faults of a definition, its examples aside."""
     closed, labels, form = family in CLOSED_FAMILIES, definition.labels, definition.format
     shown = [one.instruction for one in worked_examples]
     found = {
@@ -124,8 +124,8 @@ def definition_faults(
 def check_output(family: str, labels: Sequence[str], form: str, text: str, output: str) -> tuple[str | None, str]:
     """(canonical output, "") or (None, name of the check that it fails).
 
-    An extraction has to stand in the text, word for word. An object, or each of a list of them where `form` speaks of a
-    list, has to have the keys that `form`, the format or the whole instruction, names.
+    An extraction has to stand in the text, word for word. An object has to have the keys that `form` names, which is
+    the format or the whole instruction. If `form` asks for a list, each object of the list has to have them.
     """
     output = output.strip()
     if not output:
@@ -152,9 +152,9 @@ def check_output(family: str, labels: Sequence[str], form: str, text: str, outpu
 
 
 def open_answer(family: str, instruction: str, text: str, raw: str, cut: bool = True) -> tuple[str | None, list[str]]:
-    """(what `raw` answers to a task without labels, or an analysis, of `text`, or None; what was wrong with it).
+    """(the usable part of `raw`, an answer about `text` to an open task or an analysis, or None; its faults).
 
-    `cut`: the model came to its limit of tokens before it had ended.
+    `cut`: the model reached its limit of tokens before it had ended.
     """
     answer = strip_thinking(raw)
     if family == "analysis":
@@ -185,7 +185,7 @@ def answer_schema(form: str) -> dict[str, Any]:
 
 
 def agreement(answer: str, other: str) -> float:
-    """How alike two checked answers to a task without labels are, 0 to 1: their words in any order, keys aside.
+    """How alike two checked answers to an open task are, 0 to 1: their words in any order, keys aside.
 
     The token-sort ratio of rapidfuzz.
     """
@@ -219,7 +219,7 @@ def asks_for_list(form: str) -> bool:
 
 
 def copied(text: str, sources: Sequence[str], limit: float = COPIED_SHARE) -> bool:
-    """Whether more than the share `limit` of the words of `text` stand in one run in one of `sources`."""
+    """Whether one of `sources` holds, in one run, more than the share `limit` of the words of `text`."""
     words = text.casefold().split()
     needed = max(3, int(limit * len(words)) + 1)
     runs = {" ".join(words[i : i + needed]) for i in range(len(words) - needed + 1)}
@@ -227,7 +227,7 @@ def copied(text: str, sources: Sequence[str], limit: float = COPIED_SHARE) -> bo
 
 
 def distinct(texts: Sequence[str], groups: Sequence[str], max_similarity: float) -> list[bool]:
-    """Which of `texts` are no near-duplicate of an earlier one of the same group that was itself none.
+    """Which of `texts` to keep (n booleans): those that are no near-duplicate of an earlier kept text of their group.
 
     Near-duplicates have a token-sort ratio (rapidfuzz; 0 to 1, case and punctuation ignored) of `max_similarity`
     or more.

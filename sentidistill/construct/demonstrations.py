@@ -6,8 +6,8 @@ from sentidistill.records import Record, Table
 class Demonstration(Record):
     """A text for a task, with its answer. The teacher wrote the text, or took a real one.
 
-    Where labels are closed, `written_for` is the label that the text was to have and `output` the one that the teacher
-    chose when asked; `lead` is how far that one leads, in nats. `shown`: it is an example of the task.
+    For a closed task, `written_for` is the label that the text was written for, `output` the label that the teacher
+    chose when asked, and `lead` the lead of that label in nats. `shown`: the text is an example of the task.
     """
 
     task: str

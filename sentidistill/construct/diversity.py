@@ -1,4 +1,4 @@
-"""How broad a set of instructions is: figures to compare one set with another by."""
+"""How broad a set of instructions is: figures by which sets can be compared."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ COVERED = 0.5  # cosine from which an instruction counts as one about an attribu
 
 
 def distinct_n(texts: Sequence[str], n: int, size: int, seed: int) -> float:
-    """Share of the word n-grams that are different, of `size` texts drawn from `texts`; mean over 20 draws.
+    """Share of different word n-grams among all n-grams of `size` texts drawn from `texts`; mean over 20 draws.
 
     The share falls as a set grows, so sets are compared at one size (distinct-n, Li et al. 2016).
     """
@@ -58,8 +58,8 @@ def breadth(
 ) -> dict[str, float]:
     """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`.
 
-    An instruction covers an attribute that it names, or that it is near to by its embedding. A bare word and a sentence
-    that asks about it are often not near; one that only paraphrases it does not name it.
+    An instruction covers an attribute if it names it, or if their embeddings are near. Both count, because a bare word
+    is often not near a sentence that asks about it, and because a paraphrase does not name the attribute.
     """
     texts = [row.text for row in rows]
     counts = np.array([attribute.count for attribute in attributes])

@@ -13,7 +13,7 @@ from sentidistill.yaml_files import read
 
 
 class AnalysisInstruction(Record):
-    """An open instruction, and the names of the attributes that it may be about: one where that is known."""
+    """An open instruction, and the names of the attributes that it may be about; if it is known which, one name."""
 
     cluster: int
     attributes: list[str]
@@ -27,8 +27,8 @@ class Instruction(Record):
     """What the student learns to do: an open analysis (family "analysis") or a task.
 
     `mentions` is the number of texts that have the attribute behind it. `attributes` are those of an analysis, which
-    asks about texts that have one of them; of others it is empty. `reference` are texts with the label that they were
-    written for: what labels of other texts are compared with.
+    is asked only of texts that have one of them; it is empty for tasks. `reference` are texts with the label that they
+    were written for, on which the label bias is measured.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Instruction(Record):
     reference: list[tuple[str, str]]
 
     def faults(self) -> list[str]:
-        """What is wrong with the demonstrations, by the instruction's own rules: one reason for each bad one."""
+        """The faults of the demonstrations by the instruction's own rules: one reason for each bad demonstration."""
         checked = (check_output(self.family, self.labels, self.text, *pair) for pair in self.demonstrations)
         return [reason for answer, reason in checked if answer is None]
 
@@ -74,7 +74,7 @@ class HandWritten(Record):
         return self
 
     def as_instruction(self, number: int) -> Instruction:
-        """The instruction, with the `number` of its row for a cluster; all weigh the same."""
+        """The instruction, with the `number` of its row as its cluster; all instructions weigh the same."""
         return Instruction(
             id=content_id("hand-written", self.name, self.instruction),
             cluster=number,
@@ -91,6 +91,6 @@ class HandWritten(Record):
 
 
 def hand_written(path: Path) -> list[Instruction]:
-    """The baseline. Raises `SentiDistillError` with the lines of all faults."""
+    """The instructions of the baseline. Raises `SentiDistillError` with the lines of all faults."""
     rows: list[HandWritten] = read(path, Annotated[list[HandWritten], Field(min_length=1)])
     return [row.as_instruction(number) for number, row in enumerate(rows, 1)]

@@ -1,8 +1,9 @@
-"""Labels that a teacher gives texts, corrected by what it says of texts that were written for each label.
+"""Labels that a teacher gives to texts, corrected by its scores of texts that were written for each label.
 
-A model leans to some labels whatever the text. The mean of its scores over texts of which every label has as many
-(Zhou et al., 2024, "Batch Calibration", with a batch that is balanced by construction) is taken off its scores of
-other texts. The mean over the texts themselves would turn a common label into a rare one.
+A model favours some labels whatever the text. This label bias is the mean of its scores over texts that are balanced
+over the labels (Zhou et al., 2024, "Batch Calibration", with a batch that is balanced by construction). It is
+subtracted from the scores of other texts. Subtracting the mean over the texts themselves would turn a common label into
+a rare one.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from sentidistill.inference.calibration import normalised
 
-SURE = 100.0  # nats, of a teacher that gives no log-probabilities
+SURE = 100.0  # nats by which the chosen label leads if the teacher gives no log-probabilities
 
 
 def scores_of(labels: Sequence[str], chosen: str, logprobs: Sequence[float]) -> list[float]:
@@ -20,10 +21,10 @@ def scores_of(labels: Sequence[str], chosen: str, logprobs: Sequence[float]) -> 
 
 
 def lean(reference: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np.ndarray:
-    """How far the scores lean to each label (k): the mean over the labels of the mean over the texts written for each.
+    """The label bias (k): the mean over the labels of the mean scores of the texts that were written for each label.
 
-    `reference` are scores (n x k), `written_for` the places of the labels (n). Few texts say little: the mean of n of
-    them counts n / (n + `shrinkage`). Without texts, or where a label has none, nothing is known.
+    `reference` are scores (n x k), `written_for` the places of the labels (n). Few texts say little, so the mean over n
+    texts is multiplied by n / (n + `shrinkage`). If a label has no text, the label bias is 0.
     """
     n, k = reference.shape
     if len(set(written_for.tolist())) < k:
@@ -34,12 +35,12 @@ def lean(reference: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np
 
 
 def corrected(scores: np.ndarray, reference: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np.ndarray:
-    """`scores` (m x k) less the `lean` of the reference."""
+    """`scores` (m x k), normalised, minus the label bias (`lean`) of the reference (n x k)."""
     return normalised(scores) - lean(reference, written_for, shrinkage)
 
 
 def corrected_by_others(scores: np.ndarray, written_for: np.ndarray, shrinkage: float) -> np.ndarray:
-    """Scores of the reference itself (n x k), each row less the lean of the other rows."""
+    """Scores of the reference itself (n x k): from each row, the label bias of the other rows is subtracted."""
     rows = np.arange(len(scores))
     return np.array(
         [corrected(scores[row : row + 1], scores[rows != row], written_for[rows != row], shrinkage)[0] for row in rows]
@@ -47,9 +48,9 @@ def corrected_by_others(scores: np.ndarray, written_for: np.ndarray, shrinkage: 
 
 
 def leads(scores: np.ndarray, near: int = 0) -> np.ndarray:
-    """How far each text's likeliest label leads the next one, in nats (n).
+    """The lead of each text's likeliest label over the next one, in nats (n).
 
-    On a scale the levels up to `near` from the likeliest one do not count: they say much the same.
+    On a scale, levels at a distance of up to `near` from the likeliest one do not count, as they say much the same.
     """
     labels = np.arange(scores.shape[1])
     chosen = scores.argmax(axis=1)
@@ -58,7 +59,7 @@ def leads(scores: np.ndarray, near: int = 0) -> np.ndarray:
 
 
 def surest(scores: np.ndarray, lead: np.ndarray, agreed: np.ndarray, per_label: int) -> list[int]:
-    """Places of up to `per_label` of the `agreed` (n booleans) texts of each label, those of most `lead` (n)."""
+    """For each label, places of up to `per_label` texts that are `agreed` (n booleans), with the largest `lead` (n)."""
     chosen = scores.argmax(axis=1)
     order = [int(text) for text in np.argsort(-lead, kind="stable") if agreed[text]]
     return [
@@ -67,7 +68,7 @@ def surest(scores: np.ndarray, lead: np.ndarray, agreed: np.ndarray, per_label: 
 
 
 def one_sided(chosen: Sequence[str], most: float, least_texts: int = 10) -> bool:
-    """Whether nearly all of the texts got one label: then the task tells no texts apart."""
+    """Whether more than the share `most` of the texts got one label; such a task tells no texts apart."""
     if len(chosen) < least_texts:
         return False
     counts = [chosen.count(label) for label in set(chosen)]

@@ -1,4 +1,4 @@
-"""Which clusters of attributes are perspectives: ways to read a text, not parts of the things it is about."""
+"""Which clusters of attributes are perspectives, that is, about attitudes and not about things."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ NEAREST = 3
 
 
 class Cluster(Record):
-    """A perspective. `attributes` are commonest first; `cohesion` is their mean cosine to the centre."""
+    """A cluster of attributes. `attributes` are commonest first; `cohesion` is their mean cosine to the centre."""
 
     id: int
     exemplar: str
@@ -29,7 +29,7 @@ CLUSTERS = Table("data/clusters.jsonl", Cluster)
 
 
 class Perspective(Cluster):
-    """A cluster and whether instructions are made of it. `margin` is None where it was not measured."""
+    """A cluster and whether instructions are made of it. `margin` is None if it was not measured."""
 
     kept: bool
     margin: float | None
@@ -53,8 +53,8 @@ def words(path: Path) -> Words:
 def margins(clusters: Sequence[np.ndarray], sentiment: np.ndarray, things: np.ndarray) -> np.ndarray:
     """How much nearer each cluster is to words for attitudes than to words for things (cosine, n).
 
-    `clusters` hold the unit-length embeddings of each cluster's attributes (n_i x d), `sentiment` and `things`
-    those of the words. Nearness is the mean cosine of the cluster's centre to the three nearest words.
+    `clusters` hold the unit-length embeddings of each cluster's attributes (n_i x d); `sentiment` and `things` are the
+    embeddings of the words. Nearness is the mean cosine of the cluster's centre to the three nearest words.
     """
     centres = np.array([rows.mean(axis=0) / max(float(np.linalg.norm(rows.mean(axis=0))), 1e-12) for rows in clusters])
     near = [np.sort(centres @ words.T, axis=1)[:, -NEAREST:].mean(axis=1) for words in (sentiment, things)]
@@ -71,7 +71,8 @@ def summarise(attributes: Sequence[AttributeCount], embeddings: np.ndarray, labe
         members = np.flatnonzero(labels == label)
         centre = embeddings[members].mean(axis=0)
         cosines = embeddings[members] @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
-        # Of a pair both are as near to the centre, but for rounding, which differs by processor: the first one counts.
+        # In a cluster of two, both are equally near to the centre but for rounding, which differs by processor; argmax
+        # takes the first of them.
         exemplar = attributes[members[int(np.argmax(cosines.round(5)))]].name
         ordered = sorted((attributes[i] for i in members), key=lambda a: (-a.count, a.name))
         groups.append((ordered, exemplar, round(float(cosines.mean()), 4)))

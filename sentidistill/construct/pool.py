@@ -14,7 +14,7 @@ from sentidistill.sources.corpus import Text
 
 
 def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.Generator) -> list[tuple[str, str]]:
-    """Up to `shots` demonstrations in random order; closed labels take turns, so that each is shown."""
+    """Up to `shots` demonstrations in random order; the labels of a closed task take turns."""
     seen: Counter[str] = Counter()
     turns = []
     for place in random.permutation(len(instruction.demonstrations)):
@@ -27,9 +27,10 @@ def draw_demonstrations(instruction: Instruction, shots: int, random: np.random.
 
 
 def texts_for(instructions: list[Instruction], total: int, power: float, most: dict[str, int]) -> dict[str, int]:
-    """How many texts each instruction is applied to: `total` in proportion to mentions ** `power`, none above `most`.
+    """Number of texts for each instruction, by id: `total` in proportion to mentions ** `power`, none above `most`.
 
-    The sum is `total` where the texts allow. Equal remainders go by id, which favours no part of the instructions.
+    The sum is `total` if there are enough texts. Ties of remainders are broken by id, which favours no kind of
+    instruction.
     """
     ordered = sorted(instructions, key=lambda one: one.id)
     highest = max((one.mentions for one in ordered), default=0) or 1
@@ -46,14 +47,15 @@ def texts_with(attributes: list[str], having: dict[str, list[Text]]) -> list[Tex
 def compose(
     instructions: list[Instruction], texts: list[Text], having: dict[str, list[Text]], params: ComposePrompts
 ) -> list[PoolPrompt]:
-    """Every instruction with its own draw of texts, no text twice for one instruction.
+    """Prompts of every instruction on its own draw of texts; an instruction gets no text twice.
 
-    An instruction about attributes draws from the texts `having` them, by the attribute's name, others from `texts`.
+    An analysis with `attributes` draws from the texts that mention one of them: `having`, texts by the attribute's
+    name. These are texts of the enumeration pool. All other instructions draw from `texts`.
 
-    A draw is the beginning of a permutation that follows from the seed and the instruction's id, so an instruction
-    that gets more or fewer texts changes nothing for the others, and keeps the prompts that it has.
+    A draw is the beginning of a permutation that follows from the seed and the instruction's id. So an instruction
+    that gets more or fewer texts keeps the prompts that it has, and nothing changes for the others.
 
-    Raises `SentiDistillError` where there is no text, or no family has both instructions and prompts.
+    Raises `SentiDistillError` if there is no text, or if no family has both instructions and prompts.
     """
     if not texts:
         raise SentiDistillError("data/corpus.jsonl: no texts in the pool 'distillation'; rerun prepare_corpus")

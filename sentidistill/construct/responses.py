@@ -32,9 +32,9 @@ def answered(
 def choose_labels(
     teacher: StageTeacher, rows: list[PoolPrompt], instructions: dict[str, Instruction], section: CollectResponses
 ) -> tuple[list[Sample], list[str]]:
-    """(samples, ids of the tasks that are left out as they gave one label to nearly all texts).
+    """(samples, ids of the tasks that are left out because they gave one label to nearly all texts).
 
-    The texts of an instruction's reference are asked with the same prompt as those of the pool.
+    The teacher gets an instruction's reference texts in the same prompt as the texts of the pool.
     """
     by_task: dict[str, list[PoolPrompt]] = defaultdict(list)
     for row in rows:
@@ -79,7 +79,7 @@ def choose_labels(
 
 
 def sample_answers(teacher: StageTeacher, rows: list[PoolPrompt], sampling: Sampling) -> list[Sample]:
-    """Samples of the prompts whose answer is free, those left out whose answer cannot be used."""
+    """Samples of the open prompts; prompts without a usable answer are left out."""
     by_key = {row.id: row for row in rows}
     schemas = {row.id: answer_schema(row.instruction) for row in rows if row.family == "structured"}
 

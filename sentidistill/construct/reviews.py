@@ -1,4 +1,4 @@
-"""What people have said of the teacher's work: reviews.jsonl, which stages obey. docs/review.md says how it is made.
+"""People's verdicts on the teacher's work: reviews.jsonl, which stages obey. docs/review.md says how it is made.
 
 A verdict is kept by the content of what was judged, so that it holds for nothing else.
 """
@@ -17,9 +17,9 @@ PERSPECTIVE, THING = "perspective", "thing"  # what a cluster is
 
 
 class Verdict(Record):
-    """What a reader said of one thing.
+    """A reader's verdict on one thing.
 
-    `answer` is what would have been right, "" where nobody wrote it. Of a cluster it is always there: what it is.
+    `answer` is the right answer, "" if nobody wrote it. For a cluster it is always there and says what the cluster is.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Verdict(Record):
 
 
 def read() -> dict[str, Verdict]:
-    """The verdicts by id; of several on one thing the last. Raises `SentiDistillError` with the line of a fault."""
+    """The verdicts by id; the last one if a thing has several. Raises `SentiDistillError` with the line of a fault."""
     found = {}
     try:
         lines = lines_of(PATH.read_text(encoding="utf-8"))
@@ -46,7 +46,7 @@ def read() -> dict[str, Verdict]:
 
 
 def wrong() -> dict[str, str]:
-    """What was judged to be wrong, by id, with what would have been right, "" where nobody wrote it."""
+    """By id, the right answers to things that were judged to be wrong; "" if nobody wrote one."""
     return {key: verdict.answer for key, verdict in read().items() if verdict.verdict == "wrong"}
 
 

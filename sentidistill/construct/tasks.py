@@ -1,4 +1,4 @@
-"""Tasks: the teacher's proposals, and what becomes of them once it has made them precise."""
+"""Tasks: the teacher's proposals, and the definitions that it makes of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ TASK_PROPOSALS = Table("data/task_proposals.jsonl", TaskProposal)
 
 
 class TaskDefinition(Task):
-    """A task made precise. `labels` is empty unless the answers are a closed set."""
+    """A task made precise. `labels` is empty for an open task."""
 
     instruction: str
     labels: list[str]
@@ -42,7 +42,7 @@ class TaskDefinition(Task):
         return with_form(self.instruction, self.labels, self.format)
 
     def cue(self) -> str:
-        """What stands before the answer."""
+        """The name of the attribute, which stands before the answer."""
         return (self.attribute if self.labels else self.name).capitalize()
 
 
@@ -57,11 +57,11 @@ def define(
     max_label_words: int,
     max_examples: int,
 ) -> tuple[TaskDefinition | None, list[str]]:
-    """(the task, faults of the examples left out) if `definition` is usable, else (None, what is wrong with it).
+    """(the task, faults of the examples left out) if `definition` is usable, else (None, the faults of the definition).
 
-    Examples are left out whose output breaks the task's own format, and those that copy one of `worked_examples`, the
-    definitions that the teacher was shown, of tasks about other attributes. None has to be left: more are written
-    later.
+    Two kinds of examples are left out: those whose output breaks the task's own format, and those that copy one of
+    `worked_examples`, which are definitions of tasks about other attributes that the teacher was shown. A task may
+    lose all of its examples, as more are written later.
     """
     closed = proposal.family in CLOSED_FAMILIES
     if faults := definition_faults(proposal.family, definition, worked_examples, max_labels, max_label_words):
@@ -81,9 +81,9 @@ def define(
 def check_pairs(
     task: TaskDefinition, pairs: Sequence[tuple[str, str]], sources: Sequence[str]
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """(pairs of a text and its answer in canonical form, each once; what is wrong with the others).
+    """(pairs of a text and its answer in canonical form, each once; the faults of the other pairs).
 
-    A text that copies one of `sources` is no text of the teacher's own.
+    A text that copies one of `sources` is a fault, as it is not the teacher's own.
     """
     kept: dict[tuple[str, str], None] = {}
     faults = []
@@ -98,7 +98,7 @@ def check_pairs(
 
 
 def balanced(tasks: Sequence[TaskProposal], limits: dict[str, int]) -> list[TaskProposal]:
-    """Of each family at most as many tasks as `limits` says, clusters in turn; the order of `tasks` is kept."""
+    """At most `limits` tasks of each family, taken from the clusters in turn; the order of `tasks` is kept."""
     chosen: set[str] = set()
     for family, limit in limits.items():
         turns: Counter[int] = Counter()

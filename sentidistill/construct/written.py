@@ -1,4 +1,4 @@
-"""Texts that the teacher writes for tasks, the answers that it gives them when asked, and which are kept."""
+"""Texts that the teacher writes for tasks, its answers to them when asked, and the choice of texts to keep."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from sentidistill.sources.corpus import Text, word_count
 
 @dataclass(frozen=True)
 class Written:
-    """A text for a task, and the answer that it was written for or with."""
+    """A text for a task, with the label that it was written for or the answer that it was written with."""
 
     task: TaskDefinition
     text: str
@@ -38,7 +38,7 @@ class Written:
 def text_prompts(
     tasks: Iterable[TaskDefinition], styles: list[Text], template: Template, section: WriteDemonstrations
 ) -> dict[str, tuple[TaskDefinition, Prompt]]:
-    """By key, a task and a prompt: it asks for a text for every label, in random order, or for two answers."""
+    """By key, a task and a prompt: for a text of every label, in random order, or for two texts with answers."""
     prompts = {}
     for task in tasks:
         random = np.random.default_rng([section.seed, int(task.id, 16)])
@@ -58,10 +58,10 @@ def text_prompts(
 def read_pairs(
     task: TaskDefinition, raw: str, style: str, worked_examples: list[str], min_words: int
 ) -> tuple[list[tuple[str, str]] | None, list[str]]:
-    """(texts with their answers in an answer of the teacher's, or None; what is wrong with others).
+    """(texts with their answers in an answer of the teacher's, or None; the faults of other texts).
 
-    A text that was to be written for a label has to be the teacher's own, and none of `style`. Elsewhere a real one,
-    which the teacher answers, will do as well.
+    A text for a label has to be the teacher's own and not one of `style`. For an open task, a real text with the
+    teacher's answer is as good.
     """
     found = parse_pairs(strip_thinking(raw))
     if not found:
@@ -74,7 +74,7 @@ def read_pairs(
 def answers_alone(
     teacher: StageTeacher, written: list[Written], sampling: Sampling
 ) -> tuple[dict[str, Response], dict[str, str]]:
-    """(labels, other answers) by key: what the teacher says of each text, asked as `collect_responses` does."""
+    """(labels, other answers) by key: the teacher's answer to each text, asked as `collect_responses` asks."""
     by_key = {one.key: one for one in written}
     questions = {key: prompt(one.task.text(), one.task.cue(), one.text, []) for key, one in by_key.items()}
     labels = {key: one.task.labels for key, one in by_key.items() if one.task.labels}
@@ -93,11 +93,11 @@ def answers_alone(
 def of_closed_task(
     task: TaskDefinition, pairs: dict[str, str], scores: dict[str, list[float]], section: WriteDemonstrations
 ) -> tuple[list[Demonstration], float]:
-    """(demonstrations, Cohen's kappa of the labels that the texts were written for and those that they have).
+    """(demonstrations, Cohen's kappa between the labels that the texts were written for and the teacher's labels).
 
-    `pairs` are the labels that the texts were written for, `scores` those that the teacher gives the labels when asked.
-    On a scale, kappa is weighted by the square of the distance, and of four levels or more a neighbouring one confirms
-    a text. An example of the task has to lead by `min_lead`.
+    By text, `pairs` are the labels that the texts were written for, and `scores` the teacher's scores of all labels.
+    On a scale, kappa is weighted by the square of the distance. On a scale of four levels or more, a neighbouring level
+    confirms a text too. An example of the task needs a lead of `min_lead`.
     """
     texts = list(scores)
     written_for = np.array([task.labels.index(pairs[text]) for text in texts])
@@ -126,9 +126,9 @@ def of_closed_task(
 def of_open_task(
     task: TaskDefinition, pairs: dict[str, str], again: dict[str, str], section: WriteDemonstrations
 ) -> list[Demonstration]:
-    """Demonstrations with different answers that the teacher gives `again`, and no more "none" than others.
+    """Demonstrations with different answers that the teacher's second answer (`again`) confirms.
 
-    Those whose answers agree most come first.
+    Those whose two answers agree most come first. At most half of them have the answer "none".
     """
     alike = {text: agreement(pairs[text], again[text]) for text in pairs if text in again}
     agreed = sorted((text for text in alike if alike[text] >= section.min_agreement), key=lambda text: -alike[text])
@@ -149,9 +149,9 @@ def of_task(
     others: dict[str, str],
     section: WriteDemonstrations,
 ) -> tuple[list[Demonstration], float | None]:
-    """(demonstrations of what was `written` for a task, kappa where its labels are closed and a text was answered).
+    """(demonstrations of the texts `written` for a task; kappa, for a closed task of which a text was answered).
 
-    `labels` and `others` are the answers by key. Where kappa is below `min_kappa`, nothing is kept.
+    `labels` and `others` are the answers by key. If kappa is below `min_kappa`, nothing is kept.
     """
     pairs = {one.text: one.output for one in written}
     if not task.labels:

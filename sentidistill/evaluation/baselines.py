@@ -1,5 +1,5 @@
-"""What a model has to beat on the label tasks: the commonest label, a linear model of the training texts, VADER, and
-any sequence classifier.
+"""Baselines of the label tasks: the commonest label, a linear model of the training texts, VADER, and any sequence
+classifier.
 """
 
 from collections import Counter

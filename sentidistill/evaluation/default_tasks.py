@@ -17,7 +17,7 @@ class Example(Record):
     rating: float
 
 
-# The validation texts of all default tasks: apart, so that a further task of the evaluation trains no student anew.
+# The validation texts of all default tasks, in a file apart, so that a further task does not retrain the student.
 VALIDATION = Table("data/validation.jsonl", Example)
 
 

@@ -66,6 +66,22 @@ def mean(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
+def draws_of(task: str, records: int, samples: int) -> list[np.ndarray]:
+    """Places of records: all as they are, then `samples` draws with replacement, the same for every model."""
+    random = np.random.default_rng([records, *task.encode()])
+    return [np.arange(records), *random.integers(records, size=(samples, records))]
+
+
+def macro_f1(
+    labels: Sequence[str], gold: Sequence[str], outputs: Sequence[str], draws: Sequence[np.ndarray]
+) -> Estimate:
+    """Macro-F1 in percent of the first of `draws`, which are places of records, and of the others."""
+    cells = confusion_cells(labels, gold, outputs)
+    counts = np.stack([confusion(cells[draw], len(labels) + 1) for draw in draws])
+    values = 100 * f1_by_class(counts)[:, :-1].mean(axis=1)
+    return Estimate(float(values[0]), values[1:])
+
+
 def score(task: EvaluationTask | str, records: Sequence[dict], outputs: Sequence[str]) -> dict:
     """Scores of a model's `outputs` (texts) for `records` of a task, or of a known one by its name, in percent.
 

@@ -18,7 +18,7 @@ Demonstrations = Literal["shared", "per_record"]
 
 @dataclass(frozen=True)
 class Question:
-    """One record as it is asked; `record` is None for an unlabelled training text, which scores are calibrated by.
+    """One record as it is asked; `record` is None for an unlabelled training text, on which the label bias is measured.
 
     `shown` are places in the training records; `choices` is empty for tuple tasks.
     """
@@ -78,10 +78,11 @@ def questions(
 ) -> list[Question]:
     """Every record with `shots` training records as demonstrations, then at most `calibration_texts` training texts.
 
-    They are drawn by a generator of their own for each seed and task ("shared"), or for each record, too
+    The demonstrations are drawn by one random generator for each seed and task ("shared"), or for each record as well
     ("per_record"), among training texts of at most `max_chars` characters other than the record's own text. Labels
-    take turns, in random order. Shared ones let a model compute the beginning of all prompts once. Calibration texts
-    are drawn whatever their labels, have the same demonstrations as the records, and are none of them.
+    take turns, in random order. With shared demonstrations, a model computes the beginning of all prompts once.
+    Calibration texts are drawn whatever their labels. They have the same demonstrations as the records, and none of
+    them is a demonstration.
     """
     by_label: dict[str, list[int]] = {}
     for place, record in enumerate(train):

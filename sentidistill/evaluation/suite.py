@@ -10,8 +10,8 @@ from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.config.evaluation import Evaluate
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import tuples
-from sentidistill.evaluation.metrics import Estimate, confusion, confusion_cells, f1_by_class, score, tuple_counts
+from sentidistill.evaluation import metrics, tuples
+from sentidistill.evaluation.metrics import Estimate, draws_of, score, tuple_counts
 from sentidistill.evaluation.questions import Demonstrations, Question, answer_of, limited, questions, schema
 from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.evaluation.tuples import Counts
@@ -55,8 +55,9 @@ class Outcome(Record):
     """What a model answered to one record. `shown` are places of its demonstrations in the training file.
 
     `scores` are log-probabilities in the order of the task's labels. `output` is the likeliest label, or the text
-    that was written; `calibrated` the likeliest label after the mean scores of unlabelled training texts are taken
-    off, None where there are no scores. Both are empty where the request failed; `error` then says why.
+    that was written; `calibrated` is the likeliest label after the label bias is subtracted, which is the mean of the
+    scores over unlabelled training texts; None if there are no scores. If the request failed, both are empty, and
+    `error` says why.
     """
 
     task: str
@@ -81,9 +82,9 @@ def evaluate(
     train: Sequence[dict],
     settings: Settings,
 ) -> list[Outcome]:
-    """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, is an empty output.
+    """Outcomes of `task`, for every seed. A prompt that does not fit, or a request that fails, gives an empty output.
 
-    Raises `SentiDistillError` where all fail: that says nothing about the model.
+    Raises `SentiDistillError` if all requests fail, as that says nothing about the model.
     """
     labels = task.labels
     places = limited(task, records, settings.label_limit if labels else settings.tuple_limit, seed=0)
@@ -155,7 +156,7 @@ def stops_of(prompt_format: PromptFormat) -> tuple[str, ...]:
 
 
 def _calibrated(answers: Sequence[Response], references: Sequence[Response], labels: Sequence[str]) -> list[str | None]:
-    """The label of each answer after calibration: None where there are no scores, empty where the request failed."""
+    """The calibrated label of each answer: None if there are no scores, empty if the request failed."""
     reference = [answer.choice_logprobs for answer in references if answer.choice_logprobs]
     scores = [answer.choice_logprobs for answer in answers if answer.choice_logprobs]
     if not reference or not scores:
@@ -239,17 +240,13 @@ def estimate(
     for seed in sorted({one.seed for one in outcomes}):
         rows = sorted((one for one in outcomes if one.seed == seed), key=lambda one: one.record)
         outputs = [getattr(one, column) for one in rows]
-        random = np.random.default_rng([len(rows), *task.name.encode()])
-        # First the records as they are.
-        draws = [np.arange(len(rows)), *random.integers(len(rows), size=(samples, len(rows)))]
+        draws = draws_of(task.name, len(rows), samples)
         if task.labels:
-            cells, size = confusion_cells(task.labels, [one.gold for one in rows], outputs), len(task.labels) + 1
-            counts = np.stack([confusion(cells[draw], size) for draw in draws])
-            by_seed.append(100 * f1_by_class(counts)[:, :-1].mean(axis=1))
+            by_seed.append(metrics.macro_f1(task.labels, [one.gold for one in rows], outputs, draws))
         else:
             found = [tuple_counts(task, records[one.record], output)[0] for one, output in zip(rows, outputs)]
             table = np.array([[c.predicted, c.gold, c.matched_predicted, c.matched_gold] for c in found])
             sums = (Counts(*map(float, table[draw].sum(axis=0))) for draw in draws)
-            by_seed.append(np.array([tuples.precision_recall_f1(counts)[2] for counts in sums]))
-    values = np.mean(by_seed, axis=0)
-    return Estimate(float(values[0]), values[1:])
+            values = np.array([tuples.precision_recall_f1(counts)[2] for counts in sums])
+            by_seed.append(Estimate(float(values[0]), values[1:]))
+    return metrics.mean(by_seed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS, normal
 from sentidistill.records import Record, Table, read_json
 from sentidistill.yaml_files import read as read_yaml_as
 
+KNOWN = (*LABELS, *TUPLE_TASKS)
 WORDING_FILE = Path(str(files("sentidistill.evaluation").joinpath("wording.yaml")))
 
 
@@ -23,13 +25,11 @@ class Wording(Record):
     instruction: Text
 
 
-def wording(path: Path) -> dict[str, dict[str, str]]:
+@cache
+def wording(path: Path = WORDING_FILE) -> dict[str, dict[str, str]]:
     """How each known task is put to a model, by its name. Raises `SentiDistillError` with the lines of all faults."""
-    names: dict[str, Any] = dict.fromkeys(("sentiment", *LABELS, *TUPLE_TASKS), (Wording, ...))
+    names: dict[str, Any] = dict.fromkeys(("sentiment", *KNOWN), (Wording, ...))
     return read_yaml_as(path, create_model("Wordings", __base__=Record, **names)).model_dump()
-
-
-WORDING = wording(WORDING_FILE)
 
 
 class LabelledText(Record):
@@ -76,23 +76,17 @@ class EvaluationTask:
         return found
 
 
-KNOWN = {
-    name: EvaluationTask(name, WORDING[name]["instruction"], WORDING[name]["cue"], LABELS.get(name, ()))
-    for name in (*LABELS, *TUPLE_TASKS)
-}
-
-
 def tasks_of(section: PrepareBenchmark) -> dict[str, EvaluationTask]:
     """All tasks by name: the known ones and the user's own."""
     own = {task.name: EvaluationTask(task.name, task.instruction, task.cue, tuple(task.labels)) for task in section.own}
-    return {**KNOWN, **own}
+    return {**{name: known(name) for name in KNOWN}, **own}
 
 
 def known(name: str) -> EvaluationTask:
-    """Raises `ValueError` for an unknown name."""
+    """One of the default tasks or of SentiBench's. Raises `ValueError` for another name."""
     if name not in KNOWN:
         raise ValueError(f"unknown task {name!r}; known are {', '.join(KNOWN)}")
-    return KNOWN[name]
+    return EvaluationTask(name, **wording()[name], labels=LABELS.get(name, ()))
 
 
 def for_use(folder: Path, split: str = "validation") -> dict[str, tuple[EvaluationTask, list[tuple[str, str]]]]:

@@ -7,14 +7,14 @@ import numpy as np
 
 from sentidistill.evaluation.metrics import Estimate
 
-# An experiment adds seeds while its interval is wide, and so stops sooner where seeds happen to agree. At 97 % about
+# An experiment adds seeds while its interval is wide, so it stops sooner if seeds happen to agree. At 97 % about
 # 5 % of experiments without an effect call one (tests/test_verdicts.py); at 95 % it would be up to 9 %.
 LEVEL = 0.97
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A score less another, in points; the interval is `value` -+ `half_width`."""
+    """The difference of two scores, in points; the interval is `value` -+ `half_width`."""
 
     value: float
     half_width: float
@@ -28,10 +28,10 @@ class Difference:
 
 
 def difference(a: Sequence[Estimate], b: Sequence[Estimate]) -> Difference:
-    """The mean score of `a` less that of `b`, each with one estimate a seed, two or more, in the same order of seeds.
+    """The mean score of `a` minus that of `b`. Each has estimates for two or more seeds, in the same order.
 
-    Another run would have other seeds and other test records, and all seeds share their records. Such a design is
-    known from readers who judge the same cases. Of n differences d, one a seed, the mean has the variance
+    Another run would have other seeds and other test records, and all seeds share their records. Studies in which
+    several readers judge the same cases have this design. Of n differences d, one a seed, the mean has the variance
     v = s^2 / n + max(C, 0): s^2 is the variance of d over seeds, C the mean covariance of two seeds' d over resampled
     records, which no number of seeds averages out. By bootstrap variances, C = (n var(mean d) - mean var(d)) / (n - 1);
     the sum s^2 / n + var(mean d) would count twice what a seed's model has of its own on single records.

@@ -1,24 +1,31 @@
-"""Label scores less their mean over other texts (Zhou et al., 2024, "Batch Calibration"), and their temperature."""
+"""Calibration: the label bias is subtracted from a model's scores, and a temperature says how sure the model is.
+
+The label bias is the mean of the scores over other texts (Zhou et al., 2024, "Batch Calibration").
+"""
 
 import numpy as np
 
 
 def normalised(scores: np.ndarray) -> np.ndarray:
-    """Log-probabilities among the labels (n x labels): a text whose labels are all unlikely counts as any other."""
+    """Log-probabilities among the labels (n x labels), which sum to 1 for each text.
+
+    So a text for which all labels are unlikely counts as much as any other.
+    """
     scores = np.asarray(scores, dtype=np.float64)
     return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
 
 
 def calibrate(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Log-probabilities (n x labels) less their mean over the texts of `reference` (m x labels)."""
+    """Log-probabilities (n x labels) minus the label bias: their mean over the texts of `reference` (m x labels)."""
     return normalised(scores) - normalised(reference).mean(axis=0, keepdims=True)
 
 
 def fit(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, float]:
     """(offset of each label, temperature) from log-probabilities (n x labels) and the places of the right labels (n).
 
-    The offset of a label is the mean over the labels of its mean score among texts of each, so that a rare label stays
-    rare. The temperature makes what is left likeliest (Guo et al., 2017). Where a label has no text, nothing is fitted.
+    The offsets are the label bias. The scores of a label are averaged over the texts of each right label, and then over
+    the right labels, so that a rare label stays rare. The temperature is the one that makes the right labels likeliest
+    once the offsets are subtracted (Guo et al., 2017). If a label has no text, offsets are 0 and the temperature is 1.
     """
     from scipy.optimize import minimize_scalar
 

@@ -15,7 +15,7 @@ from sentidistill.pipeline.stage import cache_root
 from sentidistill.prompts import Prompt, stop_strings
 from sentidistill.records import Record, Table, content_id
 
-# Stages that ask the teacher, `evaluate` aside, in the order of the pipeline.
+# Stages that ask the teacher, in the order of the pipeline; `evaluate` is not among them.
 CALLING_STAGES = (
     "enumerate_attributes",
     "write_analysis_instructions",
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Call(Record):
-    """One teacher call. `key` says what it was for; `raw` is the whole answer.
+    """One teacher call. `key` names the thing that it was for; `raw` is the whole answer.
 
     `faults` are the reasons why the answer, or a part of it, could not be used: one for each loss. An answer
     with a usable part is "repaired".
@@ -74,7 +74,7 @@ class StageTeacher:
         `parse` takes the key and the answer and returns (value or None, faults). `again` makes the prompt of a
         further attempt from the key and the failed call; by default it is the same prompt. `schemas` holds the JSON
         schema that the answer to a key has to obey, if any; `part` names these prompts among those of the stage.
-        Equal prompts under different keys get different random numbers, and so different answers.
+        Equal prompts under different keys get different random numbers, so their sampled answers differ.
         Returns the values by key, failures left out. Raises `SentiDistillError` where too many failed.
         """
         schemas = schemas or {}
@@ -86,7 +86,7 @@ class StageTeacher:
             first_attempt[key] = repeats[prompts[key]] * (self._params.retries + 1)
             repeats[prompts[key]] += 1
         for attempt in range(self._params.retries + 1):
-            # An error will not go away by asking again: the engine has done so where that makes sense.
+            # Asking again does not help against an error: the engine has tried again already where that makes sense.
             keys = [key for key in sorted(prompts) if key not in values and (attempt == 0 or calls[key].error is None)]
             if not keys:
                 break
@@ -149,7 +149,7 @@ class StageTeacher:
 def stage_teacher(
     stage: str, params: Params, open_model: Callable[..., AbstractContextManager[CachedTeacher]]
 ) -> Iterator[StageTeacher]:
-    """The teacher for a stage. In the end, an end by an error too, all calls are in data/calls, in key order.
+    """The teacher for a stage. When the stage ends, by an error too, all calls are written to data/calls, in key order.
 
     Raises `SentiDistillError` where the stage had nothing to ask.
     """

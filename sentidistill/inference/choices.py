@@ -1,4 +1,4 @@
-"""Log-probabilities of whole choices out of those of single tokens, for engines that score token by token.
+"""Log-probabilities of whole choices from those of single tokens, for engines that score token by token.
 
 A choice counts with its end, which is any one of a few tokens.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from sentidistill.inference.requests import ROUNDING, Job, Response
 
-# Likeliest tokens that llama.cpp is asked to show. Where one that matters is not among them, it has to show all.
+# Likeliest tokens that llama.cpp is asked to show. If a token of a choice is not among them, it has to show all.
 SHOWN = 64
 ALL = 10**7
 
@@ -29,7 +29,7 @@ def branches(job: Job) -> dict[tuple[int, ...], list[int]]:
 def response(job: Job, logprobs: Mapping[tuple[int, ...], Mapping[int, Any]]) -> Response:
     """The likeliest choice, from the log-probabilities of the tokens after each beginning in `branches(job)`.
 
-    One that is no log-probability makes the whole answer an error: labels would be chosen by comparing nonsense.
+    A value that is no log-probability makes the whole answer an error; else labels would be chosen by nonsense.
     """
     for one in (logprobs[beginning][token] for beginning, tokens in branches(job).items() for token in tokens):
         if isinstance(one, bool) or not isinstance(one, int | float) or not math.isfinite(one) or one > ROUNDING:

@@ -1,4 +1,4 @@
-"""A model whose answers are kept: what was answered once, here or in a recorded run, is not asked again."""
+"""A model whose answers are kept: a request that was answered once, here or in a recorded run, is not asked again."""
 
 import hashlib
 import logging
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 class Answers(Protocol):
-    """Where answers can be looked up by key."""
+    """A store of answers, looked up by key."""
 
     def get(self, key: str) -> Response | None: ...
 
 
 @dataclass(frozen=True)
 class LookUp:
-    """What is known of some requests. `keys` are those of the requests, in order; all else is by key.
+    """What is known of some requests. `keys` are the keys of the requests, in order; the other fields go by key.
 
     `damaged` are keys whose stored answer cannot be used, and `missing` what has to be asked, in the order of the
     prompts' text, so that an engine finds beginnings to share.
@@ -48,18 +48,18 @@ def _hashed(text: str) -> str:
 
 
 class CachedTeacher:
-    """Answers from `cache` and, below it, from `recordings`; what is in neither is asked, and stored in the cache as
-    soon as it is answered.
+    """Answers from `cache` or else from `recordings`; a request that is in neither is asked, and its answer is stored
+    in the cache at once.
 
     The engine is opened at the first request that has to be asked, so a run whose answers are all there needs no
-    model and no tokenizer. A killed run loses what is under way in the engine, no more.
+    model and no tokenizer. A killed run loses only the requests that are under way in the engine.
 
-    Mode "read-write" asks again what ended in an error, unless it is a prompt that is still too long; "read" never
-    asks: it gives stored errors, and ends with an error for what is not stored; "refresh" asks everything, whatever
-    is recorded, and replaces what is stored.
+    Mode "read-write" asks again if the stored answer is an error, unless the prompt is still too long. "read" never
+    asks: it gives stored errors, and raises an error if an answer is missing. "refresh" asks everything, even
+    recorded requests, and replaces the stored answers.
     """
 
-    # Whether nothing is asked: what is missing is no failure then, and no call is kept.
+    # Whether nothing is asked. Then a missing answer is no failure, and no call is kept.
     rehearses = False
 
     def __init__(
@@ -156,7 +156,7 @@ class CachedTeacher:
         for finished in stream(engine, self._reader, requests):
             new = {keys[place]: response.checked(requests[place]) for place, response in finished}
             self._cache.put(self._reader.identity, new, replace=self._mode == "refresh")
-            # Read again: where another process was first, its answer is the one that counts for both.
+            # Read again: if another process was first, its answer counts for both.
             answers |= {key: self._cache.get(key) or response for key, response in new.items()}
             advance(len(new), failures=sum(response.error is not None for response in new.values()))
         assert len(answers) == len(keys), "an engine gives one response for each request"

@@ -35,7 +35,7 @@ def open_model(role: Role, params: Params, cache_root: Path) -> Iterator[CachedT
 
 
 def recordings(role: Role) -> Recordings | None:
-    """What is recorded of a role's answers: only a teacher's are, and only where nobody switched them off."""
+    """The recorded answers of a role: only the teacher has any, unless they are switched off."""
     return Recordings() if role == "teacher" and switched_on() else None
 
 

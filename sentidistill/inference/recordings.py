@@ -2,8 +2,8 @@
 
 A row: {"key": "03ab...", "response": {"completion_tokens": 41, "finish_reason": "stop", "prompt_tokens": 310,
 "text": "1. **Joy** ...", "version": 1}}
-A key tells everything an answer depends on, so a file is right for as long as it is asked for. `default` are the
-answers of the default run; experiments can have folders of their own.
+A key holds everything that an answer depends on, so a recorded answer stays right whenever its key is asked for.
+`default` holds the answers of the default run; experiments can have folders of their own.
 """
 
 import gzip
@@ -27,7 +27,7 @@ VARIABLE = "SENTIDISTILL_RECORDINGS"
 
 @dataclass(frozen=True)
 class Row:
-    """A recorded answer, and where it stands. `values` become a response when it is wanted: most of them never are."""
+    """A recorded answer and its place. `values` become a response only on demand, as most of them are never needed."""
 
     path: Path
     line: int
@@ -44,7 +44,7 @@ class Row:
 class Recordings:
     """Recorded answers by key: those in all files of `folder`'s folders, read at the first look-up.
 
-    Where two files answer one key, the default run's answer counts, then that of the first folder by name.
+    If two files answer one key, the default run's answer counts; after that, the answer of the first folder by name.
     """
 
     def __init__(self, folder: Path = FOLDER):
@@ -66,7 +66,7 @@ class Recordings:
 def switched_on() -> bool:
     """Whether recorded answers count: the environment variable SENTIDISTILL_RECORDINGS is not "off".
 
-    No setting of params.yaml, so that `make live` and an experiment's queue can do without them and no file changes.
+    It is no setting of params.yaml, so that `make live` and an experiment's queue can switch them off in no file.
     """
     value = os.environ.get(VARIABLE, "on")
     if value not in ("on", "off"):
@@ -79,7 +79,7 @@ def path_of(name: str, stage: str) -> Path:
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """The answers in a file; those of another version of responses are left out, and so asked again.
+    """The answers in a file. Those of another version of responses are left out, and so they are asked again.
 
     Raises `SentiDistillError` with the file and the line where it is damaged.
     """

@@ -1,4 +1,4 @@
-"""What a model is asked and what it answers, whatever engine runs it."""
+"""Requests to a model and its responses, in one form for all engines."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from sentidistill.prompts import Prompt, answer_ids, end_ids, messages, render, 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Part of every key. It changes with what a key is made of, and with how prompts become token ids.
+# Part of every key. It changes when keys are made otherwise, or when prompts become token ids in another way.
 KEY_VERSION = 1
 # Part of every stored response. It changes with the fields of `Response` and what they mean.
 RESPONSE_VERSION = 1
@@ -53,10 +53,10 @@ class Request:
         object.__setattr__(self, "stop", tuple(self.stop))
 
     def settings(self) -> dict[str, Any]:
-        """What the answer depends on besides the prompt and the model.
+        """The settings that the answer depends on besides the prompt and the model.
 
-        What is not set is left out, so that a new kind of setting changes no old answer; so is what has no effect:
-        all sampling where choices are scored, and random numbers where the likeliest token is taken.
+        Settings that are not set are left out, so that a new kind of setting changes no old key. Settings without
+        effect are left out too: all sampling if choices are scored, and random numbers if the likeliest token is taken.
         """
         if self.choices:
             return {"choices": list(self.choices)}
@@ -114,7 +114,7 @@ class Response:
         """As `from_json`, for what its JSON holds: another version, missing, unknown and wrong values are refused."""
         if not isinstance(values, dict):
             raise ValueError("not a response")
-        # What was stored before there were versions is of the first.
+        # Responses that were stored before there were versions are of the first version.
         if (version := values.get("version", 1)) != RESPONSE_VERSION:
             raise ValueError(f"a response of version {version}, this is version {RESPONSE_VERSION}")
         values = {name: value for name, value in values.items() if name != "version"}
@@ -153,7 +153,7 @@ _CHECKED = TypeAdapter(Response)
 
 
 def loads(text: str) -> Any:
-    """The value of some JSON. Raises `ValueError` for what is none, or is nested deeper than anything that we write."""
+    """The value of a JSON text. Raises `ValueError` for other texts, and for JSON that is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -190,7 +190,7 @@ class Job:
 
 
 class Engine(Protocol):
-    """What runs a model: transformers, vLLM, a server, or actors that hold one of these."""
+    """Runs a model: transformers, vLLM, a server, or actors that hold one of these."""
 
     def stream(self, jobs: Sequence[Job]) -> Iterator[list[tuple[int, Response]]]:
         """(place in `jobs`, response), one for each job, in lists as they are finished.

@@ -1,8 +1,8 @@
 """Answers that are paid for once: a content-addressed store in one SQLite file.
 
-SQLite's transactions make it safe against a killed process, several writers and a full disk. It
-needs a file system with working locks, as every local disk has. Bytes come from it as they stand in the file, and a
-digest says which entries are whole.
+SQLite's transactions make it safe against a killed process, several writers and a full disk. It needs a file system
+with working locks, as every local disk has. SQLite does not check the bytes that it reads, so each entry has a digest
+that says whether it is whole.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class DamagedCache(SentiDistillError):
 class Entry:
     """One stored answer. `model` is the identity of the model; `digest` guards key, model and response.
 
-    `failed` is whether the file has the answer down as an error, which may be replaced; None: in no file yet.
+    `failed`: whether the file marks the answer as an error, which may be replaced; None if it is in no file yet.
     """
 
     key: str
@@ -72,7 +72,7 @@ class Entry:
         return json.dumps({name: getattr(self, name) for name in _EXPORTED}, ensure_ascii=False)
 
     def parsed(self) -> Response:
-        """Raises `ValueError` where the entry is not what was stored, or of another version of responses."""
+        """The response. Raises `ValueError` if the entry was changed, or is of another version of responses."""
         if self.digest != _digest(self.key, self.model, self.response):
             raise ValueError("the digest does not match")
         response = Response.from_json(self.response)
@@ -86,7 +86,7 @@ _EXPORTED = ("digest", "key", "model", "response")
 
 @dataclass(frozen=True)
 class Rate:
-    """What the last uncached piece of work of a kind took."""
+    """Time and size of the last uncached piece of work of a kind."""
 
     requests: int
     prompt_tokens: int
@@ -248,7 +248,7 @@ def salvage(path: Path) -> tuple[int, Path]:
     with closing(Cache(new)) as cache:
         try:
             with closing(Cache(path)) as damaged:
-                # The digest speaks for an entry, whatever it is down as.
+                # A right digest proves an entry whole, even if the file marks it as an error.
                 found = (replace(entry, failed=None) for entry in damaged.readable())
                 cache.add(entry for entry in found if _is_whole(entry))
         except DamagedCache:

@@ -5,7 +5,7 @@ import re
 from sentidistill.parsing.markup import FENCE, JSON, MOST_ITEMS, at_mark, parse_json, plain, scalar, strip_thinking
 from sentidistill.records import Record
 
-# Ways in which teachers begin an attribute; in a text the way that yields the most is the right one.
+# Ways in which teachers begin an attribute. For each text, the way that yields the most attributes is taken.
 _HEADS = tuple(
     re.compile(pattern, re.MULTILINE | re.IGNORECASE)
     for pattern in (
@@ -37,10 +37,10 @@ class Attribute(Record):
 def parse_attributes(text: str) -> list[Attribute]:
     """Attributes in an answer to the enumeration prompt, in order; repeated names are kept.
 
-    Read are lists of any style, headings, labelled blocks, tables and JSON, with a name and, where given,
-    a description and a value, on one line or several. A heading such as 'Emotion: Anger' gives the name
+    It reads lists of any style, headings, labelled blocks, tables and JSON. Each item has a name and, if given, a
+    description and a value, on one line or several. A heading such as 'Emotion: Anger' gives the name
     'emotion' and, where no value follows, the value 'Anger'. Descriptions have no closing full stop.
-    Openings, closings and refusals give nothing, and what comes after `MOST_ITEMS` is left out.
+    Openings, closings and refusals give nothing. Items beyond the first `MOST_ITEMS` are left out.
     """
     text = FENCE.sub("", strip_thinking(text))
     readings = [_attributes_of_json(text), _attributes_of_table(text)]
@@ -54,7 +54,7 @@ def parse_attributes(text: str) -> list[Attribute]:
 
 
 def _attribute(item: str) -> Attribute | None:
-    """The attribute of one item of a list; the fields' labels tell where the name ends."""
+    """The attribute in one item of a list; the name ends at the first label of a field."""
     item = _NAME_LABEL.sub("", item.strip())
     fields = list(_FIELD.finditer(item))
     if any(field["prefix"] for field in fields):
@@ -90,7 +90,7 @@ def _attribute(item: str) -> Attribute | None:
 
 
 def _closing_bracket(name: str) -> str:
-    """What `plain` has taken off the end of a name in brackets."""
+    """The bracket that `plain` has removed from the end of a name."""
     return ")" if name.count("(") > plain(name).count(")") else ""
 
 

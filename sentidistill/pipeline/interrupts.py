@@ -1,6 +1,6 @@
-"""How a command ends before its time: by Ctrl-C, by SIGTERM, or as the process that started it is gone.
+"""How a command ends early: by Ctrl-C, by SIGTERM, or because the process that started it is gone.
 
-Whatever it is, the command ends within seconds, with one line that says what is stored and how to go on.
+In each case it ends within seconds, with one line that says what is stored and how to go on.
 """
 
 import atexit

@@ -32,7 +32,7 @@ class Run(Record):
 
     @property
     def own_seconds(self) -> float:
-        """What the stage takes where nothing has to be asked."""
+        """The seconds of the stage without asking."""
         return max(0.0, self.seconds - self.asking)
 
 
@@ -41,7 +41,7 @@ _asking: list[float] = []
 
 
 def note(recorded: int, cached: int, asked: int, asking: float) -> None:
-    """Add to what the stage that runs in this process has been answered."""
+    """Count further answers to the stage that runs in this process."""
     _noted.update(recorded=recorded, cached=cached, asked=asked)
     _asking.append(asking)
 

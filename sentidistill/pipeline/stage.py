@@ -1,4 +1,4 @@
-"""What every stage shares: how it starts, how it fails, where its metrics go."""
+"""The common part of all stages: how they start and fail, and where their metrics go."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ KEPT = {
     "downloads": "what was fetched is kept",
     "gguf": "what was fetched is kept",
 }
-# What a terminal or a reader would obey: escapes, and marks that turn the direction of writing.
+# Characters that a terminal or a text viewer obeys: escapes, and marks that turn the direction of writing.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -125,12 +125,12 @@ def finish(name: str, metrics: dict[str, Any]) -> None:
 
 
 def without_controls(text: str) -> str:
-    """`text`, which a model, a server or a file may have given, without characters that act on who shows it."""
+    """`text`, perhaps of a model, a server or a file, without characters that a terminal or viewer obeys."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def visible(value: Any) -> Text:
-    """`value` for a cell of a table in the terminal, as it is: its brackets are no markup."""
+    """`value` for a cell of a table in the terminal, shown as it is: its brackets are no markup."""
     return Text(without_controls(str(value)))
 
 

@@ -112,7 +112,7 @@ def differences(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         places = [place + shift for place in range(len(rows))]
         axes.errorbar(values, places, xerr=widths, fmt="o", color=colour, capsize=2, label=name)
     axes.axvline(0, color="#8a8f98", linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(rows)), [f"{row['a']} less {row['b']}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row['a']} minus {row['b']}" for row in rows])
     axes.set(xlabel="difference of mean macro-F1 (points)", ylim=(len(rows) - 0.5, -0.5))
     axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     _save(figure, path)

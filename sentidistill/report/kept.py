@@ -1,4 +1,4 @@
-"""What selection kept of the pool, as tables."""
+"""Tables of the samples that selection kept."""
 
 import numpy as np
 import pandas as pd

@@ -15,7 +15,7 @@ from sentidistill.pipeline.stage import without_controls
 EXAMPLES = 10
 R = TypeVar("R")
 LOSING_STAGES = (*CALLING_STAGES, "collect_attributes", "select_perspectives", "build_instructions")
-# Figures of a stage that count what it leaves out, besides the faults of answers.
+# Figures of a stage that count things left out, besides the faults of answers.
 LOSSES = {
     "collect_attributes": {
         "merged_by_spelling": "names merged, same spelling",
@@ -49,7 +49,7 @@ def drawn(rows: Sequence[R], seed: int) -> list[R]:
 
 
 def losses() -> list[tuple[str, str, int]]:
-    """(stage, reason, number) of all that was lost between the texts and the answers."""
+    """(stage, reason, number) of all losses between the texts and the answers."""
     found = []
     for name in LOSING_STAGES:
         metrics = records.read_json(f"metrics/{name}.json")
@@ -61,7 +61,7 @@ def losses() -> list[tuple[str, str, int]]:
 
 
 def render(**values: Any) -> str:
-    """The report, of all that its template names."""
+    """The report, from the values that its template names."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
     return template.render(cell=cell, losses=losses(), **values)

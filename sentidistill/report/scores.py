@@ -1,4 +1,4 @@
-"""What the report says of the models: each one's scores, and what they are beside each other."""
+"""The report's scores: those of each model, and the differences between models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def read(task: str, split: str) -> Tested:
 
 
 def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]:
-    """What the report's template is told: rows as of `compared`, by task and group, plain and calibrated.
+    """Values for the report's template: rows of `compared`, by task and group, plain and calibrated.
 
     The means are over the tasks that are not SentiBench's ("mean"), and over each group of SentiBench's whose tasks are
     all there.
@@ -83,7 +83,7 @@ def table(
 
 
 def compared(models: Mapping[str, Estimate]) -> dict[str, Any]:
-    """By model its score; under "gain" the student's minus its base's, under "ratio" the student's to the teacher's.
+    """The score by model; under "gain" the student's minus its base's, under "ratio" the student's over the teacher's.
 
     Each with the central 95 % over resampled records. There is no ratio to a teacher that gets nothing right.
     """
@@ -99,8 +99,8 @@ def compared(models: Mapping[str, Estimate]) -> dict[str, Any]:
 def beside_baselines(
     tested: Mapping[str, Tested], tasks: Sequence[str], section: Evaluate
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """By label task, and under "mean" over `tasks`: each baseline's score, and what the student has more, calibrated
-    where it is; with the central 95 % over resampled records.
+    """By label task, and under "mean" over `tasks`: each baseline's score, and the student's score minus it, calibrated
+    if it can be; with the central 95 % over resampled records.
     """
     found: dict[str, dict[str, tuple[Estimate, Estimate]]] = {}
     for name, one in tested.items():
@@ -129,7 +129,7 @@ def beside_baselines(
 
 
 def by_record(tested: Mapping[str, Tested]) -> pd.DataFrame:
-    """What each model said of each test record, without the texts: so any two commits can be compared by record.
+    """Each model's answer to each test record, without the texts, so that two commits can be compared by record.
 
     `scores` are log-probabilities in the order of the task's labels, to four digits, with blanks between.
     """

@@ -1,4 +1,4 @@
-"""One text, followed through a run: what the teacher saw in it, what it was asked, and what the student learned."""
+"""One text, followed through a run: its attributes, the teacher's answers about it, and the student's answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Token:
-    """A part of an answer, and how far down the base student's nucleus it is: 0 is its own choice, 1 outside."""
+    """A token of an answer with its rank score by the base student: 0 is its own choice, 1 is outside its nucleus."""
 
     text: str
     rank_score: float
@@ -22,7 +22,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Step:
-    """What was asked of the text, the teacher's answer in tokens, and what became of it."""
+    """A question about the text, the teacher's answer in tokens, and whether it was kept."""
 
     sample: Sample
     tokens: list[Token]
@@ -32,7 +32,7 @@ class Step:
 
 
 def richest(samples: Sequence[Sample], seen: set[str]) -> str | None:
-    """The text of `seen` that most was asked of."""
+    """The text of `seen` with the most questions."""
     asked: dict[str, int] = {}
     for row in samples:
         if row.text_id in seen:

@@ -1,4 +1,4 @@
-"""How far a student's probabilities can be trusted: how often it is right where it says so, and where it is sure."""
+"""How far a student's probabilities can be trusted: by what it states, and on the texts of which it is surest."""
 
 from collections.abc import Sequence
 
@@ -46,5 +46,5 @@ def risk_coverage(sure: np.ndarray, right: np.ndarray) -> pd.DataFrame:
 
 
 def calibration_error(table: pd.DataFrame) -> float:
-    """Mean distance between what was said and what was right, over the texts of `reliability`."""
+    """Mean distance between stated probability and share of right answers, over the bins of `reliability`."""
     return float(((table["said"] - table["right"]).abs() * table["texts"]).sum() / table["texts"].sum())

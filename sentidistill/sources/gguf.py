@@ -1,4 +1,4 @@
-"""A GGUF file as it is, once on disk: fetched when it has to answer, and told apart by its SHA-256 alone."""
+"""A GGUF file, kept once on disk and used as it is: fetched when it has to answer, and identified by its SHA-256."""
 
 import shutil
 import tempfile
@@ -28,8 +28,8 @@ def origin(source: GgufModel, root: Path) -> dict[str, Any]:
 def file(origin: dict[str, Any], root: Path) -> Path:
     """The file, from the first of its places that has it.
 
-    Of two processes that need it at once the second waits for what the first one fetches.
-    Raises `SentiDistillError` with what went wrong at each place.
+    If two processes need it at once, the second waits for the file that the first one fetches.
+    Raises `SentiDistillError` with the error of each place.
     """
     kept = _kept(origin["sha256"], root)
     if kept.exists():

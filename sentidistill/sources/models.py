@@ -39,7 +39,7 @@ COPIES = [
     *("original/*", "metal/*", "onnx/*", "openvino/*", "coreml/*"),
 ]
 WEIGHTS = ["*.safetensors", *COPIES]
-# What an origin has to say, by its source.
+# The keys that an origin needs, by its source.
 _SAYS = {
     "hub": ("repo", "revision"),
     "path": ("path",),
@@ -226,13 +226,13 @@ def locate(folder: Path, root: Path, *, weights: bool = True) -> Path:
 
 
 def name(folder: Path) -> str:
-    """What a server is likely to call the model that `folder` stands for."""
+    """The likely name at a server of the model that `folder` stands for."""
     found = origin(folder)
     return found.get("model") or found.get("repo") or found.get("path") or str(folder)
 
 
 def identity(folder: Path) -> str:
-    """What tells this model from any other, wherever it lies: part of the key of every cached answer."""
+    """Identity of the model, wherever it lies; it is part of the key of every cached answer."""
     return records.content_id({key: value for key, value in origin(folder).items() if key not in ("path", "places")})
 
 
@@ -323,7 +323,7 @@ def _refuse_other_weights(files: Path) -> None:
 
 @contextmanager
 def _explained(files: Path, what: str, remedy: str) -> Iterator[None]:
-    """Whatever a library makes of a broken folder, as one message."""
+    """The error of a library about a broken folder, as one message."""
     if not (files / "config.json").is_file() and not (files / "modules.json").is_file():
         raise SentiDistillError(f"{files}: no model folder there (config.json is missing)")
     config = files / "config.json"
@@ -373,7 +373,7 @@ def check_embedder(folder: Path, root: Path) -> None:
     with _explained(files, "the embedder", "take a model of sentence-transformers"):
         vector = clustering.embed(["word"], files)
     if not abs((vector**2).sum() - 1) < 0.01:
-        raise SentiDistillError(f"{files}: gives no vectors of length 1 (but NaN, perhaps); fetch the embedder anew")
+        raise SentiDistillError(f"{files}: its vectors do not have length 1 (they may be NaN); fetch the embedder anew")
 
 
 def _check_template(files: Path, tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -1,4 +1,4 @@
-"""What is looked at before a training's first step, its rows, special tokens and memory, and after it, its answers."""
+"""Checks before the first step of training (rows, special tokens, memory) and after it (answers)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ import numpy as np
 from sentidistill.config.runtime import Runtime
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Response
-from sentidistill.student.training import Tokenised
+from sentidistill.student.rows import Tokenised
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,7 @@ def free(device: "torch.device") -> int | None:
 
 
 def check_memory(model: "PreTrainedModel | PeftModel", data: Tokenised, runtime: Runtime) -> dict[str, str]:
-    """What a step needs and what there is, the weights of `model`, which is loaded, included.
+    """The bytes that a step needs and the bytes that are free; both include the weights of `model`, which is loaded.
 
     Raises `SentiDistillError` with the params to turn where it does not fit.
     """

@@ -1,4 +1,4 @@
-"""What a student's folder says of itself: all that its answers depend on besides weights and tokenizer.
+"""What a student's folder says about itself: all that its answers depend on besides weights and tokenizer.
 
 It lies in the folder as sentidistill.json, so that `Predictor` needs nothing else. It holds no text.
 """
@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from sentidistill import records
 from sentidistill.config.prompting import PromptFormat, Student
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.calibration import fit
+from sentidistill.inference.calibration import fit, normalised
 from sentidistill.inference.requests import Engine, Reader, Request, stream
 from sentidistill.pipeline.progress import track
 from sentidistill.records import Record
-from sentidistill.samples import prompt, with_labels
+from sentidistill.samples import LabelTask, prompt, with_labels
 from sentidistill.sources.corpus import clean
 from sentidistill.sources.models import ORIGIN
 from sentidistill.sources.packages import sha256
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FILE = "sentidistill.json"
-MOST_TEXTS = 240  # validation texts of a task: 80 of each of three labels tell an offset to a tenth of a nat or so
+MOST_TEXTS = 240  # validation texts of a task: 80 of each of three labels give an offset to about a tenth of a nat
 
 
 class KnownTask(Record):
-    """A task as the student is asked it. `offsets` (nats) are taken off the labels' log-probabilities among the labels,
-    and the rest is divided by `temperature`; both are of validation texts."""
+    """A task in the words in which the student is asked, with its calibration, measured on validation texts.
+
+    `offsets` (nats), the label bias, are subtracted from the log-probabilities among the labels, and the difference is
+    divided by `temperature`.
+    """
 
     instruction: str
     cue: str
@@ -43,8 +46,8 @@ class KnownTask(Record):
 class About(Record):
     """`prompt_format` and `max_length` (tokens of a prompt and its answer) are those of training.
 
-    Where those of a text would be more, "pooled" has it cut by sentences, and the labels' probabilities in the pieces
-    averaged, each piece by its length; "whole" has it read as it is, as a folder of an older version does.
+    `long_texts` says how a longer text is read. "pooled": it is cut at sentences, and the labels' probabilities of the
+    pieces are averaged, weighted by their lengths. "whole": it is read as it is, as in folders of older versions.
     """
 
     version: Literal[1]
@@ -62,50 +65,46 @@ def which_label(
 
 
 def label_scores(
-    engine: Engine,
-    reader: Reader,
-    name: str,
-    instruction: str,
-    cue: str,
-    labels: Sequence[str],
-    texts: Sequence[tuple[str, str]],
+    engine: Engine, reader: Reader, task: LabelTask, texts: Sequence[tuple[str, str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(log-probabilities of the labels, n x labels; places of the right labels, n) of (text, label) pairs.
 
     Texts that are too long are left out.
     """
     scores, gold = [], []
-    with track(f"{name}, labelled texts", len(texts)) as progress:
-        requests = [which_label(instruction, cue, labels, clean(text)) for text, _ in texts]
+    with track(f"{task.name}, labelled texts", len(texts)) as progress:
+        requests = [which_label(task.instruction, task.cue, task.labels, clean(text)) for text, _ in texts]
         for finished in stream(engine, reader, requests):
             good = [(place, response) for place, response in finished if not response.error]
             scores += [response.choice_logprobs for _, response in good]
-            gold += [labels.index(texts[place][1]) for place, _ in good]
+            gold += [task.labels.index(texts[place][1]) for place, _ in good]
             progress.advance(len(finished), failures=len(finished) - len(good))
-    return np.reshape(scores, (-1, len(labels))), np.array(gold, dtype=int)
+    return np.reshape(scores, (-1, len(task.labels))), np.array(gold, dtype=int)
 
 
-def known_task(
-    engine: Engine,
-    reader: Reader,
-    name: str,
-    instruction: str,
-    cue: str,
-    labels: Sequence[str],
-    texts: Sequence[tuple[str, str]],
-) -> KnownTask:
-    """The task with offsets and temperature from (validation text, label) pairs, at most `MOST_TEXTS` of them."""
-    some = texts[:: max(1, -(-len(texts) // MOST_TEXTS))]
-    return fitted(instruction, cue, labels, *label_scores(engine, reader, name, instruction, cue, labels, some))
+def measured(
+    engine: Engine, reader: Reader, task: LabelTask, texts: Sequence[tuple[str, str]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`label_scores` of validation texts, `MOST_TEXTS` of them at most, spread evenly."""
+    return label_scores(engine, reader, task, texts[:: max(1, -(-len(texts) // MOST_TEXTS))])
 
 
-def fitted(instruction: str, cue: str, labels: Sequence[str], scores: np.ndarray, gold: np.ndarray) -> KnownTask:
-    """The task with what its labels lean to and how sure they are, by scores and right labels (`calibration.fit`)."""
+def macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
+    """In percent, with the label bias over the same texts subtracted."""
+    from sklearn.metrics import f1_score
+
+    offsets, _ = fit(scores, gold)
+    found, labels = (normalised(scores) - offsets).argmax(axis=1), range(scores.shape[1])
+    return 100 * float(f1_score(gold, found, labels=labels, average="macro", zero_division=0))
+
+
+def known_task(task: LabelTask, scores: np.ndarray, gold: np.ndarray) -> KnownTask:
+    """The task with the label bias and the temperature that `calibration.fit` finds by scores and right labels."""
     offsets, temperature = fit(scores, gold)
     return KnownTask(
-        instruction=instruction,
-        cue=cue,
-        labels=list(labels),
+        instruction=task.instruction,
+        cue=task.cue,
+        labels=list(task.labels),
         offsets=[round(float(value), 4) for value in offsets],
         temperature=round(temperature, 4),
     )
@@ -135,7 +134,7 @@ def describe(folder: Path, student: Student, tasks: dict[str, KnownTask]) -> Non
 
 
 def read(folder: Path) -> About | None:
-    """None where the folder says nothing. Raises `SentiDistillError` for what this version cannot read."""
+    """None if the folder has no such file. Raises `SentiDistillError` for a file that this version cannot read."""
     path = folder / FILE
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""Training by several processes, each with a device of its own: how they are started, and what each of them knows."""
+"""Training by several processes, each with a device of its own: how they are started, and their common settings."""
 
 import os
 import subprocess

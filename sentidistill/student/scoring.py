@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
-# What computes the scores.
+# The modules that compute the scores. Their text is part of the key of stored scores.
 CODE = ("difficulty.py", "inference/packing/prefix_tree.py", "inference/packing/branches.py", "student/vllm_scoring.py")
 
 
 class Scorer(Protocol):
-    """What scores batches: a model in this process, or actors that each hold one."""
+    """Scores batches: with a model in this process, or by actors that each hold one."""
 
     def stream(self, jobs: Sequence[list[Row]]) -> Iterator[list[tuple[int, list[Difficulty]]]]:
         """(place in `jobs`, scores of the batch's rows), one for each batch, in lists as they are finished."""
@@ -51,7 +51,7 @@ class LocalScorer:
 
 
 def open_scorer(folder: Path, root: Path, runtime: Runtime, section: ScoreDifficulty, max_length: int) -> Scorer:
-    """What scores with the model that `folder` stands for, by the engine that `section` names."""
+    """The scorer with the model that `folder` stands for, by the engine that `section` names."""
     if section.engine == "vllm":
         from sentidistill.student.vllm_scoring import VLLMScorer
 
@@ -61,10 +61,11 @@ def open_scorer(folder: Path, root: Path, runtime: Runtime, section: ScoreDiffic
 
 
 def agreement(scores: Sequence[float], others: Sequence[float]) -> dict[str, float]:
-    """How alike two models rank the same samples: Spearman's correlation, and the share that the hardest
-    tenth, quarter and half of one have in common with those of the other (by chance 0.1, 0.25 and 0.5).
+    """How alike two models rank the same samples: Spearman's correlation, and the share of the hardest tenth,
+    quarter and half of one model that is also in that of the other (by chance 0.1, 0.25 and 0.5).
 
-    Equal scores are ordered at random, in each model anew: what does not tell samples apart agrees by chance alone.
+    Equal scores are ordered at random, anew for each model, so scores that do not tell samples apart agree only by
+    chance.
     """
     from scipy.stats import spearmanr
 
@@ -100,9 +101,9 @@ def score(
 ) -> list[Difficulty]:
     """Difficulty of `rows`, scored in `batches` (places of rows), which together hold each row once.
 
-    What `store` holds of an earlier run is not scored again; the scorer is opened only if something is
-    missing. As batches are fixed beforehand, who scores them changes no digit. `advance` is told of the
-    rows that are done.
+    Batches that `store` holds of an earlier run are not scored again; the scorer is opened only if some are
+    missing. Batches are fixed beforehand, so the scores do not depend on who computes them. `advance` is told
+    of the rows that are done.
     """
     jobs = [[rows[place] for place in batch] for batch in batches]
     files = [store / f"{batch_key(job, *settings)}.json" for job in jobs]
@@ -124,7 +125,7 @@ def score(
 
 
 def _stored(file: Path, number: int) -> list[Difficulty] | None:
-    """The scores of a batch of `number` rows in `file`; None where there is none, or it is not what was written."""
+    """The scores of a batch of `number` rows in `file`; None if there are none, or if the file was changed."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["digest"] != records.content_id(values["scores"]) or len(values["scores"]) != number:
@@ -138,8 +139,8 @@ def _stored(file: Path, number: int) -> list[Difficulty] | None:
 class Scored:
     """`scores` are over the answer's tokens without its end, as published.
 
-    `difficulty`, 0 to 1: where labels are closed, 1 - P(answer) among the task's labels; else the rank score.
-    `label_scores` are log-probabilities of the task's whole labels, each with its end; empty where labels are open.
+    `difficulty`, 0 to 1: for a closed task, 1 - P(answer) among the task's labels; for an open answer, the rank score.
+    `label_scores` are log-probabilities of the task's whole labels, each with its end; empty for an open answer.
     """
 
     scores: Difficulty
@@ -184,7 +185,7 @@ class ScoringModel:
         return found
 
     def _rows(self, sample: Sample, fitted: Fitted) -> list[Row]:
-        """The answer without its end, then each label with each end: without one, 10 is never likelier than 1."""
+        """The answer without its end, then each label with each end: without an end, 10 is never likelier than 1."""
         of = (self._tokenizer, self._params.student.prompt_format)
         with_end = [[*answer_ids(label, *of), end] for label in sample.labels for end in self._ends]
         return [(fitted.prompt_ids, ids) for ids in (answer_ids(sample.answer, *of), *with_end)]

@@ -2,22 +2,19 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentidistill import records
-from sentidistill.config.prompting import PromptFormat
 from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.packing.branches import attention
 from sentidistill.inference.packing.prefix_tree import PrefixTree
 from sentidistill.pipeline.progress import track
-from sentidistill.prompts import Prompt, answer_ids
-from sentidistill.samples import TrainRow, fit
 from sentidistill.student import processes
+from sentidistill.student.rows import Tokenised
 
 if TYPE_CHECKING:
     import torch
@@ -30,68 +27,7 @@ EPOCH_START = "whole"
 # Folder beside the checkpoints: what a training by several processes, or of an adapter, ends with.
 TRAINED = "trained"
 LOSSES = "losses.json"
-
-
-@dataclass(frozen=True)
-class Tokenised:
-    """Rows as token ids. `completion_mask` is 1 on the answer and its end, 0 on the prompt.
-
-    `answers`: of each row, the answers that the loss falls on, with their ends, and their weights; of most rows its own
-    answer with weight 1. `prompts`: with the demonstrations that are shown. `truncated`: rows that lost some;
-    `dropped`: rows left out.
-    """
-
-    prompts: list[Prompt]
-    input_ids: list[list[int]]
-    completion_mask: list[list[int]]
-    answers: list[list[tuple[list[int], float]]]
-    truncated: int
-    dropped: int
-
-    @property
-    def weighted(self) -> bool:
-        return any([weight for _, weight in of_row] != [1.0] for of_row in self.answers)
-
-    def prompt_ids(self, place: int) -> list[int]:
-        return self.input_ids[place][: self.completion_mask[place].count(0)]
-
-    def tokens_read(self) -> list[int]:
-        """Tokens that each row takes in a forward pass: its prompt, and all answers."""
-        return [
-            mask.count(0) + sum(len(ids) for ids, _ in of_row)
-            for mask, of_row in zip(self.completion_mask, self.answers)
-        ]
-
-
-def tokenise(
-    rows: Sequence[TrainRow],
-    tokenizer: "PreTrainedTokenizerBase",
-    prompt_format: PromptFormat,
-    max_length: int,
-    weights: Mapping[str, Mapping[str, float]] = {},
-) -> Tokenised:
-    """Ids of every row that fits into `max_length` tokens, as `samples.fit` makes it fit.
-
-    `weights`: by the id of a row, the answers that it is trained on in place of its own alone, and their weights. It
-    has to fit with each of them.
-    """
-    settings = (tokenizer, prompt_format)
-    data = Tokenised([], [], [], [], 0, 0)
-    truncated = 0
-    for row in rows:
-        of_row = weights.get(row.id, {row.answer: 1.0})
-        ids = {answer: answer_ids(answer, *settings) for answer in (row.answer, *of_row)}
-        fitted = fit(row.prompt(), max(ids, key=lambda answer: len(ids[answer])), *settings, max_length)
-        if fitted is None:
-            continue
-        end = fitted.completion_ids[-1:]
-        own = ids[row.answer] + end
-        data.prompts.append(fitted.prompt)
-        data.input_ids.append(fitted.prompt_ids + own)
-        data.completion_mask.append([0] * len(fitted.prompt_ids) + [1] * len(own))
-        data.answers.append([(ids[answer] + end, weight) for answer, weight in of_row.items()])
-        truncated += fitted.truncated
-    return replace(data, truncated=truncated, dropped=len(rows) - len(data.prompts))
+LOGGED = ("step", "loss", "learning_rate", "soft_share")
 
 
 def weighted_loss(
@@ -174,6 +110,7 @@ def train(
     *,
     max_length: int,
     checkpoints: Path,
+    validate: Callable[[], float] | None = None,
 ) -> list[dict[str, float]]:
     """Fine-tune `model` in place; the loss falls on the answers alone. Returns a row per logged step.
 
@@ -181,6 +118,8 @@ def train(
     (sum of absolute values, mean over forward passes since the last row).
     An adapter (`with_adapter`) is merged at the end into the model that it was put into. It is kept in `checkpoints`,
     and so is what several processes have trained, each of which calls this function.
+    With `params.keep` "best", `validate` scores `model` after each epoch, and the weights of the best one stay; its
+    score is `validation_f1` of the last row.
     With `runtime.save_steps`, a checkpoint is kept in `checkpoints` so often; training goes on from the last whole one
     found there. Who has saved the model removes the folder.
     Raises `SentiDistillError` once a loss or a weight is not finite.
@@ -188,7 +127,7 @@ def train(
     import torch
     from accelerate.utils import synchronize_rng_states
     from datasets import Dataset, disable_progress_bars
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     class InSteps(SFTTrainer):
@@ -198,6 +137,15 @@ def train(
             sampler: Any = super()._get_train_sampler(*arguments)
             sampler.batch_size = params.batch_size
             return sampler
+
+        def evaluate(self, *_, **__):
+            assert validate is not None
+            model.eval()
+            found = {"eval_score": validate()}
+            model.train()
+            self.log(found)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+            return found
 
     class AnswersOnly(InSteps):
         """The same loss, with the vocabulary's logits of those positions alone that predict an answer's token.
@@ -277,7 +225,9 @@ def train(
 
     disable_progress_bars()
 
-    on_cpu = model.device.type == "cpu"
+    on_cpu, best = model.device.type == "cpu", params.keep == "best"
+    packing = runtime.train.packing and not data.weighted
+    saved_by = "epoch" if best else "steps" if runtime.save_steps else "no"
     checkpoints.mkdir(parents=True, exist_ok=True)
     config = SFTConfig(
         output_dir=str(checkpoints),
@@ -290,17 +240,20 @@ def train(
         per_device_train_batch_size=runtime.train_rows_per_step,
         gradient_accumulation_steps=processes.passes(params.batch_size, runtime.train_rows_per_step),
         train_sampling_strategy="group_by_length",
-        max_length=max_length,
+        max_length=None if packing else max_length,
         completion_only_loss=True,
-        packing=False,
+        padding_free=packing,  # the rows of a step stay as many; with `packing`, TRL would make a row of several
         use_cpu=on_cpu,
         bf16=not on_cpu,
         gradient_checkpointing=runtime.gradient_checkpointing,
         logging_steps=5,
         logging_first_step=True,
-        save_strategy="steps" if runtime.save_steps else "no",
+        eval_strategy="epoch" if best else "no",
+        load_best_model_at_end=best,
+        metric_for_best_model="score",
+        save_strategy=saved_by,
         save_steps=runtime.save_steps or 500,
-        save_total_limit=2,  # one is whole while another is written or removed
+        save_total_limit=2,  # one is whole while another is written or removed; the best one stays beside
         seed=params.seed,
         data_seed=params.seed,
         remove_unused_columns=not data.weighted,
@@ -319,9 +272,12 @@ def train(
         model=model,
         args=config,
         train_dataset=dataset,
+        eval_dataset=dataset.select([0]) if best else None,  # which the library asks for, and `evaluate` does not
         processing_class=tokenizer,
         callbacks=[RowOrder(checkpoint)],
     )
+    if params.patience:
+        trainer.add_callback(EarlyStoppingCallback(params.patience))
     if data.weighted:
         trainer.data_collator = numbered
     trainer.remove_callback(PrinterCallback)
@@ -331,9 +287,10 @@ def train(
     model.eval()
     if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
         raise _not_finite("a weight of the trained student is not a finite number")
-    shown = ("step", "loss", "learning_rate", "soft_share")
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
-    losses = [{name: entry[name] for name in shown if name in entry} for entry in log]
+    losses = [{name: entry[name] for name in LOGGED if name in entry} for entry in log]
+    if best:
+        losses[-1]["validation_f1"] = trainer.state.best_metric
     if processes.launched() or params.lora:
         trainer.save_model(str(checkpoints / TRAINED))
     if processes.launched() and processes.is_first():

@@ -19,12 +19,13 @@ def train(models: Path, checkpoints: Path, out: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from sentidistill.student import training
+    from sentidistill.student.rows import tokenise
     from tests.test_training import PARAMS, rows_of_several_lengths, runtime
 
     model, tokenizer = (kind.from_pretrained(models / "student") for kind in (AutoModelForCausalLM, AutoTokenizer))
-    data = training.tokenise(rows_of_several_lengths(42), tokenizer, "transcript", 512)
+    data = tokenise(rows_of_several_lengths(42), tokenizer, "transcript", 512)
     machine = runtime(train_rows_per_step=2, save_steps=SAVED_EVERY)
-    params = PARAMS.model_copy(update={"epochs": 12, "learning_rate": 1e-3})
+    params = PARAMS.model_copy(update={"epochs": 36, "learning_rate": 1e-3})  # a fast machine does not reach its end
     training.train(model, tokenizer, data, params, machine, max_length=512, checkpoints=checkpoints)
     model.save_pretrained(out)
 

@@ -81,14 +81,18 @@ def next_lock(started: Started) -> str | None:
 
 
 def kill(started: Started, victim: str) -> None:
-    if victim == "all":
-        return started.kill_all()
-    words = ("dvc", "repro") if victim == "dvc" else ("-m", "stages.")
-    for one in members(started):
-        line = " ".join(one.cmdline())
-        if all(word in line for word in words) and "-c" not in one.cmdline() and one.pid != started.process.pid:
-            one.send_signal(signal.SIGKILL)
-    return None
+    """Kill the processes of `victim`; all of them where there is none of it, as between two stages."""
+    words = {"dvc": ("dvc", "repro"), "stage": ("-m", "stages.")}.get(victim)
+    found = [one for one in members(started) if words and is_victim(started, one, words)]
+    for one in found:
+        one.send_signal(signal.SIGKILL)
+    if not found:
+        started.kill_all()
+
+
+def is_victim(started: Started, one: psutil.Process, words: tuple[str, ...]) -> bool:
+    line = " ".join(one.cmdline())
+    return all(word in line for word in words) and "-c" not in one.cmdline() and one.pid != started.process.pid
 
 
 def members(started: Started) -> list[psutil.Process]:
