@@ -37,11 +37,19 @@ def test_a_lock_that_was_cut_off_is_put_back(folder, share, caplog):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x00", b"schema: '2.0'\nstages: [", b"- 1\n", b"schema: '1.0'\n"])
-def test_without_a_copy_the_command_that_gets_it_back_is_named(folder, content):
+def test_without_a_copy_the_command_that_gets_it_back_is_named(folder, content, monkeypatch):
+    monkeypatch.setattr(repro, "committed", lambda: "schema: '2.0'")
     repro.LOCK.write_bytes(content)
     with pytest.raises(SentiDistillError, match=r"git checkout dvc\.lock"):
         repro.keep_lock()
     assert repro.LOCK.read_bytes() == content
+
+
+def test_a_lock_of_which_there_is_no_copy_anywhere_is_made_anew(folder, caplog):
+    repro.LOCK.write_bytes(b"schema: '2.0'\nstages: [")
+    repro.keep_lock()
+    assert not repro.LOCK.exists()
+    assert "dvc.lock was damaged" in caplog.text
 
 
 def test_a_lock_that_is_whole_is_left_alone_and_kept(folder):

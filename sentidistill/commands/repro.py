@@ -44,7 +44,8 @@ def is_whole(content: bytes) -> bool:
 def keep_lock() -> None:
     """Keep a copy of dvc.lock or, where it is damaged, put the copy back.
 
-    Raises `SentiDistillError` where it is damaged and there is no copy.
+    Where there is no copy and none in git, as in a first run, it is removed: DVC's cache has what stages made.
+    Raises `SentiDistillError` where it is damaged and git alone has a copy.
     """
     if not LOCK.exists():
         return
@@ -55,6 +56,9 @@ def keep_lock() -> None:
         logging.warning(
             "%s was damaged, as by a kill while it is written; the last good copy is back in its place", LOCK
         )
+    elif not committed():
+        LOCK.unlink()
+        logging.warning("%s was damaged, as by a kill while it is written; it is removed, and DVC makes it anew", LOCK)
     else:
         raise SentiDistillError(
             f"{LOCK}: damaged, as by a kill while it is written; get it back with `git checkout {LOCK}`"
