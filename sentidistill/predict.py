@@ -104,7 +104,8 @@ def sentiment() -> Task:
 
     The default tasks of the evaluation are asked in the same words, so their scores hold for this task.
     """
-    return Task(**wording()["sentiment"], labels=SENTIMENTS)
+    asked = wording()["sentiment"]
+    return Task(asked["instruction"], asked["cue"], SENTIMENTS)
 
 
 class Predictor:

@@ -290,7 +290,7 @@ def train(
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [{name: entry[name] for name in LOGGED if name in entry} for entry in log]
     if best:
-        losses[-1]["validation_f1"] = trainer.state.best_metric
+        losses[-1]["validation_f1"] = float(trainer.state.best_metric or 0)
     if processes.launched() or params.lora:
         trainer.save_model(str(checkpoints / TRAINED))
     if processes.launched() and processes.is_first():
