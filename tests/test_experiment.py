@@ -149,6 +149,9 @@ def test_what_is_kept_of_a_run_counts_while_its_settings_and_inputs_are_those_of
     assert trials.kept([one]), "what a run makes anew is no input"
     lock.write_text(LOCK.replace("md5: one", "md5: five"))
     assert not trials.kept([one])
+    one.path.write_text('{"settings": 3}')
+    with pytest.raises(SentiDistillError, match=r"hard-1\.json: damaged; remove it"):
+        trials.kept([one])
 
 
 STATUS = """\
@@ -233,6 +236,7 @@ def test_a_run_that_failed_is_named_and_queued_again_and_one_that_is_done_is_not
     assert states() == ["Queued"]
     experiment.start()
     experiment.wait(ONE)
+    trials.keep_done(ONE)
     assert list(trials.done(ONE)) == ONE
     (of_one,) = trials.kept(ONE).values()
     assert (of_one.samples, of_one.supervised_tokens, of_one.records) == (2, 6, 4)
@@ -245,7 +249,7 @@ def test_a_run_that_failed_is_named_and_queued_again_and_one_that_is_done_is_not
     assert states() == ["Success"]
     other = dataclasses.replace(ONE[0], settings=("select_samples.strategy=easy",))
     with pytest.raises(SentiDistillError, match="one-hard-1 was run with other settings"):
-        experiment.queue([other])
+        experiment.run([other])
 
 
 @pytest.mark.slow

@@ -175,9 +175,12 @@ def trials_of(name: str, experiment: Experiment, seeds: Mapping[str, int]) -> li
 
 
 def run(trials: Sequence[Trial]) -> None:
-    """Have DVC run what is not kept yet. Raises `SentiDistillError` where it cannot, or a run fails."""
+    """Show what is kept, and have DVC run the rest. Raises `SentiDistillError` where it cannot, or a run fails."""
     keep_done(trials)
-    if len(kept(trials)) == len(trials):
+    already = kept(trials)
+    for one, of_trial in already.items():
+        print(one.name, *(f"{name} {score.value:.1f}" for name, score in scores(one, of_trial).items()), flush=True)
+    if len(already) == len(trials):
         return
     if output("dvc", "status", "--json").strip() != "{}" or output("git", "status", "--porcelain", "dvc.lock"):
         raise SentiDistillError("experiment: the pipeline is not up to date; run `make repro` and commit first")

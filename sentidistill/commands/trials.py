@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from sentidistill import config, records, yaml_files
 from sentidistill.commands.ablations import COLUMNS, FOLDER
@@ -122,12 +123,17 @@ def kept(trials: Sequence[Trial]) -> dict[Trial, Kept]:
     """What is kept of `trials` and still holds: with the settings and on the inputs of now.
 
     A setting that did not exist then is no difference: with its default, a run is what it was before.
+    Raises `SentiDistillError` for a file that is damaged.
     """
     found, inputs = {}, inputs_of(Path("dvc.lock").read_text(encoding="utf-8"))
     for one in trials:
         if not one.path.exists():
             continue
-        of_trial, now = Kept.model_validate(records.read_json(one.path)), settings_of(values_of(one))
+        try:
+            of_trial = Kept.model_validate(records.read_json(one.path))
+        except ValidationError as error:
+            raise SentiDistillError(f"{one.path}: damaged; remove it, and the run is done again") from error
+        now = settings_of(values_of(one))
         same = all(now.get(key, ...) == value for key, value in of_trial.settings.items())
         if same and of_trial.inputs == inputs:
             found[one] = of_trial
