@@ -113,6 +113,15 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(found))
 
 
+def holds(settings: Mapping[str, Any], trial: Trial) -> bool:
+    """Whether `settings` are those of `trial` now.
+
+    A setting that did not exist then is no difference: with its default, a run is what it was before.
+    """
+    now = settings_of(values_of(trial))
+    return all(now.get(key, ...) == value for key, value in settings.items())
+
+
 def inputs_of(lock: str) -> dict[str, str]:
     """MD5s of what every arm starts from, by the text of a dvc.lock."""
     outs = [out for one in yaml.safe_load(lock)["stages"].values() for out in one.get("outs", [])]
@@ -122,7 +131,6 @@ def inputs_of(lock: str) -> dict[str, str]:
 def kept(trials: Sequence[Trial]) -> dict[Trial, Kept]:
     """What is kept of `trials` and still holds: with the settings and on the inputs of now.
 
-    A setting that did not exist then is no difference: with its default, a run is what it was before.
     Raises `SentiDistillError` for a file that is damaged.
     """
     found, inputs = {}, inputs_of(Path("dvc.lock").read_text(encoding="utf-8"))
@@ -133,9 +141,7 @@ def kept(trials: Sequence[Trial]) -> dict[Trial, Kept]:
             of_trial = Kept.model_validate(records.read_json(one.path))
         except ValidationError as error:
             raise SentiDistillError(f"{one.path}: damaged; remove it, and the run is done again") from error
-        now = settings_of(values_of(one))
-        same = all(now.get(key, ...) == value for key, value in of_trial.settings.items())
-        if same and of_trial.inputs == inputs:
+        if of_trial.inputs == inputs and holds(of_trial.settings, one):
             found[one] = of_trial
     return found
 
@@ -157,7 +163,7 @@ def done(trials: Sequence[Trial]) -> dict[Trial, tuple[str, str]]:
             continue
         for one, commit in named.items():
             values = yaml.safe_load(output("git", "show", f"{commit}:params.yaml"))
-            if settings_of(values) != settings_of(values_of(one)):
+            if not holds(settings_of(values), one):
                 raise SentiDistillError(
                     f"experiment {one.name} was run with other settings than now; give the arm another name, or remove "
                     f"the run: `dvc exp remove --rev {start[:10]} {one.name}`"
@@ -169,9 +175,8 @@ def done(trials: Sequence[Trial]) -> dict[Trial, tuple[str, str]]:
 def keep_done(trials: Sequence[Trial]) -> None:
     """Keep what is not kept yet of the trials that DVC has run here."""
     already = kept(trials)
-    for one, (start, commit) in done(trials).items():
-        if one not in already:
-            records.write_text(one.path, json.dumps(of_run(one, start, commit).model_dump(), ensure_ascii=False))
+    for one, (start, commit) in done([one for one in trials if one not in already]).items():
+        records.write_text(one.path, json.dumps(of_run(one, start, commit).model_dump(), ensure_ascii=False))
 
 
 def of_run(trial: Trial, start: str, commit: str) -> Kept:
