@@ -38,7 +38,8 @@ def main() -> None:
     judged_wrong = len(written) - len(demonstrations) + len(distinct) - len(analyses)
     made = sorted(tasks + analyses, key=lambda row: (row.cluster, row.family, row.id))
     by_hand = hand_written(HAND_WRITTEN)
-    rows = made if section.source == "attributes" else by_hand
+    given = {"attributes": made, "hand_written": by_hand}
+    rows = given.get(section.source) or hand_written(stage.cache_root().parent / section.source)
     if not any(row.demonstrations for row in rows):
         raise SentiDistillError("build_instructions: no task has enough demonstrations; see metrics/define_tasks.json")
     for row in rows:

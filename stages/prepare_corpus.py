@@ -4,13 +4,13 @@ A row: {"id": "09ab...", "domain": "amazon", "text": "The battery lasts two days
 """
 
 from collections import Counter
-from pathlib import Path
+from typing import get_args
 
 from sentidistill import config
 from sentidistill.config import Params
 from sentidistill.config.corpus import FileTexts
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import sentibench
+from sentidistill.evaluation import decontamination
 from sentidistill.pipeline import stage
 from sentidistill.sources import corpus
 from sentidistill.sources.corpus import TEXTS
@@ -29,34 +29,21 @@ def read_sources(params: Params) -> tuple[list[tuple[str, str]], int]:
     return pairs, without_text
 
 
-def read_ids(path: Path) -> set[str]:
-    try:
-        return set(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise SentiDistillError(f"{path}: cannot be read ({error}); see prepare_corpus.held_out") from error
-
-
 def main() -> None:
     params = config.load()
     section = params.prepare_corpus
     pairs, without_text = read_sources(params)
     texts, left_out = corpus.distinct(pairs, section.min_chars, section.max_chars)
-    held_out = [
-        record["sentence"]
-        for path in sorted(Path("data/benchmark").glob("*/*.jsonl"))
-        for record in sentibench.read(path)
-    ]
-    exact = len({corpus.text_id(text) for text, _ in texts} & {corpus.text_id(text) for text in held_out})
-    near = corpus.near_duplicates([text for text, _ in texts], held_out, section.near_duplicate_similarity)
-    listed = read_ids(stage.cache_root().parent / section.held_out) if section.held_out else set()
-    usable = [row for row, bad in zip(texts, near) if not bad and corpus.text_id(row[0]) not in listed]
+    why = decontamination.reasons([text for text, _ in texts], section, stage.cache_root().parent)
+    removed = Counter(reason for reason in why if reason)
+    usable = [row for row, reason in zip(texts, why) if reason is None]
     if len(usable) < corpus.MIN_TEXTS:
         raise SentiDistillError(
             f"prepare_corpus: {len(usable)} usable texts, at least {corpus.MIN_TEXTS} are needed. "
             f"Of {len(pairs)} read, {left_out['too_short_or_long']} do not have {section.min_chars} to "
-            f"{section.max_chars} characters, {left_out['same_as_another']} are the same as another, and {sum(near)} "
-            "are in the benchmark, and others are in prepare_corpus.held_out. Add texts to prepare_corpus.sources, or "
-            "widen prepare_corpus.min_chars and max_chars"
+            f"{section.max_chars} characters, {left_out['same_as_another']} are the same as another, and "
+            f"{len(texts) - len(usable)} are in the benchmark or in prepare_corpus.held_out. Add "
+            "texts to prepare_corpus.sources, or widen prepare_corpus.min_chars and max_chars"
         )
     sizes = section.pool_sizes.model_dump()
     rows = corpus.assign_pools(usable, sizes)
@@ -68,9 +55,7 @@ def main() -> None:
             "texts_read": len(pairs),
             "rows_without_text": without_text,
             **left_out,
-            "removed_same_as_benchmark": exact,
-            "removed_near_duplicate_of_benchmark": sum(near) - exact,
-            "removed_as_listed": len(texts) - sum(near) - len(usable),
+            **{f"removed_{reason}": removed[reason] for reason in get_args(decontamination.Reason)},
             "usable": len(usable),
             **{f"pool_{pool}": pools[pool] for pool in sizes},
             **{f"pool_{pool}_asked": size for pool, size in sizes.items()},

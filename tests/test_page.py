@@ -71,7 +71,8 @@ def test_the_text_that_is_followed_is_one_of_which_most_is_known():
 
     rows = [Row(one) for one in "abbcccdddd"]
     assert story.richest(rows, {"a", "b", "c"}) == "c"
-    assert story.richest(rows, set()) is None
+    assert story.richest(rows, set()) == "d"
+    assert story.richest([], {"a"}) is None
 
 
 def test_a_student_that_is_as_right_as_it_says_has_no_error_and_its_sure_answers_are_better():

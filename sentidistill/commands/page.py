@@ -32,7 +32,7 @@ from sentidistill.report import figures, html, page, scores, story, trust
 from sentidistill.report.html import drawn
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources import models
-from sentidistill.sources.corpus import TEXTS
+from sentidistill.sources.corpus import TEXTS, Text
 from sentidistill.student import folder
 
 OUT, STUDENT, BASE = Path("report.html"), Path("models/student"), Path("models/student_base")
@@ -102,10 +102,13 @@ def followed(text_id: str | None, params: Params) -> dict[str, Any]:
     """One text through the run: by its id or, without one, a text of which most is known."""
     samples, mentions = SAMPLES.read(), MENTIONS.read()
     chosen = text_id or story.richest(samples, {row.text_id for row in mentions})
-    about = {row.id: row for row in TEXTS.read()}.get(chosen or "")
+    asked = [row for row in samples if row.text_id == chosen]
+    texts = {row.id: row for row in TEXTS.read()}
+    for row in asked:  # released answers are about other texts than those of the corpus
+        texts.setdefault(row.text_id, Text(id=row.text_id, domain="released", text=row.text, pool="distillation"))
+    about = texts.get(chosen or "")
     if about is None:
         raise SentiDistillError(f"data/corpus.jsonl has no text {chosen!r}; take an `id` of that file")
-    asked = [row for row in samples if row.text_id == chosen]
     difficulty = pd.read_csv("data/difficulty.csv", index_col="id")
     kept = {row.id for row in TRAIN_ROWS.read()}
     said, tokens = students_answers(asked, params), ranked(asked, params)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from sentidistill.config.prompting import Sampling
-from sentidistill.config.rules import Count, Few, Section, Seed, Share, Texts, real, whole
+from sentidistill.config.rules import Count, Few, OwnPath, Section, Seed, Share, Texts, real, whole
 
 
 class WriteAnalysisInstructions(Section):
@@ -42,6 +42,6 @@ class WriteDemonstrations(Section):
 
 
 class BuildInstructions(Section):
-    source: Literal["attributes", "hand_written"]
+    source: Literal["attributes", "hand_written"] | OwnPath
     min_demonstrations: Few
     max_similarity: Share

@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from sentidistill.config.prompting import Sampling
-from sentidistill.config.rules import Count, PartAboveZero, Section, Seed, Shots, Texts, not_all_zero, real
+from sentidistill.config.rules import (
+    Count,
+    Line,
+    OwnPath,
+    PartAboveZero,
+    Section,
+    Seed,
+    Shots,
+    Texts,
+    not_all_zero,
+    real,
+)
 
 
 class ComposePrompts(Section):
@@ -19,7 +30,15 @@ class ComposePrompts(Section):
     seed: Seed
 
 
+class Released(Section):
+    """Answers that others collected: a file, and its column or key of the answers."""
+
+    path: OwnPath
+    answer_field: Line = "output"
+
+
 class CollectResponses(Section):
+    released: Released | None
     calibrate: bool
     shrinkage: Texts
     max_share_of_one_label: PartAboveZero

@@ -1,5 +1,6 @@
 """One text, followed through a run: its attributes, the teacher's answers about it, and the student's answers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,12 +33,9 @@ class Step:
 
 
 def richest(samples: Sequence[Sample], seen: set[str]) -> str | None:
-    """The text of `seen` with the most questions."""
-    asked: dict[str, int] = {}
-    for row in samples:
-        if row.text_id in seen:
-            asked[row.text_id] = asked.get(row.text_id, 0) + 1
-    return max(sorted(asked), key=lambda one: asked[one], default=None)
+    """The text with the most questions, one of `seen` if there are any."""
+    asked = Counter(row.text_id for row in samples)
+    return max(sorted(asked), key=lambda one: (one in seen, asked[one]), default=None)
 
 
 def tokens(

@@ -34,14 +34,16 @@ def test_fifty_kills_change_no_file_and_cost_what_was_under_way(project, tiny_mo
             of_lock = number % 2 and KILLS - number > len(STAGES) - len(hit)
             name = next_lock(started) if of_lock else next_stage(started, hit)
             if name is None:
+                said = started.end(RUN_HANG)
+                if started.process.returncode:
+                    tally.faults.append(f"before kill {number + 1}, the run fails: {said and said[-2000:]}")
                 break  # it came to its end
-            hit.add(name)
-            time.sleep(moments.uniform(0, LOCK_SECONDS if of_lock else seconds[name]))
+            hit.add(pause(started, moments.uniform(0, LOCK_SECONDS if of_lock else seconds[name])) or name)
             victims = ("dvc", "all") if of_lock else ("stage", "dvc", "all")
             victim = moments.choice(victims)
             kill(started, victim)
             said = started.end(RUN_HANG)
-            tally.ended(f"kill {number + 1}, of {victim}, at {name}", said, failed=False)
+            tally.ended(f"kill {number + 1}, of {victim}, from {name} on", said, failed=False)
             tally.add("handled by a named remedy", number=said is not None and "dvc.lock was damaged" in said)
             assert not left_over(started), "a stage goes on without its run"
         last = Started(folder, REPRO)
@@ -78,6 +80,16 @@ def next_lock(started: Started) -> str | None:
         return None
     before = started.said.partition("Updating lock file")[0]
     return before.rpartition("Running stage '")[2].partition("'")[0]
+
+
+def pause(started: Started, seconds: float) -> str | None:
+    """Wait, but no longer than to the start of the next stage, as it might end unhit; its name, if it started."""
+    deadline, seen = time.monotonic() + seconds, len(started.said)
+    while time.monotonic() < deadline:
+        if begun := started.said[seen:].partition("Running stage '")[2]:
+            return begun.partition("'")[0]
+        time.sleep(0.02)
+    return None
 
 
 def kill(started: Started, victim: str) -> None:
