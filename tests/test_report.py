@@ -85,6 +85,21 @@ def test_a_model_without_scores_leaves_the_calibrated_figures_out():
     assert "Calibrated:" not in rendered(models)
 
 
+def test_the_student_is_as_good_as_its_teacher_or_worse_or_nobody_can_tell():
+    one = made("tweet", 1)
+    gold = [row.model_copy(update={"calibrated": row.gold}) for row in one.outcomes["teacher"]]
+    student = one.outcomes["student"]
+    mixed = [*gold[:15], *(row.model_copy(update={"calibrated": "nonsense"}) for row in gold[15:20]), *student[20:]]
+    teachers = {"tweet": student, "movie": gold, "amazon": mixed}
+    of_all = {
+        task: scores.Tested(one.task, one.test, one.train, one.metrics, {**one.outcomes, "teacher": teacher})
+        for task, teacher in teachers.items()
+    }
+    models = scores.of_models(of_all, SECTION)
+    assert models["beside_teacher"] == {"tasks": 3, "worse": 1, "close": 1}
+    assert "worse than its teacher on 1 of 3 tasks, and less than a point behind it on\n1." in rendered(models)
+
+
 def test_there_is_no_ratio_to_a_teacher_that_gets_nothing_right():
     one = made("tweet", 1)
     wrong = [row.model_copy(update={"output": "nonsense"}) for row in one.outcomes["teacher"]]

@@ -170,7 +170,7 @@ def gathered(text_id: str | None) -> dict[str, Any]:
         "losses": page.losses(),
         "perspectives": perspectives,
         "made": Counter(row.cluster for row in instructions),
-        "names": {row.id: row.exemplar for row in perspectives},
+        "names": {row.id: row.exemplar for row in perspectives if params.build_instructions.source == "attributes"},
         "instructions": instructions,
         "agreement": agreement(),
         "selection": records.read_json("metrics/select_samples.json"),

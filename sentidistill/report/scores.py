@@ -17,6 +17,7 @@ from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.evaluation.tasks import read as read_task
 
 ROLES = ("student_base", "student", "teacher")
+MARGIN = 1.0  # points of F1; a student that is less behind is as good as its teacher
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,20 @@ def of_models(tested: Mapping[str, Tested], section: Evaluate) -> dict[str, Any]
     """
     tasks = [task for task in tested if task not in SENTIBENCH]
     groups = {"mean": tasks, **sentibench.MEANS}
+    calibrated = table(tested, groups, section.bootstrap_samples, "calibrated")
+    beside = [calibrated[task]["minus_teacher"] for task in tasks if task in calibrated]
     return {
         "evaluate": section,
         "tasks": tasks,
         "others": [task for task in tested if task not in tasks],
         "groups": list(sentibench.MEANS),
         "plain": table(tested, groups, section.bootstrap_samples, "output"),
-        "calibrated": table(tested, groups, section.bootstrap_samples, "calibrated"),
+        "calibrated": calibrated,
+        "beside_teacher": {
+            "tasks": len(beside),
+            "worse": sum(one["high"] < 0 for one in beside),
+            "close": sum(one["low"] > -MARGIN for one in beside),
+        },
         "metrics": {task: one.metrics for task, one in tested.items()},
         "baselines": beside_baselines(tested, tasks, section),
         "train_sizes": {task: len(one.train) for task, one in tested.items()},
@@ -83,15 +91,17 @@ def table(
 
 
 def compared(models: Mapping[str, Estimate]) -> dict[str, Any]:
-    """The score by model; under "gain" the student's minus its base's, under "ratio" the student's over the teacher's.
+    """The score by model; under "gain" the student's minus its base's; and "minus_teacher", the student's minus it.
 
-    Each with the central 95 % over resampled records. There is no ratio to a teacher that gets nothing right.
+    Under "ratio" stands the student's over the teacher's; there is none to a teacher that gets nothing right. Each with
+    the central 95 % over resampled records.
     """
     base, student, teacher = (models[role] for role in ROLES)
     some = teacher.value > 0 and (teacher.resampled > 0).all()
     return {
         **{role: models[role].rounded() for role in ROLES},
         "gain": (student - base).rounded(),
+        "minus_teacher": (student - teacher).rounded(),
         "ratio": (student / teacher).rounded(digits=4) if some else None,
     }
 
