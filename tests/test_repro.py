@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sentidistill.commands import repro
@@ -75,20 +77,41 @@ def test_a_device_that_is_not_there_is_refused_before_hours_of_asking(folder):
         repro.main()
 
 
-@pytest.mark.parametrize("content", ["", '{"data/a": {"wri'])
-def test_a_list_of_paths_in_use_that_was_cut_off_is_removed(folder, content, caplog):
-    """DVC refuses to start as long as it is there."""
+def dvc_init(folder: Path) -> Callable[[int], str]:
+    """A pipeline of one stage; returns a function for the list of paths in use by a process that makes its output."""
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
     (folder / "dvc.yaml").write_text("stages: {one: {cmd: echo done > a, outs: [a]}}")
     repro.IN_USE.parent.mkdir(parents=True, exist_ok=True)
+    return lambda process: json.dumps({"write": {str(folder / "a"): {"pid": process, "cmd": "dvc repro"}}})
+
+
+@pytest.mark.parametrize("content", ["", '{"data/a": {"wri'])
+def test_a_list_of_paths_in_use_that_was_cut_off_is_removed(folder, content, caplog):
+    """DVC refuses to start as long as it is there."""
+    dvc_init(folder)
     repro.IN_USE.write_text(content)
     assert subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=folder, capture_output=True).returncode
     repro.mend_in_use()
     assert "rwlock was damaged" in caplog.text
     assert repro.dvc_repro(()) == 0
-    whole = repro.IN_USE.read_bytes() if repro.IN_USE.exists() else None
+
+
+def test_paths_are_not_in_use_by_a_dvc_that_was_killed_or_by_another_program(folder):
+    """DVC looks only whether there is a process with the id, and so there is one until its parent notices its end."""
+    held = dvc_init(folder)
+    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as killed:
+        repro.IN_USE.write_text(held(killed.pid))
+        repro.mend_in_use()
+        assert repro.IN_USE.exists(), "a DVC that runs has them in use"
+        killed.kill()
+        while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.02)
+        assert subprocess.run([sys.executable, "-m", "dvc", "repro"], capture_output=True).returncode
+        repro.mend_in_use()
+        assert not repro.IN_USE.exists()
+    repro.IN_USE.write_text(held(os.getpid()))
     repro.mend_in_use()
-    assert (repro.IN_USE.read_bytes() if repro.IN_USE.exists() else None) == whole
+    assert repro.dvc_repro(()) == 0
 
 
 def test_what_is_not_as_in_the_committed_run_is_named(folder):

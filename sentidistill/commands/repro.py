@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -65,11 +66,33 @@ def keep_lock() -> None:
         )
 
 
+def holders(content: bytes) -> set[int]:
+    """The ids of the processes in DVC's list of paths in use. Raises `ValueError` where DVC cannot read the list."""
+    from dvc.rwlock import SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        in_use = SCHEMA(json.loads(content))
+    except Invalid as error:
+        raise ValueError(str(error)) from error
+    return {one["pid"] for one in [*in_use["write"].values(), *chain(*in_use["read"].values())]}
+
+
+def runs_dvc(process: int) -> bool:
+    """Whether DVC runs under this id: not if it was killed, where its parent has not noticed, or the id is reused."""
+    try:
+        found = psutil.Process(process)
+        return found.status() != psutil.STATUS_ZOMBIE and "dvc" in {Path(word).name for word in found.cmdline()}
+    except psutil.Error:
+        return False
+
+
 def mend_in_use() -> None:
-    """Remove DVC's list of paths in use where a kill has cut it off: no DVC would start any more."""
+    """Remove DVC's list of paths in use where a kill has cut it off, or has left it: no DVC might start any more."""
     for wait in (1.0, 0.0):  # another DVC may be writing it
         try:
-            json.loads(IN_USE.read_bytes())
+            if not any(map(runs_dvc, holders(IN_USE.read_bytes()))):
+                IN_USE.unlink()
             return
         except FileNotFoundError:
             return
