@@ -1,12 +1,14 @@
 """Answers that others collected, in place of the teacher's."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sentidistill import records
+from sentidistill.commands.rehearsal import asking
 from sentidistill.construct import released
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import Example
@@ -79,6 +81,14 @@ def test_released_answers_take_the_place_of_the_teachers_without_those_about_tex
     assert len({one.stratum for one in samples}) == 4, "a task of a cluster, or an analysis instruction"
     assert (metrics["answers"], metrics["calls"]) == (4, 0)
     assert metrics["lost"] == {"no_answer": 1, "prompt_not_read": 1, "repeated": 1, "same_as_benchmark": 1}
+
+
+def test_a_plan_knows_that_the_stage_asks_nothing_and_does_not_run_it(folder):
+    folder([row("It rains.")])
+    shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
+    names = {one.name for one, _ in asking()}
+    assert "write_demonstrations" in names
+    assert "collect_responses" not in names
 
 
 @pytest.mark.parametrize(

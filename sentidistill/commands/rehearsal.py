@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from sentidistill import config
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.inference.model import Answers, CachedTeacher, LookUp, Mode
@@ -80,10 +81,11 @@ def _no_engine():
 
 def asking() -> list[tuple[Stage, Role]]:
     """The stages that ask a model, in the order of the pipeline, with the model that they ask."""
+    callers = set(CALLING_STAGES) - ({"collect_responses"} if config.load().collect_responses.released else set())
     return [
         (one, ROLES[one.arguments[0]] if one.template == "evaluate" else "teacher")
         for one in graph.load()
-        if one.template == "evaluate" or one.name in CALLING_STAGES
+        if one.template == "evaluate" or one.name in callers
     ]
 
 
