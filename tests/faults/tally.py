@@ -57,6 +57,13 @@ class Tally:
         elif failed:
             self.faults.append(f"{case}: ends without a remedy: {said[-600:]}")
 
+    def ended_well(self, case: str, started: "Started", hang: int) -> None:
+        """Wait for a command that has to end by itself and without a fault, and count it."""
+        said = started.end(hang)
+        self.ended(case, said, failed=False)
+        if started.process.returncode:
+            self.faults.append(f"{case}: {said and said[-2000:]}")
+
     def raised(self, case: str, error: BaseException | None) -> None:
         """Count a call in this process that raised `error`, or went through."""
         from sentidistill.errors import SentiDistillError
