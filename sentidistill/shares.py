@@ -3,10 +3,11 @@
 python -m sentidistill.shares scored.csv --labelled read.csv [--text-field text] [--label-field label]
                               [--task sentiment] [--by COLUMN | --month COLUMN] [--width 5]
 
-scored.csv is what `sentidistill.predict` writes. read.csv holds a hundred or two of its texts, drawn at random, with
-the label that you gave each. The student's mean error on the texts that you read corrects its labels on all others
-(prediction-powered inference: Angelopoulos et al., 2023; its weight: Angelopoulos, Duchi and Zrnic, 2023). So the 95 %
-intervals hold however bad the student is. The better it is, the narrower they are than those of the read texts alone.
+scored.csv is what `sentidistill.predict` writes, or the same as JSON Lines or Parquet. read.csv holds a hundred or two
+of its texts, drawn at random, with the label that you gave each. The student's mean error on the texts that you read
+corrects its labels on all others (prediction-powered inference: Angelopoulos et al., 2023; its weight: Angelopoulos,
+Duchi and Zrnic, 2023). So the 95 % intervals hold however bad the student is. The better it is, the narrower they are
+than those of the read texts alone.
 """
 
 import argparse
@@ -21,9 +22,11 @@ from rich.table import Table
 
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
+from sentidistill.sources.tables import Source
 
 LEAST_READ = 20  # texts; a t interval of fewer says too little
 CONFIDENCE = 0.95
+MONTH = r"^(\d{4}-(?:0[1-9]|1[0-2]))(?:-\d\d(?!\d)|$)"
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,12 @@ def more_to_read(found: Share, half_width: float) -> int:
     return max(0, int(np.ceil(found.read * ((found.half_width / half_width) ** 2 - 1))))
 
 
-def shares(scored: pd.DataFrame, labels: Sequence[str], task: str) -> dict[str, Share]:
-    """By label, from rows with the column `read` (a label, or missing) and one of probabilities for each label."""
-    done = scored["read"].notna().to_numpy()
+def shares(scored: pd.DataFrame, read: pd.Series, labels: Sequence[str], task: str) -> dict[str, Share]:
+    """By label, from rows with a column of probabilities for each label, and the label that was `read`, or None."""
+    done = read.notna().to_numpy()
     return {
         label: share(
-            (scored["read"][done] == label).to_numpy(dtype=float),
+            (read[done] == label).to_numpy(dtype=float),
             scored[f"{task} {label}"].to_numpy(dtype=float)[done],
             scored[f"{task} {label}"].to_numpy(dtype=float)[~done],
         )
@@ -79,37 +82,69 @@ def shares(scored: pd.DataFrame, labels: Sequence[str], task: str) -> dict[str, 
     }
 
 
+def table_of(path: Path, text: str) -> pd.DataFrame:
+    """A file as a table of texts. Raises `SentiDistillError` with the place of a row that cannot be read."""
+    source = Source(path, text, recode="save it in UTF-8")
+    columns, rows = source.columns(), []
+    for row in source.rows():
+        if row.fault or row.values is None:
+            raise SentiDistillError(f"{path}, {row.place}: {row.fault}")
+        cells = (row.values.get(name) for name in columns)
+        rows.append(["" if cell is None else str(cell) for cell in cells])
+    return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
 def joined(
     scored: pd.DataFrame, read: pd.DataFrame, text: str, label: str, task: str
-) -> tuple[pd.DataFrame, list[str]]:
-    """(scored texts that have a prediction, with what was `read` beside, the labels).
+) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+    """(rows of `scored` that have probabilities, the label that was read of each or None, the labels).
 
-    Raises `SentiDistillError` where a column is missing, a label or text is unknown, or too few were read.
+    Of equal texts, as many count as read as were read. Raises `SentiDistillError` where a column is missing, a label
+    or text is unknown, or too few were read.
     """
     labels = [name.removeprefix(f"{task} ") for name in scored.columns if name.startswith(f"{task} ")]
     if not labels:
         raise SentiDistillError(f"no columns of the task {task!r}; the file has to be one of `sentidistill.predict`")
-    for table, column, what in ((scored, text, "scored"), (read, text, "labelled"), (read, label, "labelled")):
-        if column not in table.columns:
-            raise SentiDistillError(f"the {what} file has no column {column!r}; it has {', '.join(table.columns)}")
-    read = read[read[label].str.strip() != ""].drop_duplicates(text)
-    given = dict(zip(read[text], read[label].str.strip()))
+    if label not in read.columns:
+        raise SentiDistillError(f"the labelled file has no column {label!r}; it has {', '.join(read.columns)}")
+    read = read[read[label].str.strip() != ""]
+    given = dict(zip(_numbered(read[text]), read[label].str.strip()))
     if unknown := sorted(set(given.values()) - set(labels)):
         raise SentiDistillError(f"the labelled file has the label {unknown[0]!r}; known are {', '.join(labels)}")
-    usable = scored[scored[task].isin(labels)].drop_duplicates(text)
-    if missing := [one for one in given if one not in set(usable[text])]:
+    likely = [f"{task} {name}" for name in labels]
+    scored = scored.assign(**{name: pd.to_numeric(scored[name], errors="coerce") for name in likely})
+    usable = scored[scored[likely].notna().all(axis=1)]
+    places = _numbered(usable[text])
+    if missing := sorted(given.keys() - set(places)):
         raise SentiDistillError(
-            f"{len(missing)} labelled texts are not among the scored ones, such as {missing[0][:80]!r}"
+            f"{len(missing)} labelled texts are not in the scored file, or more often, such as {missing[0][0][:80]!r}"
         )
     if len(given) < LEAST_READ:
         raise SentiDistillError(f"{len(given)} labelled texts; at least {LEAST_READ}, drawn at random, are needed")
-    return usable.assign(read=usable[text].map(given)), labels
+    return usable, pd.Series([given.get(place) for place in places], usable.index, dtype=object), labels
+
+
+def _numbered(texts: pd.Series) -> list[tuple[str, int]]:
+    """Each text with how many equal ones stand before it."""
+    return list(zip(texts, texts.groupby(texts).cumcount()))
+
+
+def months(dates: pd.Series) -> pd.Series:
+    """The month of each date; "no date" for an empty one. Raises `SentiDistillError` for one that is no ISO 8601."""
+    found = dates.str.strip().str.extract(MONTH, expand=False)
+    wrong = dates[found.isna() & (dates.str.strip() != "")]
+    if len(wrong):
+        raise SentiDistillError(
+            f"{len(wrong)} dates are not written as 2026-01-31, such as {wrong.iloc[0][:80]!r}; rewrite them, as "
+            "others do not always say which number is the month"
+        )
+    return found.fillna("no date")
 
 
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="shares", description="How common each label is, with valid intervals.")
-    parser.add_argument("scored", type=Path, help="what `sentidistill.predict` wrote (.csv)")
-    parser.add_argument("--labelled", type=Path, required=True, help="some of its texts with your labels (.csv)")
+    parser.add_argument("scored", type=Path, help="what `sentidistill.predict` wrote")
+    parser.add_argument("--labelled", type=Path, required=True, help="some of its texts with your labels")
     parser.add_argument("--text-field", default="text", help="column of the texts in both files (%(default)s)")
     parser.add_argument("--label-field", default="label", help="column of your labels (%(default)s)")
     parser.add_argument("--task", default="sentiment", help="of those that were predicted (%(default)s)")
@@ -118,15 +153,14 @@ def main(*arguments: str) -> None:
     groups.add_argument("--month", metavar="COLUMN", help="shares for each month of the dates in this column")
     parser.add_argument("--width", type=float, default=5.0, help="points either side that you wish for (%(default)s)")
     chosen = parser.parse_args(arguments)
-    scored, read = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (chosen.scored, chosen.labelled))
-    rows, labels = joined(scored, read, chosen.text_field, chosen.label_field, chosen.task)
+    text = chosen.text_field
+    scored, labelled = (table_of(path, text) for path in (chosen.scored, chosen.labelled))
+    rows, read, labels = joined(scored, labelled, text, chosen.label_field, chosen.task)
     group = pd.Series("all texts", rows.index)
     if column := chosen.by or chosen.month:
         if column not in rows.columns:
             raise SentiDistillError(f"{chosen.scored} has no column {column!r}; it has {', '.join(rows.columns)}")
-        group = rows[column]
-        if chosen.month:
-            group = pd.to_datetime(group, errors="coerce").dt.strftime("%Y-%m").fillna("no date")
+        group = months(rows[column]) if chosen.month else rows[column]
     headings = (
         "",
         "label",
@@ -138,10 +172,11 @@ def main(*arguments: str) -> None:
     )
     table = Table(*headings, title=f"{chosen.task}, {len(rows):,} texts")
     for name, of_group in rows.groupby(group):
-        if of_group["read"].notna().sum() < LEAST_READ:
+        of_read = read[of_group.index]
+        if of_read.notna().sum() < LEAST_READ:
             table.add_row(str(name), f"fewer than {LEAST_READ} of its texts were read", *[""] * 5)
             continue
-        for label, one in shares(of_group, labels, chosen.task).items():
+        for label, one in shares(of_group, of_read, labels, chosen.task).items():
             low, high = (100 * value for value in one.interval)
             widths = (f"{100 * one.alone:.1f}", f"{100 * one.half_width:.1f}")
             more = f"{more_to_read(one, chosen.width / 100):,} more"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.shares import joined, more_to_read, share
+from sentidistill.shares import joined, months, more_to_read, share, table_of
 from tests.project import ROOT
 
 
@@ -96,11 +96,57 @@ def test_faults_of_the_files_are_named():
     scored, labelled = tables()
     with pytest.raises(SentiDistillError, match="label 'great'; known are negative, positive"):
         joined(scored, labelled.assign(label="great"), "text", "label", "sentiment")
-    with pytest.raises(SentiDistillError, match="60 labelled texts are not among the scored ones"):
+    with pytest.raises(SentiDistillError, match="60 labelled texts are not in the scored file"):
         joined(scored, labelled.assign(text=labelled["text"] + "!"), "text", "label", "sentiment")
+    with pytest.raises(SentiDistillError, match="60 labelled texts are not in the scored file, or more often"):
+        joined(scored, pd.concat([labelled, labelled]), "text", "label", "sentiment")
     with pytest.raises(SentiDistillError, match="5 labelled texts; at least 20"):
         joined(scored, labelled[:5], "text", "label", "sentiment")
     with pytest.raises(SentiDistillError, match="labelled file has no column 'mood'; it has text, label"):
         joined(scored, labelled, "text", "mood", "sentiment")
     with pytest.raises(SentiDistillError, match="no columns of the task 'irony'"):
         joined(scored, labelled, "text", "label", "irony")
+
+
+def test_equal_texts_count_as_often_as_they_are_there_and_as_read_as_often_as_they_were_read():
+    scored, labelled = tables()
+    again = pd.concat([scored, scored[:10], scored[:10]], ignore_index=True)
+    rows, read, _ = joined(again, pd.concat([labelled, labelled[:3]]), "text", "label", "sentiment")
+    assert len(rows) == 420
+    assert read.notna().sum() == 63
+    assert read[rows["text"] == "Text 2."].notna().sum() == 2
+
+
+def test_rows_without_an_answer_count_if_they_have_probabilities():
+    """`--max-error` leaves answers empty that are too unsure: without them, the shares would be those of sure texts."""
+    scored, labelled = tables()
+    scored.loc[100:199, "sentiment"] = ""
+    scored.loc[200:209, ["sentiment", "sentiment negative", "sentiment positive"]] = ""
+    rows, *_ = joined(scored, labelled, "text", "label", "sentiment")
+    assert len(rows) == 390
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_files_of_all_kinds_that_predict_writes_are_read(kind, tmp_path):
+    scored, labelled = tables()
+    numbers = scored.assign(**{name: scored[name].astype(float) for name in scored.columns if " " in name})
+    path = tmp_path / f"scored.{kind}"
+    write = {
+        "csv": lambda: numbers.to_csv(path, index=False, sep=";"),
+        "jsonl": lambda: numbers.to_json(path, orient="records", lines=True),
+        "parquet": lambda: numbers.to_parquet(path),
+    }
+    write[kind]()
+    rows, *_ = joined(table_of(path, "text"), labelled, "text", "label", "sentiment")
+    expected, *_ = joined(scored, labelled, "text", "label", "sentiment")
+    pd.testing.assert_frame_equal(rows, expected)
+    with pytest.raises(SentiDistillError, match="no column 'review'; it has text, shop"):
+        table_of(path, "review")
+
+
+def test_a_month_is_that_of_an_iso_date_and_others_are_refused():
+    dates = pd.Series(["2026-01-31", "2026-02-01T23:59:00+02:00", "2026-03", " "])
+    assert months(dates).tolist() == ["2026-01", "2026-02", "2026-03", "no date"]
+    for wrong in ("03/01/2026", "2026-13-01", "2026-01-311"):
+        with pytest.raises(SentiDistillError, match=f"1 dates are not written as 2026-01-31, such as '{wrong}'"):
+            months(pd.Series(["2026-01-31", wrong]))
