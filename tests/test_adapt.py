@@ -26,7 +26,11 @@ def student(tiny_models, tmp_path, monkeypatch) -> Path:
     path = shutil.copytree(tiny_models / "student", tmp_path / "models/student")
     asked = sentiment()
     known = folder.KnownTask(
-        instruction=asked.instruction, cue=asked.cue, labels=list(asked.labels), offsets=[0.0] * 3, temperature=1.0
+        instruction=asked.instruction,
+        cue=asked.cue,
+        labels=list(asked.labels),
+        offsets=[0.5, 0.0, -0.5],
+        temperature=2.0,
     )
     params = load("params.yaml").student.model_copy(update={"prompt_format": "transcript"})
     folder.describe(path, params, {"sentiment": known, "mood": known})
@@ -58,6 +62,13 @@ def test_a_student_learns_from_labelled_texts_and_its_folder_is_whole(student):
     assert set(adapted.tasks) == {"sentiment", "mood"}
     assert [one.answer for one in adapted.predict(["It is awful.", "It is great."])] == ["negative", "positive"]
     assert {path.name: path.read_bytes() for path in student.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.heavy
+def test_of_too_few_texts_to_measure_it_the_label_bias_stays(student):
+    adapt.adapt(adapt.options().parse_args([labelled("few.csv", reviews(2)), *COLUMNS, "--epochs", "1"]))
+    before, after = (json.loads((path / "sentidistill.json").read_text()) for path in (student, Path("models/adapted")))
+    assert after["tasks"] == before["tasks"]
 
 
 @pytest.mark.heavy

@@ -4,7 +4,8 @@ python -m sentidistill.commands.adapt few.csv [--task NAME] [--instruction "..."
 
 The student is trained on the labelled texts, in the words of its task; with `--instruction`, on a task that it does not
 know yet. It is written to a folder that `sentidistill.predict` takes as it takes models/student. Every fifth text, by
-content hash, is kept out of training. The gain and the label bias are measured on the texts kept out.
+content hash, is kept out of training. The gain and the label bias are measured on the texts kept out. Of fewer than 25
+texts none is kept out, and the label bias stays that of before.
 """
 
 import argparse
@@ -128,7 +129,8 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
         )
     after, _ = scored()
     folder.save(chosen.out, model, tokenizer, about.prompt_format)
-    known = folder.known_task(task, after, gold)
+    measured = len(gold) or task.name not in about.tasks  # of too few texts, what is known of the task stays
+    known = folder.known_task(task, after, gold) if measured else about.tasks[task.name]
     student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})
     folder.describe(chosen.out, student, {**about.tasks, task.name: known})
     if not len(gold):
