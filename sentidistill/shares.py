@@ -148,19 +148,19 @@ def main(*arguments: str) -> None:
     parser.add_argument("--text-field", default="text", help="column of the texts in both files (%(default)s)")
     parser.add_argument("--label-field", default="label", help="column of your labels (%(default)s)")
     parser.add_argument("--task", default="sentiment", help="of those that were predicted (%(default)s)")
-    groups = parser.add_mutually_exclusive_group()
-    groups.add_argument("--by", metavar="COLUMN", help="shares for each value of this column of the scored file")
-    groups.add_argument("--month", metavar="COLUMN", help="shares for each month of the dates in this column")
+    by = parser.add_mutually_exclusive_group()
+    by.add_argument("--by", metavar="COLUMN", help="shares for each value of this column of the scored file")
+    by.add_argument("--month", metavar="COLUMN", help="shares for each month of the dates in this column")
     parser.add_argument("--width", type=float, default=5.0, help="points either side that you wish for (%(default)s)")
     chosen = parser.parse_args(arguments)
     text = chosen.text_field
     scored, labelled = (table_of(path, text) for path in (chosen.scored, chosen.labelled))
     rows, read, labels = joined(scored, labelled, text, chosen.label_field, chosen.task)
-    group = pd.Series("all texts", rows.index)
+    groups: dict[str, pd.DataFrame] = {}
     if column := chosen.by or chosen.month:
         if column not in rows.columns:
             raise SentiDistillError(f"{chosen.scored} has no column {column!r}; it has {', '.join(rows.columns)}")
-        group = months(rows[column]) if chosen.month else rows[column]
+        groups = {str(name): of for name, of in rows.groupby(months(rows[column]) if chosen.month else rows[column])}
     headings = (
         "",
         "label",
@@ -171,16 +171,16 @@ def main(*arguments: str) -> None:
         f"to read for ± {chosen.width:g}",
     )
     table = Table(*headings, title=f"{chosen.task}, {len(rows):,} texts")
-    for name, of_group in rows.groupby(group):
+    for name, of_group in [*groups.items(), ("all texts", rows)]:
         of_read = read[of_group.index]
         if of_read.notna().sum() < LEAST_READ:
-            table.add_row(str(name), f"fewer than {LEAST_READ} of its texts were read", *[""] * 5)
+            table.add_row(name, f"fewer than {LEAST_READ} of its texts were read", *[""] * 5)
             continue
         for label, one in shares(of_group, of_read, labels, chosen.task).items():
             low, high = (100 * value for value in one.interval)
             widths = (f"{100 * one.alone:.1f}", f"{100 * one.half_width:.1f}")
             more = f"{more_to_read(one, chosen.width / 100):,} more"
-            table.add_row(str(name), label, f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", *widths, more)
+            table.add_row(name, label, f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", *widths, more)
     stage.console().print(table)
 
 
