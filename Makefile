@@ -61,7 +61,7 @@ review: .venv/.installed ## a sample of the teacher's work for you to judge: exp
 	$(RUN) python -m sentidistill.commands.review export
 
 review-import: .venv/.installed ## take your verdicts into reviews.jsonl, which the stages obey; says what runs again: FILE=verdicts.csv, DRY=1 writes nothing
-	$(RUN) python -m sentidistill.commands.review import $(FILE) $(if $(DRY),--dry-run)
+	$(RUN) python -m sentidistill.commands.review import $(or $(FILE),$(error FILE is missing: make review-import FILE=exports/review.csv)) $(if $(DRY),--dry-run)
 
 export: .venv/.installed ## the student without this package: FORMAT=text-classification TASK=sentiment, or FORMAT=dataset
 	$(RUN) python -m sentidistill.commands.export $(FORMAT) $(if $(TASK),--task $(TASK))
@@ -70,10 +70,10 @@ publish: .venv/.installed ## exports/student and exports/dataset, with cards and
 	$(RUN) python -m sentidistill.commands.publish $(if $(REPO),--push $(REPO)) $(if $(DATASET),--push-dataset $(DATASET))
 
 adapt: .venv/.installed ## train the student further on labels of your own -> models/adapted: LABELLED=few.csv
-	$(RUN) python -m sentidistill.commands.adapt $(LABELLED)
+	$(RUN) python -m sentidistill.commands.adapt $(or $(LABELLED),$(error LABELLED is missing: make adapt LABELLED=few.csv))
 
 compare: .venv/.installed ## what changed between two commits or experiments, and whether the difference is real: A=HEAD~1 B=HEAD; B may be left out; OUT=compare.html, FAIL=1
-	$(RUN) python -m sentidistill.commands.compare $(A) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
+	$(RUN) python -m sentidistill.commands.compare $(or $(A),$(error A is missing: make compare A=HEAD~1 B=HEAD)) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
 
 audit: .venv/.installed ## known faults of SentiBench and its published evaluator, computed anew: DATA=a copy of it
 	$(RUN) python -m sentidistill.commands.audit $(DATA)

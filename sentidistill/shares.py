@@ -173,15 +173,21 @@ def main(*arguments: str) -> None:
     table = Table(*headings, title=f"{chosen.task}, {len(rows):,} texts")
     for name, of_group in [*groups.items(), ("all texts", rows)]:
         of_read = read[of_group.index]
-        if of_read.notna().sum() < LEAST_READ:
-            table.add_row(name, f"fewer than {LEAST_READ} of its texts were read", *[""] * 5)
+        if (missing := LEAST_READ - of_read.notna().sum()) > 0:
+            table.add_row(name, f"read {missing} more of its texts", *[""] * 5)
             continue
         for label, one in shares(of_group, of_read, labels, chosen.task).items():
             low, high = (100 * value for value in one.interval)
             widths = (f"{100 * one.alone:.1f}", f"{100 * one.half_width:.1f}")
-            more = f"{more_to_read(one, chosen.width / 100):,} more"
-            table.add_row(name, label, f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", *widths, more)
+            more = more_to_read(one, chosen.width / 100)
+            left = one.texts - one.read
+            wished = f"{more:,} more" if more <= left else f"more than the {left:,} left"
+            table.add_row(name, label, f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", *widths, wished)
     stage.console().print(table)
+    print(
+        "±: half of the 95 % interval, in points, by the texts that you read alone, and with the student's labels on "
+        "the others. Shares are estimated one by one, so their sum may differ a little from 100."
+    )
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def test_the_first_line_says_what_got_worse_beyond_its_interval(runs):
     result = compare("good", "HEAD", "--fail", "--out", "compared.md")
     assert result.returncode == 1
     first = result.stdout.split("\n")[0]
-    assert first.startswith("**Worse beyond its interval: student, plain, -")
+    told = r"\*\*HEAD is worse than good: student, plain mean macro-F1, -[\d.]+ points \(-[\d.]+ to -[\d.]+\)"
+    assert re.match(told, first)
     assert "teacher" not in first
     assert Path("compared.md").read_text() in result.stdout
     for told in (
@@ -90,7 +91,7 @@ def test_the_first_line_says_what_got_worse_beyond_its_interval(runs):
         assert told in result.stdout
     back = compare("HEAD", "good", "--fail")
     assert back.returncode == 0
-    assert back.stdout.startswith("Nothing got worse beyond its interval. Better: student")
+    assert back.stdout.startswith("**good is better than HEAD: student, plain mean macro-F1, +")
 
 
 def test_the_page_says_what_the_markdown_says_and_obeys_no_text(runs):
@@ -121,13 +122,14 @@ def test_runs_that_differ_by_chance_alone_are_not_told_apart(runs):
     """The same rate of right answers, other records; B is the work tree."""
     result = compare("good", "--fail")
     assert result.returncode == 0, result.stdout
-    assert "No mean score changed beyond its interval." in result.stdout
+    assert "No mean score of the work tree differs from that of good beyond its interval." in result.stdout
+    assert compare("good", "workspace").stdout == result.stdout, "what DVC calls the work tree"
     assert "## Records on which the student moved most" in result.stdout
 
 
 def test_a_run_beside_itself_has_no_difference(runs):
     found = differences(predictions(Revision("good")), predictions(Revision("good")))
-    assert (found, verdict(found)) == ([], "No mean score changed beyond its interval.")
+    assert (found, verdict(found, "a", "b")) == ([], "No mean score of b differs from that of a beyond its interval.")
     assert reran({}, {}) == changed({"a": 1}, {"a": 1}) == []
 
 

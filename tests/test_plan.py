@@ -21,6 +21,7 @@ from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.inference.opening import cache_path
 from sentidistill.inference.requests import Reader, Request
 from sentidistill.inference.store import Cache, Rate
+from sentidistill.pipeline import graph
 from sentidistill.pipeline.stage import console
 from sentidistill.prompts import Prompt
 from stages import enumerate_attributes
@@ -215,6 +216,23 @@ def test_a_file_of_ones_own_that_changed_counts_as_a_setting(project, tmp_path):
     project.copy_of_files(tmp_path)
     (tmp_path / "own/more.txt").write_text("Edited.")
     assert of_project(tmp_path)["enumerate_attributes"]["basis"] == "params"
+
+
+def test_verdicts_make_no_estimate_of_what_they_hardly_change(project, tmp_path):
+    project.copy_of_files(tmp_path)
+    (tmp_path / "reviews.jsonl").write_text('{"id": "answer-0123456789abcdef", "verdict": "right", "answer": ""}\n')
+    works = of_project(tmp_path)
+    assert {works[stage]["basis"] for stage in CALLING_STAGES} == {"inputs", "old inputs"}
+    assert sum(works[stage]["requests"] for stage in CALLING_STAGES) > 0
+
+
+def test_an_estimate_keeps_to_the_limit_of_records():
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["evaluate"]["limit"] = 60
+    params = config.checked(values, "params.yaml")
+    every = graph.stages(yaml.safe_load((ROOT / "dvc.yaml").read_text()), values)
+    one = next(one for one in every if one.template == "evaluate")
+    assert estimates.requests(one, params) == (60 + params.evaluate.calibration_texts, 0)
 
 
 def test_a_profile_is_planned_without_being_applied(project, tmp_path):

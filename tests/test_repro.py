@@ -123,7 +123,9 @@ def test_what_is_not_as_in_the_committed_run_is_named(folder):
     before = repro.hashes(repro.committed())
     assert before == {"data/a": "1"}
     assert repro.beside(before, before) == "1 of 1 outputs are the same bytes as those of the committed run"
-    assert repro.beside({"data/a": "2", "data/b": "3"}, before).endswith("committed run; not data/a, data/b")
+    assert repro.beside({"data/a": "2", "data/b": "3"}, before).endswith("committed run; others are data/a, data/b")
+    many = repro.beside({f"data/{number:02}": "2" for number in range(50)}, before)
+    assert many.endswith("data/06, data/07, 42 more")
 
 
 SLOW = """

@@ -405,6 +405,10 @@ def test_what_people_reject_is_gone_and_what_they_correct_trains_after_the_stage
         right = next(one for one in as_it_was(answer["labels"]).split(" / ") if one != as_it_was(answer["answer"]))
         answer |= {"verdict": "wrong", "correction": right}
         source = saved(path, rows)
+        before_export = path.read_bytes()
+        again = project.run("python", "-m", "sentidistill.commands.review", "export", check=False)
+        assert f"verdicts that are not imported; run `make review-import FILE=exports/{path.name}`" in again.stderr
+        assert path.read_bytes() == before_export, "verdicts are not written over"
         told = command("import", str(source.path))
         assert "The teacher will be asked" in told
         stages = {"build_instructions", "select_samples", "select_perspectives", "compose_prompts", "train_student"}

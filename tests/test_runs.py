@@ -69,6 +69,17 @@ def test_stages_that_do_not_depend_on_this_one_and_are_done_are_not_to_come(fold
     assert f"about {len(after) + 1} min to the end" in runs.place("train_student", Path(".cache"))
 
 
+def test_what_the_student_has_to_be_asked_counts_and_what_the_teacher_may_not_have_to_be_does_not(folder):
+    for name in note_all(folder, 60):
+        if name.startswith("evaluate@"):
+            records.write_json(folder / f".cache/runs/{name}.json", run_of(60, asking=60).model_dump())
+    every = [one.name for one in graph.load()]
+    students = sum(name.startswith("evaluate@student") for name in every)
+    after = every.index("train_student") + 1
+    others = sum(not name.startswith("evaluate@") for name in every[after:])
+    assert f"about {students + others + 1} min to the end" in runs.place("train_student", Path(".cache"))
+
+
 def test_where_a_stage_was_never_timed_no_time_is_promised(folder):
     names = note_all(folder, 60)
     Path(".cache/runs", f"{names[-1]}.json").write_text("{}")

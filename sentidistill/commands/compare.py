@@ -4,7 +4,7 @@ python -m sentidistill.commands.compare A [B] [--out FILE] [--fail]
 
 A and B are commits, branches, tags or DVC experiments; without B, A is compared with the work tree. All of it is read
 from git: params, the lock, metrics, plots, and what each model said of each test record, so that scores are compared on
-the same records (paired). The first line says whether something got worse beyond its interval; `--fail` makes that the
+the same records (paired). The first line says whether B is worse than A beyond the interval; `--fail` makes that the
 exit status. A FILE that ends in .html is a page, with the plots side by side; any other is Markdown.
 """
 
@@ -35,7 +35,6 @@ PREDICTIONS, INSTRUCTIONS = "metrics/predictions.csv", "data/instructions.jsonl"
 SAMPLES = 2000
 MOST = 10  # records that are listed
 COLUMNS = {"output": "plain", "calibrated": "calibrated"}
-WORSE = "Worse beyond its interval:"
 PLOTS: dict[str, tuple[str, Callable[..., None]]] = {
     "Training loss": ("plots/training_loss.csv", figures.training_loss),
     "Difficulty of the teacher's answers": ("plots/difficulty.csv", figures.difficulty),
@@ -45,11 +44,11 @@ PLOTS: dict[str, tuple[str, Callable[..., None]]] = {
 
 
 class Revision:
-    """The files of a commit or an experiment, or of the work tree where `name` is empty."""
+    """The files of a commit or an experiment; of the work tree where `name` is empty, or what DVC calls it."""
 
     def __init__(self, name: str):
-        self.name = name
-        self._commit = _commit(name) if name else ""
+        self.name = "" if name == "workspace" else name
+        self._commit = _commit(self.name) if self.name else ""
 
     def __str__(self) -> str:
         return self.name or "the work tree"
@@ -189,6 +188,7 @@ def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
 def moved(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[str, str, str, str, str]]:
     """(task, id, gold, student's label before, after): the records on which the student's labels moved most.
 
+    The label is the calibrated one or, where only that differs, the plain one.
     By how far the log-probability of the right label moved among the labels, where both runs have scores.
     """
     found = []
@@ -197,9 +197,9 @@ def moved(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[str, str, str
         old, new = before.loc[(task, record, model)], after.loc[(task, record, model)]
         labels = sorted(set(before.loc[task]["gold"]))
         far = abs(_right(old, labels) - _right(new, labels))
-        if old["output"] != new["output"] or old["calibrated"] != new["calibrated"]:
-            of = "calibrated" if old["calibrated"] and new["calibrated"] else "output"
-            found.append((far, task, record, old["gold"], old[of], new[of]))
+        differing = [of for of in ("calibrated", "output") if old[of] and new[of] and old[of] != new[of]]
+        if differing:
+            found.append((far, task, record, old["gold"], old[differing[0]], new[differing[0]]))
     return [row[1:] for row in sorted(found, key=lambda row: -row[0])[:MOST]]
 
 
@@ -217,15 +217,21 @@ def texts_here() -> dict[str, str]:
     return {row["id"]: row["sentence"] for lines in rows for row in map(json.loads, lines) if "id" in row}
 
 
-def verdict(found: Sequence[Difference]) -> str:
-    """One sentence: which mean got worse beyond its interval, else which got better."""
-    worse = [f"{one.model}, {one.kind}, {one.gain['main']:+.1f}" for one in found if one.worse]
-    if worse:
-        return f"{WORSE} {'; '.join(worse)}."
-    better = [f"{one.model}, {one.kind}, {one.gain['main']:+.1f}" for one in found if one.better]
-    if better:
-        return f"Nothing got worse beyond its interval. Better: {'; '.join(better)}."
-    return "No mean score changed beyond its interval."
+def verdict(found: Sequence[Difference], a: str, b: str) -> str:
+    """Which mean score of `b` is worse than that of `a` beyond its interval, else which is better."""
+
+    def told(some: list[Difference]) -> str:
+        return "; ".join(
+            f"{one.model}, {one.kind} mean macro-F1, {one.gain['main']:+.1f} points "
+            f"({one.gain['low']:+.1f} to {one.gain['high']:+.1f})"
+            for one in some
+        )
+
+    if worse := [one for one in found if one.worse]:
+        return f"{b} is worse than {a}: {told(worse)}."
+    if better := [one for one in found if one.better]:
+        return f"{b} is better than {a}: {told(better)}. Nothing is worse beyond its interval."
+    return f"No mean score of {b} differs from that of {a} beyond its interval."
 
 
 def signed(gain: Mapping[str, float]) -> tuple[str, str]:
@@ -270,8 +276,9 @@ def sections(a: Revision, b: Revision, found: Sequence[Difference], moves: Seque
             "Scores",
             ("model", "scores", "task", old, new, "difference", "95 %"),
             scores,
-            "Macro-F1 in percent on the same records, with the central 95 % over resampled ones. What is not listed "
-            "answered the same; a mean is over what is.",
+            "Macro-F1 in percent on the same records, with the central 95 % over resampled ones. Training again with "
+            "another seed moves a score too, which the intervals do not hold; `make experiment` compares over seeds. "
+            "Tasks on which a model answers the same in both are left out, also of its mean.",
             (old, new, "difference"),
         ),
         Section("Params", ("key", old, new), changed(*params)),
@@ -295,7 +302,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def markdown(a: Revision, b: Revision, said: str, parts: Sequence[Section]) -> str:
-    lines = [f"**{said}**" if said.startswith(WORSE) else said, "", f"# {a} and {b}", ""]
+    lines = [f"**{said}**", "", f"# {a} and {b}", ""]
     for part in parts:
         lines += [f"## {part.title}", "", *([part.note, ""] if part.note else [])]
         lines += table(part.headings, part.rows) if part.rows is not None else []
@@ -324,7 +331,7 @@ def main(*arguments: str) -> None:
     a, b = Revision(chosen.a), Revision(chosen.b)
     before, after = predictions(a), predictions(b)
     found = differences(before, after)
-    said, parts = verdict(found), sections(a, b, found, moved(before, after))
+    said, parts = verdict(found, str(a), str(b)), sections(a, b, found, moved(before, after))
     text = markdown(a, b, said, parts)
     print(text)
     if chosen.out and chosen.out.suffix == ".html":

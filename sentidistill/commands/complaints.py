@@ -110,9 +110,8 @@ def main(*arguments: str) -> None:
         raise SentiDistillError(f"{asked.texts}: the student calls none of {len(texts)} texts {asked.label}")
     vectors = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
     rows = complaints(texts, chosen, vectors, [one.exemplar for one in perspectives], of)
-    table = Table(
-        "perspective", "texts", "share, %", "95 %", "typical texts", title=f"{chosen.sum():,} of {len(texts):,}"
-    )
+    title = f"{chosen.sum():,} of {len(texts):,} texts are {asked.label}, as the student says"
+    table = Table("perspective", "texts", "share, %", "95 %", "typical texts", title=title)
     for one in rows:
         low, high = (100 * end for end in one.interval)
         shown = "\n".join(f"- {text[:160]}" for text in one.typical)

@@ -14,6 +14,7 @@ import yaml
 from sentidistill.config import Params
 from sentidistill.config.models import HubModel, TeacherSource
 from sentidistill.config.runtime import Runtime
+from sentidistill.construct import reviews
 from sentidistill.evaluation.sentibench import TUPLE_TASKS
 from sentidistill.inference.opening import Role
 from sentidistill.inference.store import Rate
@@ -61,7 +62,8 @@ def requests(one: Stage, params: Params) -> tuple[int, int] | None:
 def _tested(task: str, params: Params) -> tuple[int, int] | None:
     section, bench = params.evaluate, params.evaluate.sentibench
     if task in params.prepare_benchmark.tasks:
-        return 3 * params.prepare_benchmark.per_label.test + section.calibration_texts, 0
+        records = 3 * getattr(params.prepare_benchmark.per_label, section.split)
+        return min(records, section.limit or records) + section.calibration_texts, 0
     if task not in RECORDS:
         return None
     written = task in TUPLE_TASKS
@@ -160,7 +162,8 @@ def _own(one: Stage, rates: Mapping[str, Rate]) -> list[Rate]:
 def changed(stages: list[Stage], values: Mapping[str, Any], lock: Path = Path("dvc.lock")) -> set[str]:
     """Stages whose params, `values`, or whose files that no stage writes, are not those of their last run.
 
-    A stage that never ran is none of them, and a change of code alone is not looked at.
+    A stage that never ran is none of them, and a change of code alone is not looked at. Nor are the verdicts of people:
+    few questions follow from them.
     """
     if not lock.exists():
         return set()
@@ -171,12 +174,21 @@ def changed(stages: list[Stage], values: Mapping[str, Any], lock: Path = Path("d
         noted = last.get(one.name, {})
         settings = noted.get("params", {}).get("params.yaml", {})
         files = {dep["path"]: dep["md5"] for dep in noted.get("deps", [])}
-        own = [path for path in one.inputs if not one.reads(written & {path}) and path in files]
+        fixed = written | {str(reviews.PATH)}
+        own = [path for path in one.inputs if not one.reads(fixed & {path}) and path in files]
         if any(_at(values, key) != value for key, value in settings.items()) or any(
             _md5(Path(path)) != files[path] for path in own
         ):
             found.add(one.name)
     return found
+
+
+def edited(path: Path, lock: Path = Path("dvc.lock")) -> bool:
+    """Whether a file that a stage of the last run read is not as it was."""
+    if not lock.exists():
+        return False
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values()
+    return any(dep["path"] == str(path) and dep["md5"] != _md5(path) for one in stages for dep in one.get("deps", []))
 
 
 def _at(values: Any, key: str) -> Any:

@@ -27,6 +27,7 @@ from sentidistill.commands import estimates
 from sentidistill.commands.profiles import PARAMS, with_profile
 from sentidistill.commands.rehearsal import Rehearsal, asking, has_inputs, rehearse
 from sentidistill.config import Params
+from sentidistill.construct import reviews
 from sentidistill.inference.opening import Role, cache_path, make_reader, recordings
 from sentidistill.inference.requests import Reader
 from sentidistill.inference.store import Cache, Rate
@@ -134,7 +135,8 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     last, stages = runs.last(cache_root), graph.load()
     changed = estimates.changed(stages, yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
     works = []
-    pending: set[str] = set()  # paths that will be written anew
+    # Paths that will be written anew, and verdicts that no stage has read yet.
+    pending = {str(reviews.PATH)} if estimates.edited(reviews.PATH) else set()
     resized: set[str] = set()  # those of them that follow from other settings or files
     for one in stages:
         fields: dict = {}

@@ -70,7 +70,7 @@ def main(name: str = "") -> None:
     with_profile(name)  # an error leaves the file as it is
     with modify_yaml(PARAMS) as values:
         laid_over(values, read(name))
-    print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings the default run back.")
+    print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings back what is committed.")
 
 
 if __name__ == "__main__":

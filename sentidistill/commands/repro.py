@@ -26,6 +26,7 @@ from sentidistill.pipeline import interrupts, stage
 from sentidistill.sources import models
 
 LOCK, GOOD = Path("dvc.lock"), Path("dvc.lock.good")
+MOST = 8  # paths that are listed
 IN_USE = Path(".dvc/tmp/rwlock")  # which paths DVC's processes read and write at the moment
 STAGE_SECONDS, DVC_SECONDS = 10, 20  # how long a stage, and then DVC, may take to end
 
@@ -139,10 +140,14 @@ def hashes(lock: str) -> dict[str, str]:
 
 
 def beside(now: dict[str, str], before: dict[str, str]) -> str:
-    """Which outputs are those of the committed run; with its settings, all up to data/train.jsonl on every machine."""
+    """Which outputs are those of the committed run; with its settings, all up to data/train.jsonl on every machine.
+
+    With other settings, as those of a profile, most are others.
+    """
     differ = [path for path, md5 in now.items() if before.get(path) != md5]
     text = f"{len(now) - len(differ)} of {len(now)} outputs are the same bytes as those of the committed run"
-    return f"{text}; not {', '.join(differ)}" if differ else text
+    more = [f"{len(differ) - MOST} more"] if len(differ) > MOST else []
+    return f"{text}; others are {', '.join([*differ[:MOST], *more])}" if differ else text
 
 
 def main(*arguments: str) -> None:
@@ -156,6 +161,7 @@ def main(*arguments: str) -> None:
     runs.main()
     if before := hashes(committed()):
         print(beside(hashes(LOCK.read_text(encoding="utf-8")), before))
+    print("report.md has the results; `make page` makes a page of the run.")
 
 
 if __name__ == "__main__":

@@ -301,12 +301,23 @@ def export(chosen: argparse.Namespace) -> None:
         raise SentiDistillError("there is nothing to judge that nobody has judged; ask for more, or take --again")
     chosen.out.mkdir(parents=True, exist_ok=True)
     page, table = chosen.out / "review.html", chosen.out / "review.csv"
+    if table.exists() and (number := len(filled(table) - reviews.read().keys())):
+        raise SentiDistillError(
+            f"{table}: holds {number} verdicts that are not imported; run `make review-import FILE={table}`, or remove "
+            "the file"
+        )
     records.write_text(page, as_page(sample))
     records.write_text(table, as_csv(sample))
     counts = ", ".join(
         f"{number} {PLURALS[kind]}" for kind in SIZES if (number := sum(item.kind == kind for item in sample))
     )
     print(f"{counts}. Open {page} in a browser, or edit {table} (columns verdict and correction).")
+
+
+def filled(table: Path) -> set[str]:
+    """The ids of the rows of an exported table in which there is a verdict or a correction."""
+    rows = [row.values or {} for row in Source(table, "verdict").rows()]
+    return {str(row.get("id")) for row in rows if row.get("verdict") or row.get("correction")}
 
 
 def import_(chosen: argparse.Namespace) -> None:

@@ -92,8 +92,8 @@ def recorded_pace(model: str | None = None) -> dict[str, dict[str, Any]]:
 def place(name: str, cache_root: Path) -> str:
     """ "stage 12 of 33, about 9 min to the end"; "" for what is no stage of the pipeline.
 
-    To come are the stages that depend on this one, and those whose outputs are not there. Time in which a model
-    answers is left out: `make plan` tells how much has to be asked.
+    To come are the stages that depend on this one, and those whose outputs are not there. Time in which the teacher
+    answers is left out: its answers may be recorded, and `make plan` tells how much has to be asked.
     """
     try:
         every = graph.load()
@@ -112,9 +112,11 @@ def place(name: str, cache_root: Path) -> str:
     text = f"stage {names.index(name) + 1} of {len(names)}: {name}"
     if not all(one in known for one in [name, *to_come]):
         return text
-    seconds = sum(known[one].own_seconds for one in [name, *to_come])
+    seconds = sum(
+        known[one].seconds if one.startswith("evaluate@student") else known[one].own_seconds for one in [name, *to_come]
+    )
     processors = sorted({known[one].processor for one in [name, *to_come]})
-    return f"{text}; about {minutes(seconds)} to the end, as last on {' and '.join(processors)}"
+    return f"{text}; about {minutes(seconds)} to the end, as last measured on {' and '.join(processors)}"
 
 
 def minutes(seconds: float) -> str:
