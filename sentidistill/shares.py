@@ -184,7 +184,9 @@ def main(*arguments: str) -> None:
             wished = f"{more:,} more" if more <= left else f"more than the {left:,} left"
             table.add_row(name, label, f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", *widths, wished)
     stage.console().print(table)
+    equal, done = (rows[chosen.task] == read).sum(), read.notna().sum()
     print(
+        f"The student gives your label to {equal:,} of the {done:,} texts that you read. "
         "±: half of the 95 % interval, in points, by the texts that you read alone, and with the student's labels on "
         "the others. Shares are estimated one by one, so their sum may differ a little from 100."
     )

@@ -286,7 +286,8 @@ def show_consequences(found: Sequence[tuple[str, str]], to_ask: int) -> None:
     for name, about in found:
         table.add_row(name, about, runs.minutes(last[name].own_seconds) if name in last else "?")
     stage.console().print(table)
-    print(f"The teacher will be asked {f'at least {to_ask:,} questions' if to_ask else 'nothing new'}.")
+    fetched = "; its weights are fetched first if they are not here"
+    print(f"The teacher will be asked {f'at least {to_ask:,} questions{fetched}' if to_ask else 'nothing new'}.")
 
 
 def export(chosen: argparse.Namespace) -> None:
