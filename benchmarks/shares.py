@@ -1,6 +1,6 @@
 """Do the intervals of sentidistill.shares hold, and how much narrower are they than those of the read texts alone?
 
-python -m benchmarks.shares [TEXTS READ]
+python -m benchmarks.shares [READ]
 
 On the test records of the default tasks, whose labels and student's scores are in metrics/predictions.csv: of 200 draws
 of 60 read texts, the share whose interval holds the share among all texts, and the mean of the two widths' ratio. No
