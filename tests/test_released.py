@@ -8,13 +8,14 @@ import pytest
 import yaml
 
 from sentidistill import records
+from sentidistill.commands import page
 from sentidistill.commands.rehearsal import asking
 from sentidistill.construct import released
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import Example
-from sentidistill.samples import SAMPLES
+from sentidistill.samples import SAMPLES, TRAIN_ROWS
 from stages import collect_responses
-from tests.project import ROOT
+from tests.project import ROOT, run_stages
 
 TASK = "Say whether the text is proud.\n\nInput: We won.\nOutput: proud\n\nInput: Rain,\nagain.\nOutput:"
 
@@ -89,6 +90,26 @@ def test_a_plan_knows_that_the_stage_asks_nothing_and_does_not_run_it(folder):
     names = {one.name for one, _ in asking()}
     assert "write_demonstrations" in names
     assert "collect_responses" not in names
+
+
+@pytest.mark.heavy
+def test_a_student_learns_from_released_answers_and_the_report_and_page_are_made_of_them(
+    project, tmp_path, monkeypatch
+):
+    def change(values: dict) -> None:
+        values["collect_responses"]["released"] = {"path": "own/released.jsonl", "answer_field": "output"}
+
+    project.copy_of_files(tmp_path, change)
+    rows = [row(f"Number {n}: we {('won', 'lost')[n % 2]}.", output=("proud", "not proud")[n % 2]) for n in range(40)]
+    rows += [row("", task_name="analysis", instruction=f"What is felt?\n\nInput: Text {n}.") for n in range(10)]
+    (tmp_path / "own/released.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    run_stages(tmp_path, ["collect_responses", "score_difficulty", "select_samples", "train_student", "report"])
+    trained = records.read_jsonl(tmp_path / TRAIN_ROWS.path, TRAIN_ROWS.row)
+    assert {one.family for one in trained} == {"task", "analysis"}
+    assert (tmp_path / "models/student/model.safetensors").exists()
+    assert "Number " in (tmp_path / "report.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert page.render(page.gathered(None)).startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(
