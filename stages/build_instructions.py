@@ -39,7 +39,9 @@ def main() -> None:
     made = sorted(tasks + analyses, key=lambda row: (row.cluster, row.family, row.id))
     by_hand = hand_written(HAND_WRITTEN)
     given = {"attributes": made, "hand_written": by_hand}
-    rows = given.get(section.source) or hand_written(stage.cache_root().parent / section.source)
+    rows = (
+        given[section.source] if section.source in given else hand_written(stage.cache_root().parent / section.source)
+    )
     if not any(row.demonstrations for row in rows):
         raise SentiDistillError("build_instructions: no task has enough demonstrations; see metrics/define_tasks.json")
     for row in rows:

@@ -197,7 +197,8 @@ def moved(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[str, str, str
         old, new = before.loc[(task, record, model)], after.loc[(task, record, model)]
         labels = sorted(set(before.loc[task]["gold"]))
         far = abs(_right(old, labels) - _right(new, labels))
-        differing = [of for of in ("calibrated", "output") if old[of] and new[of] and old[of] != new[of]]
+        columns = ("calibrated", "output") if old["calibrated"] and new["calibrated"] else ("output",)
+        differing = [of for of in columns if old[of] != new[of]]
         if differing:
             found.append((far, task, record, old["gold"], old[differing[0]], new[differing[0]]))
     return [row[1:] for row in sorted(found, key=lambda row: -row[0])[:MOST]]
