@@ -1,8 +1,12 @@
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sentidistill import records
+from sentidistill.construct import reviews
+from sentidistill.construct.attributes import ATTRIBUTES
 from sentidistill.construct.checks import (
     CHECKS,
     answer_schema,
@@ -13,10 +17,13 @@ from sentidistill.construct.checks import (
     usable_analysis,
     usable_proposals,
 )
-from sentidistill.construct.instructions import HandWritten, hand_written
-from sentidistill.construct.tasks import TaskProposal, balanced, define
+from sentidistill.construct.demonstrations import DEMONSTRATIONS
+from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, HandWritten, hand_written
+from sentidistill.construct.tasks import TASK_DEFINITIONS, TaskProposal, balanced, define
 from sentidistill.errors import SentiDistillError
 from sentidistill.parsing.tasks import Definition, Proposal
+from stages import build_instructions
+from tests.project import ROOT
 
 CLOSED = TaskProposal(
     id="1", cluster=0, attribute="joy", mentions=3, name="Joy", family="classification", description="Decide."
@@ -275,3 +282,15 @@ def test_the_hand_written_baseline_has_about_twenty_instructions_of_all_families
 def test_a_demonstration_that_breaks_its_instruction_is_named():
     row = HAND_WRITTEN[0].model_copy(update={"demonstrations": [("Fine.", "positive"), ("Hm.", "so-so")]})
     assert row.as_instruction(0).faults() == ["label"]
+
+
+def test_where_the_method_made_no_instruction_the_stage_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    for name in ("params.yaml", "prompts/hand_written.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for path in (ATTRIBUTES.path, TASK_DEFINITIONS.path, DEMONSTRATIONS.path, ANALYSIS_INSTRUCTIONS.path, reviews.PATH):
+        records.write_text(path, "")
+    with pytest.raises(SentiDistillError, match="no task has enough demonstrations"):
+        build_instructions.main()
