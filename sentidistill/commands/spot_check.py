@@ -19,9 +19,10 @@ from sentidistill import config
 from sentidistill.commands.rehearsal import Rehearsal, asking, has_inputs, rehearse
 from sentidistill.config import Params
 from sentidistill.errors import SentiDistillError
+from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.opening import make_engine, make_reader
 from sentidistill.inference.recordings import Recordings
-from sentidistill.inference.requests import Engine, Request, Response, answer
+from sentidistill.inference.requests import Engine, Request, Response
 from sentidistill.inference.store import Cache
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.graph import Stage
@@ -73,9 +74,9 @@ def spot_check(
     drawn = draw(before, recordings, seed)
     if not drawn:
         raise SentiDistillError("no recorded answer is among what the stages ask: run `make repro`, then `make record`")
-    given = dict(
-        zip((key for _, key, *_ in drawn), answer(open_engine(), reader, [request for _, _, request, _ in drawn]))
-    )
+    teacher = CachedTeacher(reader, open_engine, Cache(Path(":memory:")))
+    answers = teacher.generate([request for _, _, request, _ in drawn], "spot check")
+    given = dict(zip((key for _, key, *_ in drawn), answers))
     after = {name: Rehearsal(reader, cache, recordings, changed=given) for name in {name for name, *_ in drawn}}
     for name, model in after.items():
         rehearse(stages[name], model)
