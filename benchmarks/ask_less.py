@@ -4,9 +4,15 @@ On the pool of a finished run. Signs are known before the teacher is asked: how 
 (its margin, its entropy, and its entropy once the mean of its scores over the texts of the instruction is subtracted),
 how many words the text has, and how rare they are in the corpus. Each is compared with the difficulty that was measured
 afterwards: over the family, and in the strata that selection ranks in. Intervals are 95 %, by a bootstrap over the
-answers. The student's scores are those that `score_difficulty` has stored.
+answers. The base student's scores are those that `score_difficulty` has stored.
+
+In rounds: `--student FOLDER` is unsure in the base student's place, a student that was trained on a first part of the
+answers. `--learned FILE` is its training set, whose answers are left out: they were asked for already. Both are there
+after `make experiment NAME=economy`: `dvc get . models/student --rev economy-random-1 -o exports/first`, and likewise
+`data/train.jsonl`.
 """
 
+import argparse
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -16,10 +22,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.selection_errors import resampled, shares, shown, wrong_labels
-from sentidistill import config
+from sentidistill import config, records
 from sentidistill.inference.calibration import calibrate, normalised
 from sentidistill.pipeline import stage
-from sentidistill.samples import SAMPLES, Sample
+from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources.corpus import TEXTS, fold, word_count
 from sentidistill.student.scoring import ScoringModel
 
@@ -73,11 +79,16 @@ def likeness(sign: np.ndarray, hard: np.ndarray, times: np.ndarray) -> list[np.n
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--student", type=Path, default=Path("models/student_base"), help="who is unsure (%(default)s)")
+    parser.add_argument("--learned", type=Path, help="the training set of this student")
+    chosen = parser.parse_args()
     params = config.load()
-    model = ScoringModel(Path("models/student_base"), params, stage.cache_root())
+    model = ScoringModel(chosen.student, params, stage.cache_root())
+    learned = {row.id for row in records.read_jsonl(chosen.learned, TRAIN_ROWS.row)} if chosen.learned else set()
     samples = SAMPLES.read()
     fitted = model.fit(samples)
-    samples = [row for row in samples if row.id in fitted]
+    samples = [row for row in samples if row.id in fitted and row.id not in learned]
     scored = model.score(samples, fitted, "ask_less")
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
     rows = table(samples, [one.label_scores for one in scored]).merge(scores, on="id")

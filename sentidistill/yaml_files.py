@@ -66,8 +66,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict:
         lines: dict[str, int] = {}
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key.start_mark)
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:null":
+                problem = "a key that is no text; write a name before the colon"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             if key.value in lines:
                 problem = f"{shown(key.value)} is given twice, first in line {lines[key.value]}; delete one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)

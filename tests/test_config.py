@@ -240,6 +240,7 @@ def test_all_faults_of_a_file_are_told_at_once_with_their_lines(tmp_path):
         (b"seed: !!int x", "line 1: 'x' is no int"),
         (b"a: !!python/object/apply:os.system [ls]", "line 1: could not determine a constructor"),
         (b"? [a, b]\n: 1\n", "line 1: a key that is no text"),
+        (b"seed: 1\nnull: 1\n", "line 2: a key that is no text; write a name before the colon"),
         (b"a: [1\nb: 2\n", "line 2: "),
         (b"a: 1\n---\nb: 1\n", "line 2: expected a single document"),
     ],

@@ -50,7 +50,7 @@ class RayEngine:
                 f"runtime.ray needs the ray package ({error}): `pip install -r requirements-ray.txt`"
             ) from error
         if not ray.is_initialized():
-            package = Path(__file__).resolve().parent.parent
+            package = Path(__file__).resolve().parents[2]
             ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env={"py_modules": [str(package)]})
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
