@@ -286,8 +286,10 @@ def test_an_experiment_goes_on_after_a_kill_beside_the_workspace_into_its_answer
         assert project.run("dvc", "queue", "status").stdout.count("Success") == 4
         assert (project.folder / "metrics/report.json").read_bytes() == before
         found = json.loads(written[1].read_text())
-        assert sorted((run["arm"], run["seed"]) for run in found["runs"]) == [
-            (arm, seed) for arm in ("easy", "hard") for seed in (1, 2)
+        assert [(run["arm"], run["seed"]) for run in found["runs"]] == [
+            (arm, seed)
+            for seed in (1, 2)
+            for arm in ("easy", "hard")  # as YAML's writer orders them
         ]
         (one,) = found["comparisons"]
         means = [np.mean([run["calibrated"] for run in found["runs"] if run["arm"] == arm]) for arm in ("hard", "easy")]

@@ -13,7 +13,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION, Example
 from sentidistill.evaluation.tasks import OWN_TEXTS
 from sentidistill.inference.requests import Response
-from sentidistill.samples import TRAIN_ROWS, TrainRow
+from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
 from sentidistill.student.processes import passes
 from sentidistill.student.rows import Tokenised, tokenise
@@ -331,7 +331,8 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, pro
     records.write_jsonl(folder / TRAIN_ROWS.path, rows_of_several_lengths(24))
     texts = [Example(id=one, sentence=f"Quite {one}.", label=one, rating=0.0) for one in SENTIMENTS * 2]
     records.write_jsonl(folder / VALIDATION.path, texts)
-    records.write_jsonl(folder / OWN_TEXTS.path, [])
+    for empty in (OWN_TEXTS, SOFT_LABELS):
+        records.write_jsonl(folder / empty.path, [])
     finish(start(folder, "train_student", PYTHONPATH=str(ROOT)))
     losses = pd.read_csv(folder / "plots/training_loss.csv")
     assert list(losses) == ["step", "loss", "learning_rate"]
