@@ -352,7 +352,7 @@ def test_the_command_tests_a_model_behind_a_server(copy, tmp_path):
     assert set(metrics) == {"split", "mean", "system", "twitter", "opener"}
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_two_ray_actors_give_the_same_outcomes(tiny_models, copy, tmp_path):
     tasks = ["twitter", "atsa_rest16"]
     arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", *tasks, "--max-new-tokens", "8"]

@@ -339,7 +339,7 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, pro
     return losses["loss"].tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("lora", [None, LORA.model_copy(update={"dropout": 0.0})], ids=["all weights", "LoRA"])
 def test_two_processes_learn_as_one_does(tiny_models, tmp_path, lora):
     """They share out the rows of each step; the stage goes on with what they have left."""
