@@ -31,16 +31,14 @@ def stratum(sample: Sample) -> str:
 
 def main() -> None:
     params = config.load()
-    student = params.student
-    answered = SAMPLES.read()
-    name = params.score_difficulty.model
+    answered, name = SAMPLES.read(), params.score_difficulty.model
     model = ScoringModel(Path("models", name), params, stage.cache_root())
     fitted = model.fit(answered)
     truncated, dropped = sum(one.truncated for one in fitted.values()), len(answered) - len(fitted)
     if not fitted or truncated + dropped > params.score_difficulty.max_truncated_share * len(answered):
         raise SentiDistillError(
-            f"score_difficulty: of {len(answered)} answers, {truncated} lose demonstrations and {dropped} do not fit "
-            f"into student.max_length = {student.max_length} tokens; raise it, or score_difficulty.max_truncated_share"
+            f"score_difficulty: of {len(answered)} answers {truncated} lose demonstrations, {dropped} do not fit into "
+            f"student.max_length = {params.student.max_length}; raise it, or score_difficulty.max_truncated_share"
         )
     samples = [row for row in answered if row.id in fitted]
     scored = model.score(samples, fitted, "score_difficulty")

@@ -9,31 +9,21 @@ they have left.
 """
 
 import shutil
-from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION
 from sentidistill.evaluation.tasks import OWN_TEXTS, TaskTexts, wording
-from sentidistill.inference.engines.transformers import TransformersEngine
-from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.inference.requests import answer
 from sentidistill.pipeline import stage
-from sentidistill.prompts import stop_strings
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, labelled_rows
 from sentidistill.sources import models
 from sentidistill.student import checks, folder, processes, training
 from sentidistill.student.rows import to_learn
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-PROBES = 16
 
 
 def tasks_for_use() -> list[TaskTexts]:
@@ -45,71 +35,44 @@ def tasks_for_use() -> list[TaskTexts]:
 
 def main() -> None:
     params = config.load()
-    section, student, runtime = params.train_student, params.student, params.runtime
-    cache, base = stage.cache_root(), Path("models/student_base")
+    section, student = params.train_student, params.student
+    cache, base, tasks = stage.cache_root(), Path("models/student_base"), tasks_for_use()
     tokenizer = models.load_tokenizer(base, cache.parent)
-    tasks = tasks_for_use()
     own = [row for task in tasks if section.own_labels for row in labelled_rows(task, task.train)]
     soft = [row for row in SOFT_LABELS.read() if section.targets == "soft"]
-    rows, settings = TRAIN_ROWS.read(), (tokenizer, student.prompt_format, student.max_length)
-    data = to_learn(rows, own, soft, section.own_labels, *settings)
-    counts = checks.rows(data)
-    if section.own_labels:
-        used = len(data.prompts) - len(rows)
-        counts |= {"own_rows": used, "own_rows_too_long": len(own) - used}
-    validation = [task for task in tasks if task.validation] if section.keep == "best" else []
-    if section.keep == "best" and not validation:
+    form = (tokenizer, student.prompt_format, student.max_length)
+    data, own_counts = to_learn(TRAIN_ROWS.read(), own, soft, section.own_labels, *form)
+    counts = checks.rows(data) | own_counts
+    scored = [task for task in tasks if task.validation and section.keep == "best"]
+    if section.keep == "best" and not scored:
         raise SentiDistillError("train_student.keep: best needs validation texts, of prepare_benchmark.tasks or own")
-    texts = [task.validation for task in validation]
+    texts = [task.validation for task in scored]
     key = records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers, texts)
-    checkpoints = cache / "train" / key
-    in_float32 = processes.own_device(runtime).model_copy(update={"dtype": "float32"})
-    reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)
-    engine_of = partial(
-        TransformersEngine, tokenizer=tokenizer, rows_per_batch=PROBES, batch_tokens=runtime.batch_tokens
-    )
+    checkpoints, out = cache / "train" / key, Path("models/student")
 
-    def measured(model: "PreTrainedModel", task: TaskTexts) -> tuple[np.ndarray, np.ndarray]:
-        return folder.measured(engine_of(model), reader, task, task.validation)
+    def measured(model, task):
+        asked = folder.asking(model, tokenizer, student, params.runtime.batch_tokens)
+        return folder.label_scores(*asked, task, folder.spread(task.validation))
 
-    load = partial(models.load_causal_lm, root=cache.parent, runtime=in_float32)
-    if processes.several(runtime.train) and not processes.launched():
-        processes.launch(runtime.train, "stages.train_student")  # each process comes here, too, and goes the other way
-        model, losses = training.collected(load, base, section, checkpoints)
-    else:
-        model = load(base)
-        learner = training.with_adapter(model, section)
-        # What FSDP and DeepSpeed leave on each device, their file decides.
-        needed = {} if runtime.train.config else checks.check_memory(learner, data, runtime)
-        if processes.is_first():
-            stage.show("before the first step", {**counts, **checks.special_tokens(data, tokenizer), **needed})
-        losses = training.train(
-            learner,
-            tokenizer,
-            data,
-            section,
-            runtime,
-            max_length=student.max_length,
-            checkpoints=checkpoints,
-            validate=lambda: mean(folder.macro_f1(*measured(model, task)) for task in validation),
-        )
+    def validate(model):
+        return mean(folder.macro_f1(*measured(model, task)) for task in scored)
+
+    places = {"root": cache.parent, "checkpoints": checkpoints}
+    model, losses = training.fine_tuned(base, tokenizer, data, params, counts, **places, validate=validate)
     if processes.launched():
         return
-    out = Path("models/student")
     folder.save(out, model, tokenizer, student.prompt_format)
     if section.lora:
         training.save_adapter(checkpoints, out / "adapter", models.name(base))
     shutil.rmtree(checkpoints, ignore_errors=True)
     table = pd.DataFrame(losses, columns=[name for name in training.LOGGED if name in losses[0]])
     records.write_text("plots/training_loss.csv", table.to_csv(index=False))
-    known = {task.name: folder.known_task(task, *measured(model, task)) for task in tasks}
-    folder.describe(out, student, known)
-    stop = stop_strings(student.prompt_format)
-    probes = [Request(one, max_new_tokens=96, stop=stop) for one in data.prompts[:PROBES]]
-    ending = answer(engine_of(model), reader, probes)
+    folder.describe(out, student, {task.name: folder.known_task(task, *measured(model, task)) for task in tasks})
+    asked = folder.asking(model, tokenizer, student, params.runtime.batch_tokens)
+    probed = checks.endings(answer(*asked, checks.probes(data, student.prompt_format)), section.max_failure_rate)
     learned = {"first_loss": losses[0]["loss"], "last_loss": losses[-1]["loss"]}
     learned |= {name: losses[-1][name] for name in ("validation_f1",) if name in losses[-1]}
-    stage.finish("train_student", {**counts, **learned, **checks.endings(ending, section.max_failure_rate)})
+    stage.finish("train_student", {**counts, **learned, **probed})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sentidistill import records
-from sentidistill.student.training import EPOCH_START
+from sentidistill.student.checkpoints import EPOCH_START
 from tests.local_server import LocalServer, reply, running
 from tests.project import environment, finish
 from tests.recorded import ROOT, make_folder, write_texts

@@ -352,6 +352,24 @@ def test_the_command_tests_a_model_behind_a_server(copy, tmp_path):
     assert set(metrics) == {"split", "mean", "system", "twitter", "opener"}
 
 
+def test_a_gguf_file_beside_a_folder_each_in_its_own_prompt_format(gguf_file, default_student, copy, tmp_path):
+    arguments = [str(gguf_file), str(default_student), "--data", str(copy), "--tasks", "twitter", "--label-limit", "9"]
+
+    def likelihoods(*formats: str) -> np.ndarray:
+        shown, _ = benchmark(tmp_path, *arguments, "--calibrate", "0", "--format", *formats)
+        assert f"more than {gguf_file.name}" in shown
+        files = [
+            tmp_path / "sentibench" / one.name / "predictions/twitter.jsonl" for one in (gguf_file, default_student)
+        ]
+        return np.array([[row["scores"] for row in map(json.loads, file.open())] for file in files])
+
+    of_file, of_folder = likelihoods("transcript")
+    assert np.corrcoef(of_file.ravel(), of_folder.ravel())[0, 1] > 0.95, "the weights are the same"
+    same, other = likelihoods("transcript", "chat")
+    assert np.array_equal(same, of_file)
+    assert not np.allclose(other, of_folder)
+
+
 @pytest.mark.heavy
 def test_two_ray_actors_give_the_same_outcomes(tiny_models, copy, tmp_path):
     tasks = ["twitter", "atsa_rest16"]
@@ -448,7 +466,8 @@ def test_vader_reads_the_sentiment_of_a_text():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["no/such/model", "--data", "x"], "no/such/model: no such folder, and no id of a hub repository"),
+        (["no/such/model", "--data", "x"], "no/such/model: no such folder or GGUF file, and no id of a hub"),
+        (["baselines", "a/b", "--data", "x", "--format", "chat", "chat", "chat"], "--format has 3 values for 2 models"),
         (["baselines", "--data", "x"], "x/sc/imdb/train.json is missing"),
         (["baselines", "baselines", "--data", "x"], "two models are both named 'baselines'"),
         (["baselines"], "imdb is a task of SentiBench: name a copy of its data sets by --data"),

@@ -15,9 +15,11 @@ from sentidistill.evaluation.tasks import OWN_TEXTS
 from sentidistill.inference.requests import Response
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
+from sentidistill.student.checkpoints import TRAINED
 from sentidistill.student.processes import passes
 from sentidistill.student.rows import Tokenised, tokenise
-from sentidistill.student.training import TRAINED, train, weighted_loss, with_adapter
+from sentidistill.student.trainer import weighted_loss
+from sentidistill.student.training import train, with_adapter
 from tests.project import ROOT, finish, start
 from tests.recorded import make_folder
 

@@ -22,10 +22,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.inference.calibration import fit, normalised
-from sentidistill.inference.engines.transformers import TransformersEngine
-from sentidistill.inference.requests import Reader
 from sentidistill.pipeline import stage
-from sentidistill.predict import ROWS_PER_BATCH
 from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
 from sentidistill.student import checks, folder, training
@@ -116,11 +113,10 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     model = models.open_language_model(chosen.model, dtype="float32").to(models.device(runtime))  # type: ignore[arg-type]
     learner = training.with_adapter(model, section)
     stage.show("before the first step", {**checks.rows(data), **checks.check_memory(learner, data, runtime)})
-    engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=runtime.batch_tokens)
-    reader = Reader("", about.prompt_format, about.max_length, lambda: tokenizer)
+    asked = folder.asking(model, tokenizer, about, runtime.batch_tokens)
 
     def scored() -> tuple[np.ndarray, np.ndarray]:
-        return folder.label_scores(engine, reader, task, kept_out)
+        return folder.label_scores(*asked, task, kept_out)
 
     before, gold = scored()
     with TemporaryDirectory() as checkpoints:

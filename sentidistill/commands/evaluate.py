@@ -5,14 +5,15 @@
     python -m sentidistill.commands.evaluate Qwen3-32B --server http://localhost:8000/v1 --data ../datasets
     python -m sentidistill.commands.evaluate models/student_base models/student baselines --data ../datasets
     python -m sentidistill.commands.evaluate my/model baselines my/classifier --tasks tweet amazon movie --shots 0
+    python -m sentidistill.commands.evaluate models/student my/chat.gguf --format transcript chat --data ../datasets
 
---data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation; the default tasks (tweet, amazon,
-movie, editorial) and your own (prepare_benchmark.own) are read from data/benchmark, where `dvc repro prepare_benchmark`
-puts them. MODEL is a folder of transformers' layout or the id of a hub repository, of a language model or of a sequence
-classifier; the name of a model at a server; or `baselines`: majority, TF-IDF with logistic regression, and VADER where
-it applies. Of several, the first is what the others are compared with, record by record. Results go to --out/MODEL:
-predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are cached, so a run that was interrupted
-goes on; `runtime` in params.yaml holds what depends on the machine.
+--data is a copy of the folder `datasets` of HITSZ-HLT/Sentiment-Distillation; the default tasks (tweet, amazon, movie,
+editorial) and your own (prepare_benchmark.own) are read from data/benchmark, where `dvc repro prepare_benchmark` puts
+them. MODEL is a folder of transformers' layout or the id of a hub repository, of a language model or of a sequence
+classifier; a GGUF file, or models/teacher; the name of a model at a server; or `baselines`: majority, TF-IDF with
+logistic regression, and VADER where it applies. Of several, the first is what the others are compared with, record by
+record. Results go to --out/MODEL: predictions/TASK.jsonl, one row for each record, and metrics.json. Answers are
+cached, so a run that was interrupted goes on; `runtime` in params.yaml holds what depends on the machine.
 """
 
 import argparse
@@ -32,7 +33,8 @@ from rich.table import Column, Table
 from sentidistill import config, records
 from sentidistill.config import Params
 from sentidistill.config.benchmark import SENTIBENCH
-from sentidistill.config.models import HubModel, PathModel
+from sentidistill.config.models import GgufModel, HubModel, LocalFile, PathModel
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, sentibench, suite
 from sentidistill.evaluation.sentibench import GROUPS
@@ -78,7 +80,7 @@ def options() -> argparse.ArgumentParser:
         "models": {
             "nargs": "+",
             "metavar": "MODEL",
-            "help": "folder or hub id of a model, its name at the server, or `baselines`",
+            "help": "folder, hub id or GGUF file of a model, its name at the server, or `baselines`",
         },
         "--data": {"type": Path, "help": "a copy of SentiBench's data sets"},
         "--out": {"type": Path, "default": Path("sentibench"), "help": "folder for the results"},
@@ -97,8 +99,13 @@ def options() -> argparse.ArgumentParser:
         "--schema": {"action": "store_true", "help": "constrain tuples to the task's JSON schema"},
         "--max-new-tokens": {"type": int, "default": 512, "help": "of the answer to a tuple task"},
         "--max-prompt-tokens": {"type": int, "default": 8000, "help": "longer prompts count as empty outputs"},
-        "--format": {"choices": ("transcript", "chat"), "default": "transcript", "help": "how prompts are written"},
-        "--engine": {"choices": ("transformers", "vllm"), "default": "transformers"},
+        "--format": {
+            "nargs": "+",
+            "choices": ("transcript", "chat"),
+            "default": ["transcript"],
+            "help": "how prompts are written: for all models, or for each",
+        },
+        "--engine": {"choices": ("transformers", "vllm"), "default": "transformers", "help": "of model folders"},
         "--server": {"default": "", "help": "address of an OpenAI-compatible server"},
     }
     for name, settings in known.items():
@@ -108,7 +115,12 @@ def options() -> argparse.ArgumentParser:
 
 @contextmanager
 def opened(
-    model: str, folder: Path | None, chosen: argparse.Namespace, params: Params, cache_root: Path
+    model: str,
+    folder: Path | None,
+    prompt_format: PromptFormat,
+    chosen: argparse.Namespace,
+    params: Params,
+    cache_root: Path,
 ) -> Iterator[CachedTeacher]:
     """The model that is tested, asked through the generation cache."""
     with closing(Cache(cache_path(cache_root))) as cache:
@@ -129,21 +141,22 @@ def opened(
             )
         else:
             tokenizer = models.load_tokenizer(folder, Path())
-            reader = Reader(models.identity(folder), chosen.format, chosen.max_prompt_tokens, lambda: tokenizer)
-            open_engine = partial(
-                local_engine, chosen.engine, folder.resolve(), cache_root.parent.resolve(), params.runtime
-            )
+            reader = Reader(models.identity(folder), prompt_format, chosen.max_prompt_tokens, lambda: tokenizer)
+            engine = "llamacpp" if models.is_gguf(folder) else chosen.engine
+            open_engine = partial(local_engine, engine, folder.resolve(), cache_root.parent.resolve(), params.runtime)
         yield CachedTeacher(reader, partial(over_actors, open_engine, params.runtime), cache, params.runtime.cache)
 
 
 def known_folder(model: str, cache_root: Path) -> Path:
-    """A folder that stands for the model, a folder or a hub id, and tells it from any other."""
+    """A folder that stands for the model, a folder, a GGUF file or a hub id, and tells it from any other."""
     path = Path(model)
     if (path / models.ORIGIN).exists():
         return path
     out = cache_root / "tested" / records.content_id(str(path.resolve()))
-    source: PathModel | HubModel = PathModel(source="path", path=str(path.resolve()))
-    if not path.is_dir():
+    source: PathModel | HubModel | GgufModel = PathModel(source="path", path=str(path.resolve()))
+    if path.is_file():
+        source = GgufModel(source="gguf", places=[LocalFile(path=str(path.resolve()))])
+    elif not path.is_dir():
         try:
             source = HubModel(source="hub", repo=model, revision="main")
         except ValidationError as error:
@@ -185,8 +198,9 @@ def run(chosen: argparse.Namespace) -> None:
     tasks = [tasks_of(params.prepare_benchmark)[name] for name in chosen.tasks]
     data = {task: {split: read(chosen.data, task.name, split) for split in ("train", chosen.split)} for task in tasks}
     found: dict[str, Tested] = {}
-    for model in chosen.models:
-        for name, system in systems(model, chosen, params, data, settings).items():
+    formats = chosen.format if len(chosen.format) > 1 else chosen.format * len(chosen.models)
+    for model, prompt_format in zip(chosen.models, formats, strict=True):
+        for name, system in systems(model, prompt_format, chosen, params, data, settings).items():
             report(name, chosen.out / name, system, data, chosen.split, settings)
             found[name] = system.outcomes
     if len(found) > 1:
@@ -194,7 +208,12 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def systems(
-    model: str, chosen: argparse.Namespace, params: Params, data: Data, settings: suite.Settings
+    model: str,
+    prompt_format: PromptFormat,
+    chosen: argparse.Namespace,
+    params: Params,
+    data: Data,
+    settings: suite.Settings,
 ) -> dict[str, System]:
     """What `model` names, by name, tested on all tasks that it applies to."""
     cache_root = stage.cache_root()
@@ -215,7 +234,7 @@ def systems(
             predict = baselines.classifier(files, models.device(params.runtime))
             labelled = [task for task in data if task.labels]
             return {name: replace(predicted(predict, labelled, data, chosen.split, settings), **known)}
-    with opened(model, folder, chosen, params, cache_root) as answering:
+    with opened(model, folder, prompt_format, chosen, params, cache_root) as answering:
         outcomes = {
             task: suite.evaluate(answering, name, task, rows[chosen.split], rows["train"], settings)
             for task, rows in data.items()
@@ -293,12 +312,16 @@ def main(*arguments: str) -> None:
         raise SentiDistillError(f"unknown task {unknown}; known are {', '.join(known)}")
     if missing := next((task for task in chosen.tasks if task in SENTIBENCH and not chosen.data), None):
         raise SentiDistillError(f"{missing} is a task of SentiBench: name a copy of its data sets by --data")
+    if len(chosen.format) not in (1, len(chosen.models)):
+        raise SentiDistillError(
+            f"--format has {len(chosen.format)} values for {len(chosen.models)} models: give one for all, or one each"
+        )
     for model in chosen.models:
-        is_known = model == BASELINES or chosen.server or Path(model).is_dir() or HUB_ID.fullmatch(model)
-        if not is_known:
+        path, is_named = Path(model), model == BASELINES or chosen.server or HUB_ID.fullmatch(model)
+        if not (is_named or path.is_dir() or (path.is_file() and path.suffix == ".gguf")):
             raise SentiDistillError(
-                f"{model}: no such folder, and no id of a hub repository (OWNER/NAME); for a model at a server give "
-                "its address by --server"
+                f"{model}: no such folder or GGUF file, and no id of a hub repository (OWNER/NAME); for a model at a "
+                "server give its address by --server"
             )
     names = [Path(model).name for model in chosen.models]
     if twice := next((name for name in names if names.count(name) > 1), None):

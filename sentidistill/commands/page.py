@@ -24,8 +24,7 @@ from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import INSTRUCTIONS
 from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.engines.transformers import TransformersEngine
-from sentidistill.inference.requests import Reader, Request, answer
+from sentidistill.inference.requests import Request, answer
 from sentidistill.pipeline import graph, runs, stage
 from sentidistill.prompts import stop_strings
 from sentidistill.report import figures, html, page, scores, story, trust
@@ -36,7 +35,7 @@ from sentidistill.sources.corpus import TEXTS, Text
 from sentidistill.student import folder
 
 OUT, STUDENT, BASE = Path("report.html"), Path("models/student"), Path("models/student_base")
-ROWS_PER_BATCH, MOST_TOKENS = 8, 96
+MOST_TOKENS = 96
 
 
 def funnel() -> list[tuple[str, int, str]]:
@@ -133,8 +132,6 @@ def ranked(asked: list[Sample], params: Params) -> dict[str, list[story.Token]]:
 def students_answers(asked: list[Sample], params: Params) -> list[str]:
     root, student, runtime = stage.cache_root().parent, params.student, params.runtime
     model, tokenizer = models.load_causal_lm(STUDENT, root, runtime), models.load_tokenizer(STUDENT, root)
-    engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=runtime.batch_tokens)
-    reader = Reader("", student.prompt_format, student.max_length, lambda: tokenizer)
     stop = stop_strings(student.prompt_format)
     requests = [
         Request(row.student_prompt(), choices=tuple(row.labels))
@@ -142,7 +139,9 @@ def students_answers(asked: list[Sample], params: Params) -> list[str]:
         else Request(row.student_prompt(), top_k=1, max_new_tokens=MOST_TOKENS, stop=stop)
         for row in asked
     ]
-    return [one.text.strip() for one in answer(engine, reader, requests)]
+    return [
+        one.text.strip() for one in answer(*folder.asking(model, tokenizer, student, runtime.batch_tokens), requests)
+    ]
 
 
 def commit() -> str:

@@ -88,16 +88,16 @@ def _single_engine(role: Role, params: Params, root: Path, folder: Path) -> Engi
             extra_body=params.teacher.extra_body,
             concurrency=runtime.concurrency,
         )
+    return local_engine(name, folder, root, runtime)
+
+
+def local_engine(name: str, folder: Path, root: Path, runtime: Runtime) -> Engine:
+    """The engine llamacpp, vllm or transformers with the model that `folder` stands for."""
     if name == "llamacpp":
         from sentidistill.inference.engines.llamacpp import LlamaCppEngine
 
         file = gguf.file(records.read_json(folder / models.ORIGIN), root)
         return LlamaCppEngine(file, concurrency=runtime.concurrency, threads=runtime.threads, options=runtime.llamacpp)
-    return local_engine(name, folder, root, runtime)
-
-
-def local_engine(name: str, folder: Path, root: Path, runtime: Runtime) -> Engine:
-    """The engine transformers or vllm with the model that `folder` stands for."""
     if name == "vllm":
         from sentidistill.inference.engines.vllm import VLLMEngine
 

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sentidistill.config.prompting import PromptFormat
 from sentidistill.config.runtime import Runtime
 from sentidistill.errors import SentiDistillError
-from sentidistill.inference.requests import Response
+from sentidistill.inference.requests import Request, Response
+from sentidistill.prompts import stop_strings
 from sentidistill.student.rows import Tokenised
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 GB = 1e9
+PROBES, PROBE_TOKENS = 16, 96
 STATES = 16  # bytes a trained parameter: weight, gradient and the two moments of AdamW, in float32
 FROZEN = 4  # bytes of one that is not: its weight
 
@@ -93,6 +96,12 @@ def check_memory(model: "PreTrainedModel | PeftModel", data: Tokenised, runtime:
             "smaller student"
         )
     return {"memory_needed": f"{(states + passing) / GB:.1f} GB of {there / GB:.1f}"}
+
+
+def probes(data: Tokenised, prompt_format: PromptFormat) -> list[Request]:
+    """A few prompts of training, to be answered freely."""
+    stop = stop_strings(prompt_format)
+    return [Request(one, max_new_tokens=PROBE_TOKENS, stop=stop) for one in data.prompts[:PROBES]]
 
 
 def endings(answers: Sequence[Response], max_failure_rate: float) -> dict[str, float]:

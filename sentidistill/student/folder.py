@@ -14,6 +14,7 @@ from sentidistill import records
 from sentidistill.config.prompting import PromptFormat, Student
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.calibration import fit, normalised
+from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Engine, Reader, Request, stream
 from sentidistill.pipeline.progress import track
 from sentidistill.records import Record
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FILE = "sentidistill.json"
+ROWS_PER_BATCH = 16
 MOST_TEXTS = 240  # validation texts of a task: 80 of each of three labels give an offset to about a tenth of a nat
 
 
@@ -82,11 +84,17 @@ def label_scores(
     return np.reshape(scores, (-1, len(task.labels))), np.array(gold, dtype=int)
 
 
-def measured(
-    engine: Engine, reader: Reader, task: LabelTask, texts: Sequence[tuple[str, str]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """`label_scores` of validation texts, `MOST_TEXTS` of them at most, spread evenly."""
-    return label_scores(engine, reader, task, texts[:: max(1, -(-len(texts) // MOST_TEXTS))])
+def asking(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", form: Student | About, batch_tokens: int
+) -> tuple[Engine, Reader]:
+    """A loaded student, ready to be asked in the `form` of its training."""
+    engine = TransformersEngine(model, tokenizer, rows_per_batch=ROWS_PER_BATCH, batch_tokens=batch_tokens)
+    return engine, Reader("", form.prompt_format, form.max_length, lambda: tokenizer)
+
+
+def spread(texts: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """`MOST_TEXTS` of validation texts at most, spread evenly."""
+    return texts[:: max(1, -(-len(texts) // MOST_TEXTS))]
 
 
 def macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:

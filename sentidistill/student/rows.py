@@ -83,11 +83,12 @@ def to_learn(
     tokenizer: "PreTrainedTokenizerBase",
     prompt_format: PromptFormat,
     max_length: int,
-) -> Tokenised:
-    """`rows` of the teacher, on `soft_labels` where there are any, and after them `own` rows with `own_weight`.
+) -> tuple[Tokenised, dict[str, int]]:
+    """(what is learned, counts of own rows where they have a weight).
 
-    Own rows that do not fit into `max_length` tokens are left out. Raises `SentiDistillError` for a teacher's row that
-    does not fit.
+    Learned are `rows` of the teacher, on `soft_labels` where there are any, and after them `own` rows with
+    `own_weight`. Own rows that do not fit into `max_length` tokens are left out.
+    Raises `SentiDistillError` for a teacher's row that does not fit.
     """
     settings = (tokenizer, prompt_format, max_length)
     fitting = [row for row in own if fit(row.prompt(), row.answer, *settings)]
@@ -99,4 +100,5 @@ def to_learn(
             f"train_student: {data.dropped} rows of data/train.jsonl do not fit into student.max_length = "
             f"{max_length} tokens; raise it, or remake the file by score_difficulty and select_samples"
         )
-    return data
+    counts = {"own_rows": len(fitting), "own_rows_too_long": len(own) - len(fitting)}
+    return data, counts if own_weight else {}
