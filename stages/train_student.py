@@ -61,7 +61,7 @@ def main() -> None:
     model, losses = training.fine_tuned(base, tokenizer, data, params, counts, **places, validate=validate)
     if processes.launched():
         return
-    folder.save(out, model, tokenizer, student.prompt_format)
+    folder.save(out, model, tokenizer, student.prompt_format, models.locate(base, cache.parent))
     if section.lora:
         training.save_adapter(checkpoints, out / "adapter", models.name(base))
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -55,7 +55,7 @@ def student(tiny_models, tmp_path, monkeypatch) -> Path:
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=random))
     path = tmp_path / "models/student"
-    folder.save(path, model, tokenizer, "transcript")
+    folder.save(path, model, tokenizer, "transcript", tiny_models / "student")
     task = folder.KnownTask(**ASKED, offsets=[0.0, 0.0, 0.0], temperature=1.0)
     params = load(ROOT / "params.yaml").student.model_copy(update={"prompt_format": "transcript"})
     twins = task.model_copy(update={"labels": ["negative", "neutral"], "offsets": [0.0, 0.0]})

@@ -24,6 +24,8 @@ def base(request, tmp_path_factory):
     tokenizer = tiny_models.tokenizer_of_family(request.param)
     tiny_models.model_of_family(request.param, len(tokenizer)).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    if request.param == "gemma":
+        (out / "preprocessor_config.json").write_text('{"image_processor_type": "Gemma3ImageProcessor"}')
     return request.param, out
 
 
@@ -45,6 +47,7 @@ def test_a_student_of_each_family_is_checked_scored_trained_saved_and_asked(base
     train(model, tokenizer, data, section, machine, max_length=512, checkpoints=tmp_path / "checkpoints")
     after = difficulty.score_ids(model, asked)
     assert max(one.nll for one in after) < min(one.nll for one in before)
-    folder.save(tmp_path / "student", model, tokenizer, "chat")
+    folder.save(tmp_path / "student", model, tokenizer, "chat", models.locate(tmp_path / "base", tmp_path))
+    assert (tmp_path / "student/preprocessor_config.json").exists() == (family == "gemma"), "it can read images"
     student = Predictor(tmp_path / "student", prompt_format="chat", device="cpu")
     assert student.predict("Thank you!", POLITE).answer == "polite"

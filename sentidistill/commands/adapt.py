@@ -124,7 +124,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
             learner, tokenizer, data, section, runtime, max_length=about.max_length, checkpoints=Path(checkpoints)
         )
     after, _ = scored()
-    folder.save(chosen.out, model, tokenizer, about.prompt_format)
+    folder.save(chosen.out, model, tokenizer, about.prompt_format, chosen.model)
     measured = len(gold) or task.name not in about.tasks  # of too few texts, what is known of the task stays
     known = folder.known_task(task, after, gold) if measured else about.tasks[task.name]
     student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})

@@ -3,6 +3,7 @@
 It lies in the folder as sentidistill.json, so that `Predictor` needs nothing else. It holds no text.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -119,10 +120,19 @@ def known_task(task: LabelTask, scores: np.ndarray, gold: np.ndarray) -> KnownTa
 
 
 def save(
-    folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat
+    folder: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt_format: PromptFormat,
+    base: Path,
 ) -> None:
-    """Weights, their hashes, and the tokenizer, without a chat template if the student was trained on transcripts."""
+    """Weights, their hashes, and the tokenizer, without a chat template if the student was trained on transcripts.
+
+    From the folder `base` come the settings of what reads images, which vLLM asks for where the model can read them.
+    """
     model.save_pretrained(folder)
+    for file in base.glob("*processor_config.json"):
+        shutil.copyfile(file, folder / file.name)
     if prompt_format == "transcript":
         tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
