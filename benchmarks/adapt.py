@@ -110,7 +110,7 @@ def as_student(base: Path, out: Path, params: config.Params) -> Path:
 
     model = models.load_causal_lm(base, Path(), params.runtime.model_copy(update={"dtype": "float32"}))
     folder.save(out, model, models.load_tokenizer(base, Path()), params.student.prompt_format, base)
-    known = folder.known_task(TASK, np.zeros((0, 3)), np.zeros(0, dtype=int))
+    known = folder.known_task(TASK, np.zeros(3), 1.0)
     folder.describe(out, params.student, {"sentiment": known})
     return out
 

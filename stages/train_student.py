@@ -1,11 +1,10 @@
 """train set -> models/student/, and plots/training_loss.csv (step, loss, learning_rate; with soft targets also
 soft_share, what rows with soft labels have in the gradient).
 
-With train_student.own_labels, the training texts of the user's own tasks are learned, too.
-The folder has safetensors, tokenizer and sentidistill.json: how sentiment and the user's own tasks are asked, with
-offsets and temperature of their labels from validation texts. With train_student.lora, models/student/adapter has what
-the safetensors have merged into the base. With runtime.train, several processes train, and this one goes on with what
-they have left.
+With train_student.own_labels, the training texts of the user's own tasks are learned, too. The folder has safetensors,
+tokenizer and sentidistill.json: how sentiment and the user's own tasks are asked, with offsets and temperature of their
+labels from validation texts. With train_student.lora, models/student/adapter has what the safetensors have merged into
+the base. With runtime.train, several processes train, and this one goes on with what they have left.
 """
 
 import shutil
@@ -18,6 +17,7 @@ from sentidistill import config, records
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION
 from sentidistill.evaluation.tasks import OWN_TEXTS, TaskTexts, wording
+from sentidistill.inference.calibration import fit
 from sentidistill.inference.requests import answer
 from sentidistill.pipeline import stage
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, labelled_rows
@@ -67,7 +67,7 @@ def main() -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
     table = pd.DataFrame(losses, columns=[name for name in training.LOGGED if name in losses[0]])
     records.write_text("plots/training_loss.csv", table.to_csv(index=False))
-    folder.describe(out, student, {task.name: folder.known_task(task, *measured(model, task)) for task in tasks})
+    folder.describe(out, student, {task.name: folder.known_task(task, *fit(*measured(model, task))) for task in tasks})
     asked = folder.asking(model, tokenizer, student, params.runtime.batch_tokens)
     probed = checks.endings(answer(*asked, checks.probes(data, student.prompt_format)), section.max_failure_rate)
     learned = {"first_loss": losses[0]["loss"], "last_loss": losses[-1]["loss"]}

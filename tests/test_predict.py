@@ -370,8 +370,8 @@ def described(predictor, tiny_models, tmp_path):
     path = shutil.copytree(tiny_models / "student", tmp_path / "student")
     asked = EvaluationTask("sentiment", sentiment().instruction, sentiment().cue, sentiment().labels)
     texts = [("A fine day.", label) for label in asked.labels]
-    task = folder.known_task(asked, *folder.label_scores(predictor._engine, predictor._reader, asked, texts))
-    task = task.model_copy(update={"temperature": 2.0})
+    offsets, _ = fit(*folder.label_scores(predictor._engine, predictor._reader, asked, texts))
+    task = folder.known_task(asked, offsets, 2.0)
     student = load(ROOT / "params.yaml").student.model_copy(update={"prompt_format": "transcript"})
     folder.describe(path, student, {"sentiment": task, "mood": task})
     return path

@@ -4,8 +4,9 @@ python -m sentidistill.commands.adapt few.csv [--task NAME] [--instruction "..."
 
 The student is trained on the labelled texts, in the words of its task; with `--instruction`, on a task that it does not
 know yet. It is written to a folder that `sentidistill.predict` takes as it takes models/student. Every fifth text, by
-content hash, is kept out of training. The gain and the label bias are measured on the texts kept out. Of fewer than 25
-texts none is kept out, and the label bias stays that of before.
+content hash, is kept out of training. The gain, and how sure the answers are, is measured on the texts kept out. Of
+fewer than 25 texts none is kept out. The label bias of the task is measured on the texts that were trained on; that of
+other tasks stays as it was.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from sentidistill import config
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.tasks import EvaluationTask
-from sentidistill.inference.calibration import fit, normalised
+from sentidistill.inference.calibration import fit, fit_temperature, normalised
 from sentidistill.pipeline import stage
 from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
@@ -29,7 +30,8 @@ from sentidistill.student import checks, folder, training
 from sentidistill.student.rows import tokenise
 
 KEPT_OUT = 5  # every fifth text
-LEAST = 25  # texts; below, none is kept out
+LEAST = 25  # texts; of fewer, none is kept out
+LEAST_MEASURED = 20  # texts kept out; of fewer, a temperature would be chance
 
 
 Labelled = list[tuple[str, str]]  # texts with their labels
@@ -44,16 +46,6 @@ def parts(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> tuple[Labell
     return [row for place, row in enumerate(found) if place % KEPT_OUT], found[::KEPT_OUT]
 
 
-def crossed(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """The likeliest label of each text, once the label bias of the other half of the texts is subtracted."""
-    found = np.zeros(len(gold), dtype=int)
-    half = np.arange(len(gold)) % 2 == 0
-    for these, others in ((half, ~half), (~half, half)):
-        offsets, _ = fit(scores[others], gold[others])
-        found[these] = (normalised(scores[these]) - offsets).argmax(axis=1)
-    return found
-
-
 def options() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="adapt", description="A finished student goes on with labels of your own.")
     made.add_argument("labelled", type=Path, help=".csv, .tsv, .jsonl or .parquet")
@@ -64,7 +56,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
     made.add_argument("--out", type=Path, default=Path("models/adapted"), help="(%(default)s)")
     made.add_argument("--epochs", type=float, default=3.0, help="(%(default)s)")
-    made.add_argument("--learning-rate", type=float, default=5e-5, help="(%(default)s)")
+    made.add_argument("--learning-rate", type=float, default=1e-4, help="(%(default)s)")
     made.add_argument("--seed", type=int, default=42, help="(%(default)s)")
     return made
 
@@ -115,25 +107,27 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     stage.show("before the first step", {**checks.rows(data), **checks.check_memory(learner, data, runtime)})
     asked = folder.asking(model, tokenizer, about, runtime.batch_tokens)
 
-    def scored() -> tuple[np.ndarray, np.ndarray]:
-        return folder.label_scores(*asked, task, kept_out)
+    def scored(texts: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+        return folder.label_scores(*asked, task, texts)
 
-    before, gold = scored()
+    before, gold = scored(kept_out)
     with TemporaryDirectory() as checkpoints:
         training.train(
             learner, tokenizer, data, section, runtime, max_length=about.max_length, checkpoints=Path(checkpoints)
         )
-    after, _ = scored()
+    after, _ = scored(kept_out)
+    offsets, _ = fit(*scored(folder.spread(learned)))
+    after = normalised(after) - offsets
     folder.save(chosen.out, model, tokenizer, about.prompt_format, chosen.model)
-    measured = len(gold) or task.name not in about.tasks  # of too few texts, what is known of the task stays
-    known = folder.known_task(task, after, gold) if measured else about.tasks[task.name]
+    temperature = fit_temperature(after, gold) if len(gold) >= LEAST_MEASURED else 1.0
+    known = folder.known_task(task, offsets, temperature)
     student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})
     folder.describe(chosen.out, student, {**about.tasks, task.name: known})
     if not len(gold):
         return []
-    offsets = about.tasks[task.name].offsets if task.name in about.tasks else 0.0
+    known_offsets = about.tasks[task.name].offsets if task.name in about.tasks else 0.0
     records = [{"label": task.labels[place]} for place in gold]
-    answers = {"before": (normalised(before) - offsets).argmax(axis=1), "after": crossed(after, gold)}
+    answers = {"before": (normalised(before) - known_offsets).argmax(axis=1), "after": after.argmax(axis=1)}
     return [(name, score(task, records, [task.labels[one] for one in places])) for name, places in answers.items()]
 
 

@@ -24,19 +24,23 @@ def fit(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, float]:
     """(offset of each label, temperature) from log-probabilities (n x labels) and the places of the right labels (n).
 
     The offsets are the label bias. The scores of a label are averaged over the texts of each right label, and then over
-    the right labels, so that a rare label stays rare. The temperature is the one that makes the right labels likeliest
-    once the offsets are subtracted (Guo et al., 2017). If a label has no text, offsets are 0 and the temperature is 1.
+    the right labels, so that a rare label stays rare. The temperature is that of the scores without the offsets. If a
+    label has no text, offsets are 0 and the temperature is 1.
     """
-    from scipy.optimize import minimize_scalar
-
-    n, k = scores.shape
+    k = scores.shape[1]
     if len(set(gold.tolist())) < k:
         return np.zeros(k), 1.0
     rows = normalised(scores)
     offsets = np.mean([rows[gold == label].mean(axis=0) for label in range(k)], axis=0)
     offsets -= offsets.mean()
+    return offsets, fit_temperature(rows - offsets, gold)
+
+
+def fit_temperature(scores: np.ndarray, gold: np.ndarray) -> float:
+    """What to divide log-probabilities (n x labels) by, so that the right labels are likeliest (Guo et al., 2017)."""
+    from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return -float(normalised((rows - offsets) / np.exp(log_temperature))[np.arange(n), gold].mean())
+        return -float(normalised(scores / np.exp(log_temperature))[np.arange(len(gold)), gold].mean())
 
-    return offsets, float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))

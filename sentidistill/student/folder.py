@@ -107,9 +107,7 @@ def macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
     return 100 * float(f1_score(gold, found, labels=labels, average="macro", zero_division=0))
 
 
-def known_task(task: LabelTask, scores: np.ndarray, gold: np.ndarray) -> KnownTask:
-    """The task with the label bias and the temperature that `calibration.fit` finds by scores and right labels."""
-    offsets, temperature = fit(scores, gold)
+def known_task(task: LabelTask, offsets: np.ndarray, temperature: float) -> KnownTask:
     return KnownTask(
         instruction=task.instruction,
         cue=task.cue,
