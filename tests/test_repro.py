@@ -99,7 +99,9 @@ def test_a_list_of_paths_in_use_that_was_cut_off_is_removed(folder, content, cap
 def test_paths_are_not_in_use_by_a_dvc_that_was_killed_or_by_another_program(folder):
     """DVC looks only whether there is a process with the id, and so there is one until its parent notices its end."""
     held = dvc_init(folder)
-    with subprocess.Popen([sys.executable, "-c", "input()", "dvc"], stdin=subprocess.PIPE) as killed:
+    command = [sys.executable, "-c", "print(flush=True); input()", "dvc"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        killed.stdout.readline()  # only now does it surely have its own command line
         repro.IN_USE.write_text(held(killed.pid))
         repro.mend_in_use()
         assert repro.IN_USE.exists(), "a DVC that runs has them in use"
