@@ -55,9 +55,9 @@ COLUMNS = ("--text-field", "review", "--label-field", "stars")
 def test_a_student_learns_from_labelled_texts_and_its_folder_is_whole(student):
     before = {path.name: path.read_bytes() for path in student.iterdir() if path.is_file()}
     file = labelled("few.csv", reviews(30))
-    found = dict(adapt.adapt(adapt.options().parse_args([file, *COLUMNS, "--epochs", "12", "--learning-rate", "5e-3"])))
+    found = dict(adapt.adapt(adapt.options().parse_args([file, *COLUMNS, "--epochs", "20", "--learning-rate", "5e-3"])))
     assert found["before"]["records"] == found["after"]["records"] == 18, "every fifth text is kept out"
-    assert found["after"]["macro_f1"] > 80 > found["before"]["macro_f1"]
+    assert found["after"]["macro_f1"] > 90 > found["before"]["macro_f1"]
     adapted = Predictor("models/adapted")
     assert set(adapted.tasks) == {"sentiment", "mood"}
     assert [one.answer for one in adapted.predict(["It is awful.", "It is great."])] == ["negative", "positive"]
