@@ -47,7 +47,11 @@ def test_a_student_of_each_family_is_checked_scored_trained_saved_and_asked(base
     train(model, tokenizer, data, section, machine, max_length=512, checkpoints=tmp_path / "checkpoints")
     after = difficulty.score_ids(model, asked)
     assert max(one.nll for one in after) < min(one.nll for one in before)
-    folder.save(tmp_path / "student", model, tokenizer, "chat", models.locate(tmp_path / "base", tmp_path))
+    for origin in (
+        models.locate(tmp_path / "base", tmp_path),
+        tmp_path / "student",
+    ):  # as `make adapt` onto its own model
+        folder.save(tmp_path / "student", model, tokenizer, "chat", origin)
     assert (tmp_path / "student/preprocessor_config.json").exists() == (family == "gemma"), "it can read images"
     student = Predictor(tmp_path / "student", prompt_format="chat", device="cpu")
     assert student.predict("Thank you!", POLITE).answer == "polite"

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from sentidistill import config, records
-from sentidistill.config.runtime import Runtime, Train
+from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import Lora, TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION, Example
@@ -41,8 +41,9 @@ PARAMS = TrainStudent(
 LORA = Lora(rank=4, alpha=8, dropout=0.1, target_modules="all-linear")
 
 
-def runtime(**changes) -> Runtime:
-    return config.load(ROOT / "params.yaml").runtime.model_copy(update=changes)
+def runtime(train: dict | None = None, **changes) -> Runtime:
+    default = config.load(ROOT / "params.yaml").runtime
+    return default.model_copy(update=changes | {"train": default.train.model_copy(update=train or {})})
 
 
 def rows(n: int = 8, shots: int = 2) -> list[TrainRow]:
@@ -166,7 +167,7 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student,
         runtime(train_rows_per_step=1),
         runtime(train_rows_per_step=4),
         runtime(train_rows_per_step=4, gradient_checkpointing=True),
-        runtime(train_rows_per_step=4, train=Train(processes=0, config="", packing=True)),
+        runtime(train_rows_per_step=4, train={"packing": True}),
     ):
         losses = train(
             copy.deepcopy(model),
@@ -178,6 +179,32 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student,
             checkpoints=tmp_path / "c",
         )
         assert losses[0]["loss"] == pytest.approx(total / number, abs=1e-4)
+
+
+def test_passes_in_bfloat16_train_weights_of_float32(tiny_student, tmp_path):
+    import torch
+
+    _, tokenizer = tiny_student
+    data = tokenise(rows(), tokenizer, "transcript", 512)
+    losses = []
+    for bf16 in (False, True):
+        model = copy.deepcopy(tiny_student[0])
+        found = train(
+            model,
+            tokenizer,
+            data,
+            PARAMS,
+            runtime({"bf16": bf16}),
+            max_length=512,
+            checkpoints=tmp_path / "checkpoints",
+        )
+        assert {one.dtype for one in model.parameters()} == {torch.float32}
+        losses.append([row["loss"] for row in found])
+    in_float32, in_bfloat16 = losses
+    assert in_bfloat16 != in_float32
+    assert in_bfloat16[0] == pytest.approx(in_float32[0], rel=0.02)
+    assert in_bfloat16[-1] == pytest.approx(in_float32[-1], rel=0.05)
+    assert in_float32[-1] < in_float32[0]
 
 
 # Of 18 steps, 3 an epoch: in an epoch and at its end.

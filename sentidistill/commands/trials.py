@@ -209,7 +209,7 @@ def of_run(trial: Trial, start: str, commit: str) -> Kept:
         settings=settings_of(values_of(trial)),
         inputs=inputs_of(output("git", "show", f"{start}:dvc.lock")),
         commit=start[:10],
-        processor=runs.processor(),
+        processor=runs.processor() + (", training in bfloat16" if params.runtime.train.bf16 else ""),
         samples=trained["rows"],
         supervised_tokens=round(trained["supervised_tokens"] * params.train_student.epochs),
         tasks=tasks,

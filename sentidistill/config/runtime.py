@@ -55,6 +55,7 @@ class Train(Section):
     processes: Annotated[int, whole(0, 10_000)]
     config: Annotated[str, Field(max_length=1_000)]
     packing: bool
+    bf16: bool
 
 
 class Prices(Section):

@@ -3,7 +3,6 @@
 It lies in the folder as sentidistill.json, so that `Predictor` needs nothing else. It holds no text.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -130,7 +129,7 @@ def save(
     """
     model.save_pretrained(folder)
     for file in base.glob("*processor_config.json"):
-        shutil.copyfile(file, folder / file.name)
+        (folder / file.name).write_bytes(file.read_bytes())  # `folder` may be `base` itself
     if prompt_format == "transcript":
         tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)

@@ -203,7 +203,7 @@ def _trl_settings(
         completion_only_loss=True,
         padding_free=packing,  # the rows of a step stay as many; with `packing`, TRL would make a row of several
         use_cpu=on_cpu,
-        bf16=not on_cpu,
+        bf16=runtime.train.bf16 or not on_cpu,
         gradient_checkpointing=runtime.gradient_checkpointing,
         logging_steps=5,
         logging_first_step=True,
