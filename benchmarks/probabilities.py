@@ -1,0 +1,57 @@
+"""Are a student's probabilities worth more after one way of training than after another?
+
+    python -m benchmarks.probabilities [EXPERIMENT]     default: targets
+
+For each arm of an experiment that has run here: macro-F1 and F1 of each label, Brier score (the squared distance of the
+probabilities from the right label, summed over labels) and calibration error, as mean and range over its seeds. On the
+texts of the default tasks that the experiment's students were tested on. Probabilities are those of `Predictor`: label
+bias and temperature are from validation texts. No time is measured.
+"""
+
+import io
+import sys
+
+import dvc.api
+import numpy as np
+import pandas as pd
+
+from sentidistill.commands import experiment
+from sentidistill.commands.trials import Trial, done
+from sentidistill.report import trust
+from sentidistill.student import folder
+
+
+def measured(commit: str) -> dict[str, float]:
+    """Of the student in `commit`, in percent; the Brier score is between 0 and 2."""
+    about = folder.About.model_validate_json(dvc.api.read(f"models/student/{folder.FILE}", rev=commit))
+    known = about.tasks["sentiment"]
+    rows = pd.read_csv(io.StringIO(dvc.api.read("metrics/predictions.csv", rev=commit)), keep_default_na=False)
+    rows = rows[(rows["model"] == "student") & (rows["scores"] != "")]
+    scores = np.array([line.split() for line in rows["scores"]], dtype=float)
+    likely = trust.probabilities(scores, known.offsets, known.temperature)
+    gold = np.array([known.labels.index(label) for label in rows["gold"]])
+    said = likely.argmax(axis=1)
+    f1 = {
+        f"F1 of {label}": 200
+        * np.sum((gold == place) & (said == place))
+        / (np.sum(gold == place) + np.sum(said == place))
+        for place, label in enumerate(known.labels)
+    }
+    error = trust.calibration_error(trust.reliability(likely.max(axis=1), gold == said))
+    brier = float(np.square(likely - np.eye(len(known.labels))[gold]).sum(axis=1).mean())
+    return {"macro-F1": float(np.mean(list(f1.values()))), **f1, "Brier": brier, "calibration error": 100 * error}
+
+
+def main(name: str = "targets") -> None:
+    asked = experiment.read(name)
+    for arm in asked.arms:
+        trials = [Trial(name, arm, seed, tuple(asked.settings(arm, seed))) for seed in range(1, asked.max_seeds + 1)]
+        found = pd.DataFrame([measured(commit) for _, commit in done(trials).values()])
+        print(f"\n{arm}, {len(found)} seeds")
+        for column in found:
+            low, high = found[column].min(), found[column].max()
+            print(f"  {column:18} {found[column].mean():.3g} ({low:.3g} to {high:.3g})")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
