@@ -40,6 +40,17 @@ def predictor(tiny_models):
     return Predictor(tiny_models / "student")
 
 
+def test_a_folder_whose_tokenizer_has_no_pad_token_is_asked_all_the_same(predictor, tiny_models, tmp_path):
+    path = shutil.copytree(tiny_models / "student", tmp_path / "student")
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (path / name).exists():
+            settings = json.loads((path / name).read_text())
+            settings.pop("pad_token", None)
+            (path / name).write_text(json.dumps(settings))
+    texts = ["It rains again.", "It rains, and it pours, and it rains again."]
+    assert Predictor(path).predict(texts, task=MOOD) == predictor.predict(texts, task=MOOD)
+
+
 def test_the_answer_is_the_likeliest_label_given_the_prompt_of_training(predictor, tiny_student):
     import torch
 

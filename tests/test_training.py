@@ -392,7 +392,7 @@ def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tm
     data = tokenise(rows(), tokenizer, "transcript", 512)
     wild = PARAMS.model_copy(update={"learning_rate": 1e38, "epochs": 8})
     machine = runtime(train_rows_per_step=4)
-    with pytest.raises(SentiDistillError, match=r"lower train_student.learning_rate"):
+    with pytest.raises(SentiDistillError, match=r"the loss of step \d+ is nan; lower train_student.learning_rate"):
         train(model, tokenizer, data, wild, machine, max_length=512, checkpoints=tmp_path / "c")
 
 
@@ -507,8 +507,19 @@ def test_before_the_first_step_it_is_known_what_is_trained_on(tiny_student):
     counts = checks.rows(data)
     assert (counts["rows"], counts["tokens"], counts["supervised_tokens"]) == (4, sum(lengths), sum(answers))
     assert (counts["longest"], counts["without_answer"]) == (max(lengths), 0)
-    assert checks.special_tokens(data, tokenizer)["end_token"] == tokenizer.eos_token
+    assert checks.special_tokens(data, tokenizer) == {
+        "end_token": tokenizer.eos_token,
+        "pad_token": tokenizer.pad_token,
+    }
     assert "GB of" in checks.check_memory(model, data, runtime())["memory_needed"]
+
+
+def test_rows_without_an_answer_to_learn_are_counted():
+    ids, masks, none = [[5, 6, 7], [5, 6]], [[0, 0, 1], [0, 0]], [[], []]
+    data = Tokenised(none, ids, masks, none, truncated=1, dropped=2)
+    found = checks.rows(data)
+    assert (found["without_answer"], found["supervised_tokens"]) == (1, 1)
+    assert (found["truncated"], found["dropped"]) == (1, 2)
 
 
 def test_a_training_that_does_not_fit_names_what_it_needs_and_what_to_turn(tiny_student, monkeypatch):

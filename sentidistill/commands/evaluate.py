@@ -143,7 +143,14 @@ def opened(
             tokenizer = models.load_tokenizer(folder, Path())
             reader = Reader(models.identity(folder), prompt_format, chosen.max_prompt_tokens, lambda: tokenizer)
             engine = "llamacpp" if models.is_gguf(folder) else chosen.engine
-            open_engine = partial(local_engine, engine, folder.resolve(), cache_root.parent.resolve(), params.runtime)
+            open_engine = partial(
+                local_engine,
+                engine,
+                folder.resolve(),
+                cache_root.parent.resolve(),
+                params.runtime,
+                params.runtime.vllm.student,
+            )
         yield CachedTeacher(reader, partial(over_actors, open_engine, params.runtime), cache, params.runtime.cache)
 
 
