@@ -114,7 +114,9 @@ def test_the_page_has_every_command_and_the_results_of_the_arms_as_they_are_now(
     assert "| hard minus easy | 3 | +10.2 (" in shown
     assert "60 records of the test split; commit abc, a Z80." in shown
     changed = BOTH.model_copy(update={"arms": BOTH.arms | {"hard": ["select_samples.rate=0.1"]}})
+    changed = changed.model_copy(update={"not_run": "It costs a day."})
     assert "Not run since its arms were changed" in ablations.report("one", changed, found)
+    assert "It costs a day." in ablations.report("one", changed, found)
 
 
 LOCK = """
