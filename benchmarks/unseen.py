@@ -3,9 +3,9 @@
     python -m benchmarks.unseen [PERSPECTIVE [EXPERIMENT]]     default: excitement breadth
 
 On the pool's closed tasks of the perspective: how often the student of each arm of the experiment gives the label that
-the teacher gives, as macro-F1 in percent, the mean over the tasks, plain and with the label bias subtracted. Beside them
-the base student. Mean and range over the seeds that have run here. An arm that was trained on these very answers is
-marked. Run after `make experiment NAME=breadth`. No time is measured.
+the teacher gives, as macro-F1 in percent, the mean over the tasks, plain and with the label bias subtracted. Beside
+them the base student. Mean and range over the seeds that have run here. An arm that was trained on some of these very
+answers is marked. Run after `make experiment NAME=breadth`. No time is measured.
 """
 
 import sys
