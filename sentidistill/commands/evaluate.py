@@ -212,7 +212,7 @@ def run(chosen: argparse.Namespace) -> None:
             report(name, chosen.out / name, system, data, chosen.split, settings)
             found[name] = system.outcomes
     if len(found) > 1:
-        columns: list[suite.Column] = ["output", *(["calibrated"] if settings.calibration_texts else [])]
+        columns: tuple[suite.Column, ...] = ("output", "calibrated") if settings.calibration_texts else ("output",)
         for column in columns:
             stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples, column))
 

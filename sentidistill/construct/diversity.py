@@ -3,14 +3,28 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from sentidistill.construct.attributes import AttributeCount
 from sentidistill.construct.instructions import Instruction
+from sentidistill.errors import SentiDistillError
+from sentidistill.sources.corpus import read_rows
 
 DRAWS = 20
 COVERED = 0.5  # cosine from which an instruction counts as one about an attribute
+
+
+def read_counts(path: Path) -> list[AttributeCount]:
+    """Attributes of a file with the columns attribute and count.
+
+    Raises `SentiDistillError` naming the file and the attribute whose count is no whole number.
+    """
+    rows, _ = read_rows(path, "attribute", "count")
+    if wrong := next((row for row in rows if not row[1].isdecimal()), None):
+        raise SentiDistillError(f"{path}: the count of {wrong[0]!r} is {wrong[1]!r}; expected a whole number")
+    return [AttributeCount(name=name, count=int(count), description="", variants={}) for name, count in rows]
 
 
 def distinct_n(texts: Sequence[str], n: int, size: int, seed: int) -> float:
