@@ -36,8 +36,8 @@ repro: .venv/.installed ## run all stages that are not up to date; ends in repor
 live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
 	SENTIDISTILL_RECORDINGS=off $(RUN) python -m sentidistill.commands.repro --force
 
-record: .venv/.installed ## put the answers that the run used into recordings/default; STAGES="..." for some of them
-	$(RUN) python -m sentidistill.commands.record $(STAGES)
+record: .venv/.installed ## put the answers that the run used into recordings/default, or NAME; STAGES="..." for some of them
+	$(RUN) python -m sentidistill.commands.record $(if $(NAME),--name $(NAME)) $(STAGES)
 
 spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
 	$(RUN) python -m sentidistill.commands.spot_check $(if $(SEED),--seed $(SEED))
