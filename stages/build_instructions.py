@@ -53,13 +53,11 @@ def main() -> None:
     of_made, of_hand = np.split(clustering.embed([row.text for row in (*made, *by_hand)], folder), [len(made)])
     size = min(len(made), len(by_hand))
     sets = {"attributes": (made, of_made), "hand_written": (by_hand, of_hand)}
-    others = {}
+    beside = {}
     if section.other_attributes:
         other = diversity.read_counts(stage.cache_root().parent / section.other_attributes)
         of_other = clustering.embed([one.name for one in other], folder)
-        others = {
-            "breadth_of_others": {name: diversity.breadth(*one, other, of_other, size) for name, one in sets.items()}
-        }
+        beside["other_coverage"] = {name: diversity.coverage(*one, other, of_other) for name, one in sets.items()}
     families = Counter(row.family for row in rows)
     stage.finish(
         "build_instructions",
@@ -68,8 +66,13 @@ def main() -> None:
             **{f"instructions_{family}": number for family, number in sorted(families.items())},
             "clusters_covered": len({row.cluster for row in rows}),
             "lost": lost_tasks | lost_analyses | ({"judged_wrong": judged_wrong} if judged_wrong else {}),
-            "breadth": {name: diversity.breadth(*one, attributes, vectors, size) for name, one in sets.items()},
-            **others,
+            "breadth": {
+                name: {"instructions": len(one[0])}
+                | diversity.coverage(*one, attributes, vectors)
+                | diversity.variety(*one, size)
+                for name, one in sets.items()
+            },
+            **beside,
         },
     )
 
