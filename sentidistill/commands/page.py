@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from sentidistill import config, records
-from sentidistill.commands.publish import called
 from sentidistill.config import Params
 from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.construct.attributes import MENTIONS
@@ -29,6 +28,7 @@ from sentidistill.pipeline import graph, runs, stage
 from sentidistill.prompts import stop_strings
 from sentidistill.report import figures, html, page, scores, story, trust
 from sentidistill.report.html import drawn
+from sentidistill.report.licences import called
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources import models
 from sentidistill.sources.corpus import TEXTS, Text
