@@ -1,6 +1,7 @@
 """The student for those who do not have this package."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import venv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,9 +21,10 @@ from sentidistill.config.benchmark import OwnTask
 from sentidistill.config.corpus import FileTexts
 from sentidistill.config.pool import Released
 from sentidistill.errors import SentiDistillError
+from sentidistill.evaluation import baselines, suite
 from sentidistill.predict import Predictor, Task
 from sentidistill.prompts import answer_ids, render
-from sentidistill.report import licences
+from sentidistill.report import licences, scores
 from sentidistill.samples import TRAIN_ROWS, TrainRow
 from sentidistill.sources.corpus import clean
 from sentidistill.student import folder
@@ -190,6 +193,7 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(finished):
     known = json.loads((out / "provenance.json").read_text())
     (trained,) = [out["md5"] for out in lock["train_student"]["outs"] if out["path"] == "models/student"]
     assert known["outputs"]["models/student"] == trained
+    assert f"| `models/student` | `{trained}` |" in (out / "README.md").read_text(encoding="utf-8")
     told = (shared / "README.md").read_text(encoding="utf-8")
     assert yaml.safe_load(told.split("---\n")[1])["configs"][0]["data_files"] == "train.parquet"
     assert "| what | licence | what follows |" in told
@@ -201,6 +205,36 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(finished):
     assert {file.name for file in owned.iterdir()} == {file.name for file in out.iterdir()}
     assert not (owned / "origin.json").exists()
     assert Predictor(owned).predict("A fine day.") == Predictor("models/student").predict("A fine day.")
+
+
+def test_a_model_card_has_the_figures_of_the_run(finished):
+    """Scores with intervals, baselines, calibration and data, beside the metrics and predictions that they are of."""
+    published(finished)
+    card = Path("exports/student/README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---\n")[1])["language"] == "en"
+    report = json.loads(Path("metrics/report.json").read_text())["calibrated"]
+    low, high = report["student"]["low"], report["student"]["high"]
+    assert f"| calibrated | {report['macro_f1']['student']:.1f} ({low:.1f} to {high:.1f}) |" in card
+    tweet = scores.read("tweet", "test")
+    vader = baselines.outcomes(baselines.vader, tweet.task, tweet.test, [], suite.Settings())
+    f1 = suite.estimate(tweet.task, tweet.test, vader, 200, "output").rounded()
+    (row,) = re.findall(r"^\| tweet \|.*$", card, re.MULTILINE)
+    assert row.endswith(f"| {f1['main']:.1f} ({f1['low']:.1f} to {f1['high']:.1f}) |")
+    texts = [one["sentence"] for one in tweet.test]
+    predicted = Predictor("models/student").predict(texts)
+    right = sum(one.answer == record["label"] for one, record in zip(predicted, tweet.test))
+    section = card.partition("## Calibration")[2].partition("## ")[0]
+    bins = [list(map(float, re.findall(r"[\d.]+", line))) for line in re.findall(r"^\| \d.*$", section, re.MULTILINE)]
+    assert sum(texts for *_, texts in bins) == len(tweet.test)
+    assert sum(share * texts / 100 for _, share, *_, texts in bins) == pytest.approx(right, abs=0.1)
+    stated = 100 * np.mean([max(one.probabilities.values()) for one in predicted])
+    assert np.average([said for said, *_ in bins], weights=[texts for *_, texts in bins]) == pytest.approx(
+        stated, abs=0.1
+    )
+    corpus = json.loads(Path("metrics/prepare_corpus.json").read_text())
+    assert f"| user texts read | {corpus['texts_read']} |" in card
+    for heading in ("**It is meant for**", "**It is not meant for**", "## Limits", "## Licences", "English only"):
+        assert heading in card
 
 
 ELSEWHERE = r"""

@@ -13,19 +13,23 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from rich.table import Table
 
 from sentidistill import config, records
 from sentidistill.commands import export
 from sentidistill.config import Params
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import runs, stage
-from sentidistill.report import cards
+from sentidistill.prompts import stop_strings
+from sentidistill.report import cards, scores, trust
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
 from sentidistill.student import folder
@@ -49,25 +53,33 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def card(
-    params: Params,
-    about: folder.About,
-    report: dict[str, Any],
-    made: dict[str, Any],
-    origins: dict[str, dict[str, Any]],
-) -> str:
-    """The model card. Every figure is of this run's metrics."""
+def card(params: Params, about: folder.About, made: dict[str, Any], origins: dict[str, dict[str, Any]]) -> str:
+    """The model card. Every figure is of this run."""
+    tested = {name: scores.read(name, params.evaluate.split) for name in params.evaluate.tasks}
+    tested = {name: one for name, one in tested.items() if name not in SENTIBENCH}
+    stages = ("prepare_corpus", "build_instructions", "collect_responses", "select_samples", "train_student")
     return cards.rendered(
         "card",
         params,
         origins,
         about=about,
-        report=report,
+        stops=stop_strings(about.prompt_format),
         made=made,
-        split=params.evaluate.split,
-        tasks=params.evaluate.tasks,
-        training=records.read_json("metrics/train_student.json"),
+        figures={name: records.read_json(f"metrics/{name}.json") for name in stages},
+        families=Counter(row.family for row in TRAIN_ROWS.read()).most_common(),
+        own=[task.path for task in params.prepare_benchmark.own if params.train_student.own_labels],
+        calibration=calibration(tested, about),
+        **scores.of_models(tested, params.evaluate),
     )
+
+
+def calibration(tested: Mapping[str, scores.Tested], about: folder.About) -> dict[str, Any] | None:
+    """How often the student is right by the probability that it states; None where no test text asks for sentiment."""
+    answers = trust.answers(tested, about.tasks["sentiment"]) if "sentiment" in about.tasks else pd.DataFrame()
+    if answers.empty:
+        return None
+    bins = trust.reliability(answers["sure"].to_numpy(), (answers["gold"] == answers["said"]).to_numpy())
+    return {"texts": len(answers), "error": trust.calibration_error(bins), "bins": bins.to_dict("records")}
 
 
 def dataset_card(params: Params, made: dict[str, Any], origins: dict[str, dict[str, Any]]) -> str:
@@ -89,9 +101,8 @@ def assemble() -> None:
             f"{STUDENT} or metrics/report.json is not there, or of an older version; run `make repro`"
         )
     made, params = provenance(), config.load()
-    report = records.read_json("metrics/report.json")
     origins = {role: models.origin(Path("models", role)) for role in ("teacher", "student_base")}
-    texts = {OUT: card(params, about, report, made, origins), DATASET: dataset_card(params, made, origins)}
+    texts = {OUT: card(params, about, made, origins), DATASET: dataset_card(params, made, origins)}
     shutil.rmtree(OUT, ignore_errors=True)
     shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN))
     export.dataset(DATASET)
