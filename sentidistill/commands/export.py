@@ -39,14 +39,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 LEAST_EQUAL = 0.995  # share of the labels that have to be those of the student
-SAMPLES = ("Quite.", "A b c d", "7 of 9", "We lost, again", "#no @one")
+SAMPLES = ("Quite.", "A b c d", "7 of 9", "We lost, again", "#no @one", "\tIt is so.\r\n\nSo:\x1c \u2028it\xa0is\n")
+BLANKS = r"[\s\x1c-\x1f]+"  # what str.split divides at, in the regular expressions of `tokenizers`
 
 
-def around(
-    tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task
-) -> tuple[list[int], list[int]]:
-    """(token ids before a text, ids after it) in the prompt of a task."""
-    rows = [render(task.request(text, ()).prompt, tokenizer, prompt_format).prompt_ids for text in SAMPLES]
+def asked(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task, text: str) -> list[int]:
+    """Token ids of the prompt in which `sentidistill.predict` asks `task` about a text."""
+    return render(task.request(clean(text), ()).prompt, tokenizer, prompt_format).prompt_ids
+
+
+def around(rows: Sequence[list[int]]) -> tuple[list[int], list[int]]:
+    """(token ids before a text, ids after it), from the prompts of a task about different texts."""
     return _beginning(rows), _beginning([row[::-1] for row in rows])[::-1]
 
 
@@ -58,16 +61,24 @@ def _beginning(rows: Sequence[list[int]]) -> list[int]:
 def framing(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task) -> "PreTrainedTokenizerFast":
     """A tokenizer that puts the prompt of `task` around a text by itself.
 
+    It reads a text as `clean` leaves it, but for HTML entities and control characters: line breaks become blanks, so
+    that no text can end its own prompt and begin another one.
     Raises `SentiDistillError` where this kind of tokenizer does not read a text within a prompt as it reads it alone.
     """
-    from tokenizers import Tokenizer, normalizers
+    from tokenizers import Regex, Tokenizer, normalizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    before, after = around(tokenizer, prompt_format, task)
+    expected = [asked(tokenizer, prompt_format, task, text) for text in SAMPLES]
+    before, after = around(expected)
     fast = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    known = [fast.normalizer] if fast.normalizer else []
-    fast.normalizer = normalizers.Sequence([*known, normalizers.Strip(), normalizers.Prepend(" ")])
+    cleaned = [
+        normalizers.NFC(),
+        normalizers.Replace(Regex(BLANKS), " "),
+        normalizers.Strip(),
+        normalizers.Prepend(" "),
+    ]
+    fast.normalizer = normalizers.Sequence([*cleaned, *([fast.normalizer] if fast.normalizer else [])])
     parts = [("<prompt>", before), ("<answer>", after)]
     fast.post_processor = TemplateProcessing(
         single="<prompt> $A <answer>",
@@ -82,12 +93,11 @@ def framing(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, t
         padding_side="left",
         split_special_tokens=True,
     )
-    for text in SAMPLES:
-        if made(text)["input_ids"] != render(task.request(text, ()).prompt, tokenizer, prompt_format).prompt_ids:
-            raise SentiDistillError(
-                f"this tokenizer ({type(tokenizer).__name__}) reads a text alone otherwise than within the prompt, so "
-                "it cannot carry one; use sentidistill.predict"
-            )
+    if [made(text)["input_ids"] for text in SAMPLES] != expected:
+        raise SentiDistillError(
+            f"this tokenizer ({type(tokenizer).__name__}) reads a text alone otherwise than within the prompt, so it "
+            "cannot carry one; use sentidistill.predict"
+        )
     return made
 
 
