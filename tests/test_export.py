@@ -7,7 +7,9 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +128,66 @@ def test_the_exported_folder_gives_the_students_labels_in_plain_transformers(stu
         assert label == LABELS[int(logits[first].argmax())]
 
 
-def test_a_calibrated_head_leans_to_no_label(student):
-    export.text_classification(student, "mood", Path("plain"), False, 1000)
+def classified(folder: str, texts: Sequence[str]) -> list[str]:
+    from transformers import pipeline
+
+    return [one["label"] for one in pipeline("text-classification", folder)(list(texts))]
+
+
+def test_a_calibrated_export_gives_the_labels_of_predict(student):
+    """An export without its offsets does not."""
+    plain = export.text_classification(student, "mood", Path("plain"), False, 1000)
     found = export.text_classification(student, "mood", Path("out"), True, 1000)
-    assert found["same_as_first_token"] >= 0.9, "the offsets fit into a head without a bias"
-    assert json.loads(Path("out/parity.json").read_text())["calibrated"] is True
+    assert plain["same_as_predict"] < 0.9, "the label bias is subtracted by predict alone"
+    assert (found["same_as_predict"], found["same_as_first_token"]) == (1.0, plain["same_as_predict"])
+    assert json.loads(Path("out/parity.json").read_text()) == found
+    predicted = [one.answer for one in Predictor(student).predict(TEXTS, "mood")]
+    assert classified("out", TEXTS) == predicted
+    assert len(set(predicted)) > 1, "the texts are told apart"
+
+
+def test_a_text_closes_no_prompt_of_an_export(student):
+    export.text_classification(student, "mood", Path("out"), True, 1000)
+    assert classified("out", CLOSING) == [one.answer for one in Predictor(student).predict(CLOSING, "mood")]
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_an_export_whose_labels_are_not_the_students_fails(student, calibrated, monkeypatch):
+    """The rows of its head in another order, as if labels were mixed up."""
+    with_head = export.with_head
+    monkeypatch.setattr(export, "with_head", lambda source, head, *rest: with_head(source, head[[1, 2, 0]], *rest))
+    with pytest.raises(SentiDistillError, match=r"of the exported labels are the student's, at least 99.5% have to be"):
+        export.text_classification(student, "mood", Path("out"), calibrated, 1000)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(36, {1}), (1000, {1}), (30, {1, 2}), (7, {5})])
+def test_an_export_is_measured_on_as_many_texts_as_were_asked_for(student, limit, steps):
+    texts = export.labelled("mood", "test", 1000)
+    places = [texts.index(one) for one in export.labelled("mood", "test", limit)]
+    assert len(places) == min(limit, 36)
+    assert {second - first for first, second in pairwise(places)} == steps, "spread evenly"
+
+
+def test_an_export_tells_how_good_it_is_and_what_it_is_under(student):
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    records.write_json("models/teacher/origin.json", {**HUB, "repo": "meta-llama/Llama-3.1-70B-Instruct"})
+    records.write_json("models/student_base/origin.json", {**HUB, "repo": "google/gemma-3-4b-pt"})
+    export.main("text-classification", "--task", "mood", "--calibrated")
+    found = json.loads(Path("exports/mood/parity.json").read_text())
+    card = Path("exports/mood/README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---\n")[1])["pipeline_tag"] == "text-classification"
+    assert "Measured on 36 labelled texts" in card
+    f1 = found["macro_f1"]
+    assert f"| {f1['main']:.1f} ({f1['low']:.1f} to {f1['high']:.1f}) |" in card
+    assert f"| {100 * found['same_as_first_token']:.1f} % |" in card
+    assert f"| {found['texts_per_second']} |" in card
+    assert f"| {found['megabytes']} MB |" in card
+    assert "The labels: glad, angry, other." in card
+    assert (
+        "| meta-llama/Llama-3.1-70B-Instruct | Llama Community License | a model trained on its output begins" in card
+    )
+    assert "| google/gemma-3-4b-pt | Gemma Terms of Use |" in card
 
 
 def test_the_prompt_around_a_text_is_that_of_training(tiny_student):
