@@ -36,8 +36,8 @@ repro: .venv/.installed ## run all stages that are not up to date; ends in repor
 live: .venv/.installed ## the whole pipeline again, without recorded answers: the teacher is fetched and asked
 	SENTIDISTILL_RECORDINGS=off $(RUN) python -m sentidistill.commands.repro --force
 
-record: .venv/.installed ## put the answers that the run used into recordings/default; STAGES="..." for some of them
-	$(RUN) python -m sentidistill.commands.record $(STAGES)
+record: .venv/.installed ## put the answers that the run used into recordings/default, or NAME; STAGES="..." for some of them
+	$(RUN) python -m sentidistill.commands.record $(if $(NAME),--name $(NAME)) $(STAGES)
 
 spot-check: .venv/.installed ## ask the teacher twenty recorded requests again; SEED=N for the same twenty
 	$(RUN) python -m sentidistill.commands.spot_check $(if $(SEED),--seed $(SEED))
@@ -75,8 +75,8 @@ adapt: .venv/.installed ## train the student further on labels of your own -> mo
 compare: .venv/.installed ## what changed between two commits or experiments, with intervals over the test records: A=HEAD~1 B=HEAD; B may be left out; OUT=compare.html, FAIL=1
 	$(RUN) python -m sentidistill.commands.compare $(or $(A),$(error A is missing: make compare A=HEAD~1 B=HEAD)) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
 
-audit: .venv/.installed ## known faults of SentiBench and its published evaluator, computed anew: DATA=a copy of it
-	$(RUN) python -m sentidistill.commands.audit $(DATA)
+audit: .venv/.installed ## known faults of SentiBench and its published evaluator, computed anew: DATA=a copy of it; OUTCOMES=data/predictions/student, PUBLISHED=published.yaml
+	$(RUN) python -m sentidistill.commands.audit $(or $(DATA),$(error DATA is missing: make audit DATA=data/sentibench)) $(if $(OUTCOMES),--outcomes $(OUTCOMES)) $(if $(PUBLISHED),--published $(PUBLISHED))
 
 runs: .venv/.installed ## a table of commits and experiments: the params that differ, and the student's scores
 	$(RUN) python -m sentidistill.commands.all_runs

@@ -1,7 +1,8 @@
-"""What a few labels of one's own are worth: python -m benchmarks.adapt [--sizes 20 100 500] [--seeds 5]
+"""What a few labels of one's own are worth: python -m benchmarks.adapt [--sizes 20 100 500] [--learners student base]
 
-Learning curves on the default tasks: the student after `make adapt`, beside the same base adapted in the same way,
-TF-IDF and logistic regression, and SetFit of the embedder if it is installed. Without labels (0), the student as it is.
+Learning curves on the default tasks: the student after `make adapt`; a student that is trained on the labels together
+with the teacher's answers, as `train_student.own_labels: 1` does (joined); the student's base, adapted in the same way;
+TF-IDF and logistic regression; SetFit of the embedder if it is installed. Without labels (0), the student as it is.
 Macro-F1 is a mean over tasks and seeds; its interval is over resampled texts and seeds.
 
 The labels are those of VADER's rated texts, of which every class of every task has as many. None of them is a text of a
@@ -26,12 +27,17 @@ from sentidistill.evaluation import baselines, sentibench
 from sentidistill.evaluation.default_tasks import SENTIMENTS, label
 from sentidistill.evaluation.metrics import confusion, confusion_cells, f1_by_class
 from sentidistill.evaluation.tasks import EvaluationTask, wording
+from sentidistill.inference.calibration import fit
 from sentidistill.pipeline import stage
 from sentidistill.predict import Predictor
-from sentidistill.sources import corpus
-from sentidistill.student import folder
+from sentidistill.samples import TRAIN_ROWS, labelled_rows
+from sentidistill.sources import corpus, models
+from sentidistill.student import folder, training
+from sentidistill.student.rows import to_learn
 
 TASK = EvaluationTask("sentiment", **wording()["sentiment"], labels=SENTIMENTS)
+BASE = Path("models/student_base")
+LEARNERS = ["student", "joined", "base", "TF-IDF", *(["SetFit"] if importlib.util.find_spec("setfit") else [])]
 DRAWS = 2000  # of the bootstrap
 Labelled = list[tuple[str, str]]  # texts with their labels
 Learner = Callable[[Labelled, int, Sequence[str]], list[str]]  # (labelled texts, seed, texts) -> their labels
@@ -83,6 +89,28 @@ def adapted(model: Path, options: Sequence[str]) -> Learner:
     return learn
 
 
+def joined(params: config.Params) -> Learner:
+    """What a whole training makes of the labels and the teacher's answers; the label bias is that of `make adapt`."""
+
+    def learn(labelled: Labelled, seed: int, texts: Sequence[str]) -> list[str]:
+        form, length = params.student.prompt_format, params.student.max_length
+        model = models.load_causal_lm(BASE, Path(), params.runtime.model_copy(update={"dtype": "float32"}))
+        tokenizer = models.load_tokenizer(BASE, Path())
+        own = labelled_rows(TASK, labelled)
+        data, _ = to_learn(TRAIN_ROWS.read(), own, [], 1.0, tokenizer, form, length)
+        section = params.train_student.model_copy(update={"seed": seed})
+        with TemporaryDirectory() as place:
+            checkpoints, out = Path(place, "checkpoints"), Path(place, "student")
+            training.train(model, tokenizer, data, section, params.runtime, max_length=length, checkpoints=checkpoints)
+            folder.save(out, model, tokenizer, form, BASE)
+            asked = folder.asking(model, tokenizer, params.student, params.runtime.batch_tokens)
+            offsets, _ = fit(*folder.label_scores(*asked, TASK, folder.spread(labelled)))
+            folder.describe(out, params.student, {"sentiment": folder.known_task(TASK, offsets, 1.0)})
+            return answers(out, texts)
+
+    return learn
+
+
 def answers(model: Path, texts: Sequence[str]) -> list[str]:
     return [str(one.answer) for one in Predictor(model).predict(list(texts))]  # type: ignore[union-attr]  # of several
 
@@ -106,8 +134,6 @@ def setfit(labelled: Labelled, seed: int, texts: Sequence[str]) -> list[str]:
 
 def as_student(base: Path, out: Path, params: config.Params) -> Path:
     """The base model in a folder that has it asked like a student, without a label bias to subtract."""
-    from sentidistill.sources import models
-
     model = models.load_causal_lm(base, Path(), params.runtime.model_copy(update={"dtype": "float32"}))
     folder.save(out, model, models.load_tokenizer(base, Path()), params.student.prompt_format, base)
     known = folder.known_task(TASK, np.zeros(3), 1.0)
@@ -136,6 +162,7 @@ def interval(
 def options() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.adapt", description="What a few labels are worth.")
     made.add_argument("--sizes", type=int, nargs="+", default=[20, 100, 500], help="labels (%(default)s)")
+    made.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS, help="(%(default)s)")
     made.add_argument("--seeds", type=int, default=5, help="draws of labels (%(default)s)")
     made.add_argument("--split", default="test", choices=["validation", "test"], help="(%(default)s)")
     made.add_argument("--limit", type=int, help="texts of each task that are tested (all)")
@@ -167,13 +194,18 @@ def main() -> None:
         print(f"| {size} | {name} | {value:.1f} | {low:.1f} to {high:.1f} |", flush=True)
 
     with TemporaryDirectory() as place:
-        base = as_student(Path("models/student_base"), Path(place, "base"), params)
-        learners = {"student": adapted(chosen.model, settings), "base": adapted(base, settings), "TF-IDF": tfidf}
-        if importlib.util.find_spec("setfit"):
-            learners["SetFit"] = setfit
+        base = as_student(BASE, Path(place, "base"), params)
+        learners = {
+            "student": adapted(chosen.model, settings),
+            "joined": joined(params),
+            "base": adapted(base, settings),
+            "TF-IDF": tfidf,
+            "SetFit": setfit,
+        }
         show(0, "student", [answers(chosen.model, texts)])
         for size in chosen.sizes:
-            for name, learn in learners.items():
+            for name in chosen.learners:
+                learn = learners[name]
                 show(size, name, [learn(drawn(pool, size, seed), seed, texts) for seed in range(chosen.seeds)])
 
 

@@ -28,6 +28,7 @@ from sentidistill.pipeline import stage
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources.corpus import TEXTS, fold, word_count
 from sentidistill.student.scoring import ScoringModel
+from sentidistill.uncertainty import entropy
 
 LEAST = 4  # answers of a stratum; in smaller ones there is no hardest quarter
 OF_LABELS = ("margin", "entropy", "calibrated entropy")
@@ -36,9 +37,8 @@ OF_TEXTS = ("words", "rare words")
 
 def unsure(scores: np.ndarray) -> pd.DataFrame:
     """The signs that rest on the student's log-probabilities (n x labels) of the texts of one instruction."""
-    own, calibrated = (np.exp(normalised(one)) for one in (scores, calibrate(scores, scores)))
-    ordered = np.sort(own, axis=1)
-    entropies = [-(one * np.log(np.maximum(one, 1e-300))).sum(axis=1) for one in (own, calibrated)]
+    ordered = np.sort(np.exp(normalised(scores)), axis=1)
+    entropies = [entropy(one) for one in (scores, calibrate(scores, scores))]
     return pd.DataFrame(dict(zip(OF_LABELS, (ordered[:, -2] - ordered[:, -1], *entropies))))
 
 

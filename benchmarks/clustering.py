@@ -4,7 +4,6 @@ The file has the columns attribute and count. Shown are the clusters by the sett
 peak of memory, and the clusters that `select_perspectives` leaves out by its margin. Run after `make repro`.
 """
 
-import csv
 import resource
 import sys
 import time
@@ -14,7 +13,7 @@ import numpy as np
 import yaml
 
 from sentidistill import clustering, config
-from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.diversity import read_counts
 from sentidistill.construct.perspectives import margins
 
 EMBEDDER = Path("models/embedder")
@@ -23,8 +22,8 @@ EMBEDDER = Path("models/embedder")
 def main(path: str) -> None:
     params = config.load()
     section = params.cluster_attributes
-    rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines(), delimiter="\t"))
-    names, counts = [row["attribute"] for row in rows], np.array([int(row["count"]) for row in rows])
+    attributes = read_counts(Path(path))
+    names, counts = [one.name for one in attributes], np.array([one.count for one in attributes])
     embeddings = clustering.embed(names, EMBEDDER)
     started = time.perf_counter()
     settings = {"preference_percentile": section.preference_percentile, "damping": section.damping}
@@ -32,7 +31,6 @@ def main(path: str) -> None:
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{len(names):,} attributes: {labels.max() + 1} clusters in {seconds:.1f} s, {peak:.0f} MB at the peak")
-    attributes = [AttributeCount(name=n, count=c, description="", variants={}) for n, c in zip(names, counts.tolist())]
     words = yaml.safe_load(Path("prompts/perspectives.yaml").read_text(encoding="utf-8"))
     sentiment, things = (clustering.embed(words[kind], EMBEDDER) for kind in ("sentiment", "things"))
     members = [embeddings[labels == label] for label in range(labels.max() + 1)]

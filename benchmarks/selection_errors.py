@@ -3,7 +3,9 @@
 Answers to prompts on overall sentiment (all labels among negative, neutral and positive) whose text has a rating in the
 VADER data; right is the label of the rating, by the limits of `prepare_benchmark`. Each strategy selects from the
 strata of these answers over SEEDS seeds; how hard the kept ones are is their mean quantile of difficulty within the
-stratum. Intervals are 95 %, by a bootstrap over the answers. Run after `score_difficulty`; nothing is asked.
+stratum. Besides the strategies: `published`, soft on ranks within instructions, as released; `unsure`, soft on what is
+known before the teacher is asked. Intervals are 95 %, by a bootstrap over the answers. Run after `score_difficulty`;
+nothing is asked.
 """
 
 from typing import get_args
@@ -74,22 +76,28 @@ def main() -> None:
     whole = shares(times, wrong, np.ones(len(checked)))
     print(f"{len(checked)} answers; wrong: {shown(whole)} %\n")
     print("| strategy | rate | kept | wrong, % | minus random | how hard, % |\n|---|---|---|---|---|---|")
-    settings = params.select_samples.model_dump(include={"metric", "peak"})
-    metric, lead = checked[settings["metric"]], checked["lead"]
+    measure, peak = params.select_samples.metric, params.select_samples.peak
+    metric, lead = checked[measure], checked["lead"]
+    strategies = ("random", *(one for one in get_args(Strategy) if one != "random"))
+    by_instruction = scores.assign(stratum=scores["stratum"].str.split(" ").str[0])
+    ways = {strategy: (scores, {"strategy": strategy, "metric": measure}) for strategy in strategies} | {
+        "published": (by_instruction, {"strategy": "soft", "metric": "rank_score"}),
+        "unsure": (by_instruction, {"strategy": "soft", "metric": "uncertainty"}),
+    }
     hard = metric.groupby(checked["stratum"]).rank(pct=True).to_numpy()
     for rate in RATES:
-        of_strategy = {}
-        for strategy in ("random", *(one for one in get_args(Strategy) if one != "random")):
+        at_random = None
+        for way, (rows, settings) in ways.items():
             kept = np.zeros(len(checked))
             for seed in range(SEEDS):
-                ids = select(scores, rate=rate, strategy=strategy, seed=seed, **settings)
-                kept += checked["id"].isin(ids) / SEEDS
-            of_strategy[strategy] = found = shares(times, wrong, kept)
-            difference = shown(found - of_strategy["random"], "+.1f") if strategy != "random" else ""
+                kept += checked["id"].isin(select(rows, rate=rate, peak=peak, seed=seed, **settings)) / SEEDS
+            found = shares(times, wrong, kept)
+            at_random = found if at_random is None else at_random
+            difference = shown(found - at_random, "+.1f") if way != "random" else ""
             of_kept = 100 * (kept @ hard) / kept.sum()
-            print(f"| {strategy} | {rate} | {kept.sum():.0f} | {shown(found)} | {difference} | {of_kept:.0f} |")
+            print(f"| {way} | {rate} | {kept.sum():.0f} | {shown(found)} | {difference} | {of_kept:.0f} |")
     print("\n| wrong, %, by quarter of the stratum | lowest | second | third | highest |\n|---|---|---|---|---|")
-    for name, values in {settings["metric"]: metric, "lead": lead, "product": metric * lead}.items():
+    for name, values in {measure: metric, "lead": lead, "product": metric * lead}.items():
         quarter = np.ceil(4 * values.groupby(checked["stratum"]).rank(pct=True, method="first"))
         cells = [shown(shares(times, wrong, (quarter == one).to_numpy(dtype=float))) for one in (1, 2, 3, 4)]
         print(f"| {name} | {' | '.join(cells)} |")

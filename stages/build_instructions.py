@@ -52,6 +52,12 @@ def main() -> None:
     vectors = read_vectors()
     of_made, of_hand = np.split(clustering.embed([row.text for row in (*made, *by_hand)], folder), [len(made)])
     size = min(len(made), len(by_hand))
+    sets = {"attributes": (made, of_made), "hand_written": (by_hand, of_hand)}
+    beside = {}
+    if section.other_attributes:
+        other = diversity.read_counts(stage.cache_root().parent / section.other_attributes)
+        of_other = clustering.embed([one.name for one in other], folder)
+        beside["other_coverage"] = {name: diversity.coverage(*one, other, of_other) for name, one in sets.items()}
     families = Counter(row.family for row in rows)
     stage.finish(
         "build_instructions",
@@ -61,9 +67,12 @@ def main() -> None:
             "clusters_covered": len({row.cluster for row in rows}),
             "lost": lost_tasks | lost_analyses | ({"judged_wrong": judged_wrong} if judged_wrong else {}),
             "breadth": {
-                "attributes": diversity.breadth(made, of_made, attributes, vectors, size),
-                "hand_written": diversity.breadth(by_hand, of_hand, attributes, vectors, size),
+                name: {"instructions": len(one[0])}
+                | diversity.coverage(*one, attributes, vectors)
+                | diversity.variety(*one, size)
+                for name, one in sets.items()
             },
+            **beside,
         },
     )
 

@@ -3,7 +3,7 @@
 Columns: id, stratum (the instruction and, for a closed task, the answer), cluster, family, tokens (of prompt and
 answer, as in training), truncated (demonstrations are left out), difficulty (for a closed task, 1 - P(answer) among the
 labels; for an open answer, rank_score), rank_score, rank_score_all, nll, ppl, n_tokens, exact, lead (of the teacher's
-label, from data/responses.jsonl; empty for open answers).
+label, from data/responses.jsonl; empty for open answers), uncertainty (of the student before the answer is known).
 Answers that do not fit into student.max_length are left out, as they can be neither selected nor trained on.
 """
 
@@ -16,6 +16,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.samples import SAMPLES, Sample
 from sentidistill.student.scoring import ScoringModel, proxy_agreement
+from sentidistill.uncertainty import uncertainty
 
 COLUMNS = ("rank_score", "rank_score_all", "nll", "ppl", "n_tokens", "exact")
 
@@ -54,7 +55,7 @@ def main() -> None:
             "lead": row.lead,
         }
         for row, one in zip(samples, scored)
-    )
+    ).assign(uncertainty=uncertainty(samples, [one.label_scores for one in scored]))
     # Significant digits, not decimals, so that values near 0 are told apart too.
     records.write_text("data/difficulty.csv", table.to_csv(index=False, float_format="%.6g"))
     of_labels = table.loc[[bool(row.labels) for row in samples], "difficulty"]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from sentidistill import config, records
 from sentidistill.construct import reviews
+from sentidistill.construct.perspectives import PERSPECTIVES, ids_of
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.report.kept import histogram, kept_by_group
@@ -24,6 +25,10 @@ from sentidistill.selection import select, select_within
 def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
+    if section.perspectives:
+        scores = scores[scores["cluster"].isin(ids_of(section.perspectives, PERSPECTIVES.read()))]
+    if section.without_perspectives:
+        scores = scores[~scores["cluster"].isin(ids_of(section.without_perspectives, PERSPECTIVES.read()))]
     if section.stratify == "instruction":
         scores["stratum"] = scores["stratum"].str.split(" ").str[0]  # without the answer
     settings = section.model_dump(include={"metric", "strategy", "peak", "seed"})

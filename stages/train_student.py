@@ -7,7 +7,6 @@ labels from validation texts. With train_student.lora, models/student/adapter ha
 the base. With runtime.train, several processes train, and this one goes on with what they have left.
 """
 
-import shutil
 from pathlib import Path
 from statistics import mean
 
@@ -23,6 +22,7 @@ from sentidistill.pipeline import stage
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, labelled_rows
 from sentidistill.sources import models
 from sentidistill.student import checks, folder, processes, training
+from sentidistill.student.checkpoints import held
 from sentidistill.student.rows import to_learn
 
 
@@ -58,13 +58,13 @@ def main() -> None:
         return mean(folder.macro_f1(*measured(model, task)) for task in scored)
 
     places = {"root": cache.parent, "checkpoints": checkpoints}
-    model, losses = training.fine_tuned(base, tokenizer, data, params, counts, **places, validate=validate)
-    if processes.launched():
-        return
-    folder.save(out, model, tokenizer, student.prompt_format, models.locate(base, cache.parent))
-    if section.lora:
-        training.save_adapter(checkpoints, out / "adapter", models.name(base))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    with held(checkpoints):
+        model, losses = training.fine_tuned(base, tokenizer, data, params, counts, **places, validate=validate)
+        if processes.launched():
+            return
+        folder.save(out, model, tokenizer, student.prompt_format, models.locate(base, cache.parent))
+        if section.lora:
+            training.save_adapter(checkpoints, out / "adapter", models.name(base))
     table = pd.DataFrame(losses, columns=[name for name in training.LOGGED if name in losses[0]])
     records.write_text("plots/training_loss.csv", table.to_csv(index=False))
     folder.describe(out, student, {task.name: folder.known_task(task, *fit(*measured(model, task))) for task in tasks})

@@ -147,7 +147,11 @@ def put(values: Any, place: list, value: Any) -> None:
         ("train_student.batch_size", True, "a whole number from 1"),
         ("evaluate.split", "tests", "'validation' or 'test'"),
         ("vader.package.version", 3.1, "a text, found 3.1; put it into quotes"),
-        ("runtime.vllm", {"gpu_memory_utilization": math.nan}, "gpu_memory_utilization: expected .* a finite number"),
+        (
+            "runtime.vllm.student",
+            {"gpu_memory_utilization": math.nan},
+            "gpu_memory_utilization: expected .* a finite number",
+        ),
         ("teacher.extra_body", {"since": date(2024, 1, 1)}, "since: expected a text"),
     ],
 )

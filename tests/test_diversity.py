@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sentidistill.construct.diversity import covered, distinct_n, named, spread
+from sentidistill.construct.diversity import covered, distinct_n, named, read_counts, spread
+from sentidistill.errors import SentiDistillError
 
 
 def test_repetition_lowers_distinct_n_and_size_alone_does_not_count():
@@ -33,3 +34,12 @@ def test_an_attribute_is_named_by_its_whole_name_in_any_case():
         False,
         False,
     ]
+
+
+def test_attributes_of_a_file_and_the_count_that_is_wrong(tmp_path):
+    path = tmp_path / "attributes.tsv"
+    path.write_text("attribute\tcount\ntone\t11702\nirony, dry\t3\n")
+    assert [(one.name, one.count) for one in read_counts(path)] == [("tone", 11702), ("irony, dry", 3)]
+    path.write_text("attribute\tcount\ntone\tmany\n")
+    with pytest.raises(SentiDistillError, match=r"attributes\.tsv: the count of 'tone' is 'many'"):
+        read_counts(path)

@@ -12,15 +12,16 @@ import time
 import numpy as np
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
-from sentidistill import records
+from sentidistill import records, yaml_files
 from sentidistill.commands import ablations, experiment, trials
 from sentidistill.commands.experiment import Queue, Result, comparisons, more_seeds, trials_of
 from sentidistill.commands.trials import Answers, Kept, Trial
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate
-from tests.project import ROOT, environment
+from tests.project import ROOT, environment, run_stages
 
 VALUES = {
     "question": "Which?",
@@ -114,7 +115,9 @@ def test_the_page_has_every_command_and_the_results_of_the_arms_as_they_are_now(
     assert "| hard minus easy | 3 | +10.2 (" in shown
     assert "60 records of the test split; commit abc, a Z80." in shown
     changed = BOTH.model_copy(update={"arms": BOTH.arms | {"hard": ["select_samples.rate=0.1"]}})
+    changed = changed.model_copy(update={"not_run": "It costs a day."})
     assert "Not run since its arms were changed" in ablations.report("one", changed, found)
+    assert "It costs a day." in ablations.report("one", changed, found)
 
 
 LOCK = """
@@ -306,6 +309,30 @@ def test_an_experiment_goes_on_after_a_kill_beside_the_workspace_into_its_answer
         for path in written:
             path.unlink(missing_ok=True)
         (project.folder / ablations.PAGE).write_bytes(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_every_arm_of_every_file_trains_a_student(project, tmp_path, name):
+    project.copy_of_files(tmp_path)
+    params = tmp_path / "params.yaml"
+    before, stages = params.read_text(), ["select_samples", "train_student"]
+    perspectives = [row for row in map(json.loads, (tmp_path / "data/perspectives.jsonl").open()) if row["kept"]]
+    known = {"overall sentiment": perspectives[0]["exemplar"], "excitement": perspectives[-1]["exemplar"]}
+    asked = yaml_files.read(ROOT / f"experiments/{name}.yaml", Experiment)
+    for arm in asked.arms:
+        settings = asked.settings(arm, 1)
+        for mine, theirs in known.items():
+            settings = [one.replace(mine, theirs) for one in settings]
+        params.write_text(before)
+        apply_overrides(str(params), settings)
+        earlier = ("build_instructions", "compose_prompts")
+        new_pool = any(one.startswith(earlier) for one in settings)
+        run_stages(tmp_path, [*earlier, "collect_responses", "score_difficulty", *stages] if new_pool else stages)
+        counts = json.loads((tmp_path / "metrics/train_student.json").read_text())
+        assert counts["supervised_tokens"] > 0, arm
+        assert (tmp_path / "models/student/sentidistill.json").exists()
+        shutil.rmtree(tmp_path / "models/student")
 
 
 def test_a_pipeline_that_is_not_up_to_date_is_refused(project):

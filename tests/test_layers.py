@@ -19,7 +19,7 @@ LAYERS = (
     ("sources",),
     ("inference",),
     ("construct",),
-    ("difficulty", "student"),
+    ("difficulty", "student", "uncertainty"),
     ("evaluation",),
     ("scored", "shares"),
     ("predict",),

@@ -26,7 +26,7 @@ SMALLER = {
     },
     "collect_responses": {"sampling": {"max_new_tokens": 40}},
     "train_student": {"epochs": 1, "batch_size": 4, "max_failure_rate": 1.0},
-    "runtime": {"dtype": "float32", "vllm": {}, "save_steps": 0},
+    "runtime": {"dtype": "float32", "vllm": {"teacher": {}, "student": {}}, "save_steps": 0},
 }
 OF_SMOKE = ("vader", "prepare_models", "prepare_benchmark")
 

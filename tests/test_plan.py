@@ -272,6 +272,11 @@ def test_the_papers_runs_are_planned_without_models_and_fit_their_gpus(tmp_path,
     assert 0 < training["hours"] < 100
 
 
+def test_teacher_and_student_have_vllm_options_of_their_own():
+    params = config.checked(with_profile("paper-llama"), "paper")
+    assert [estimates.OnGpus.of(role, params).together for role in ("teacher", "student_base")] == [4, 1]
+
+
 def test_memory_of_training_by_a_models_size_is_near_that_by_its_shape():
     """Llama 3.2 of 3.2B, 4 rows of 2,048 tokens with checkpointing: 51 GB of states and 15 beside them."""
     params = config.checked(with_profile("paper-llama"), "paper")

@@ -6,6 +6,7 @@ import math
 import random
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from sentidistill.prompts import end_ids, render
 from sentidistill.samples import Sample
 from sentidistill.student import scoring
 from sentidistill.student.rows import tokenise
+from sentidistill.uncertainty import uncertainty
 from stages import score_difficulty
 from tests.project import ROOT, finish, smoke_params, start
 from tests.test_difficulty import token_by_token
@@ -263,6 +265,20 @@ def scored(tiny_models, tmp_path, monkeypatch):
         return pd.read_csv("data/difficulty.csv"), json.loads((tmp_path / "metrics/score_difficulty.json").read_text())
 
     return run
+
+
+def test_uncertainty_is_high_where_no_label_stands_out_and_is_known_without_the_answer(scored):
+    likely = np.log([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])
+    closed = [sample(number, ["yes", "no"]) for number in range(3)]
+    openly = [sample(3, [], words=4), sample(4, [], words=9)]
+    found = uncertainty([*closed, *openly], [*likely.tolist(), [], []])
+    assert found[:3] == pytest.approx([0.325, 0.325, math.log(2)], abs=1e-3)
+    assert found[3:].tolist() == [4, 9]
+    biased = uncertainty(closed, (likely + np.log([8, 1])).tolist())
+    assert biased == pytest.approx(found[:3]), "what the student says more often whatever the text is subtracted"
+    tables = [scored(closed, [answer] * 3)[0] for answer in ("yes", "no")]
+    assert tables[0]["uncertainty"].tolist() == tables[1]["uncertainty"].tolist()
+    assert tables[0]["difficulty"].tolist() != tables[1]["difficulty"].tolist()
 
 
 @pytest.mark.parametrize("prompt_format", ["transcript", "chat"])

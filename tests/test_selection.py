@@ -7,6 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentidistill.construct.perspectives import PERSPECTIVES, Perspective
+from sentidistill.errors import SentiDistillError
 from sentidistill.report.kept import kept_by_group
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.selection import capped, inclusion, select, select_within
@@ -270,25 +272,55 @@ def test_a_budget_of_tokens_is_kept_by_the_largest_rate_whose_sample_fits(strate
     assert 15_000 < tokens.loc[best].sum() <= 20_000
 
 
+@pytest.fixture
+def kept_of(tmp_path, monkeypatch):
+    """kept_of(rows, settings): how many of each `answer` the stage keeps."""
+
+    def run(rows: list[dict], **settings) -> dict[str, int]:
+        monkeypatch.chdir(tmp_path)
+        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        values["select_samples"] |= settings
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+        (tmp_path / "reviews.jsonl").touch()
+        perspectives = [
+            Perspective(id=n, exemplar=name, attributes=[], count=1, cohesion=1.0, kept=True, margin=None)
+            for n, name in enumerate(("mood", "courtesy", "haste"))
+        ]
+        PERSPECTIVES.write(perspectives)
+        common = {"stratum": "77c0", "family": "classification", "instruction": "Choose.", "cue": "Mood"}
+        common |= {"labels": ["joy", "anger"], "text": "Well.", "demonstrations": [], "student_demonstrations": []}
+        common |= {"label_scores": [], "plain": "joy", "probabilities": [0.5, 0.5]}
+        rows = [{"id": f"{n:02}", "tokens": 1, "cluster": 0, "difficulty": 0.5} | row for n, row in enumerate(rows)]
+        SAMPLES.write(
+            [
+                Sample(**common, **{name: row[name] for name in ("id", "cluster", "answer")}, text_id=row["id"])
+                for row in rows
+            ]
+        )
+        scores = pd.DataFrame(rows).assign(family="classification", stratum=[f"77c0 {row['answer']}" for row in rows])
+        scores.to_csv("data/difficulty.csv", index=False)
+        select_samples.main()
+        return pd.Series([row.answer for row in TRAIN_ROWS.read()]).value_counts().to_dict()
+
+    return run
+
+
 @pytest.mark.parametrize(("stratify", "kept"), [(True, {"joy": 10, "anger": 10}), ("instruction", {"anger": 20})])
-def test_a_stratum_is_an_instruction_and_its_answer_or_as_published_an_instruction(
-    tmp_path, monkeypatch, stratify, kept
-):
+def test_a_stratum_is_an_instruction_and_its_answer_or_as_published_an_instruction(kept_of, stratify, kept):
     """Ranked across its labels, the hard half of a task is the label that the student seldom says."""
-    monkeypatch.chdir(tmp_path)
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["select_samples"] |= {"strategy": "hard", "stratify": stratify}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
-    (tmp_path / "reviews.jsonl").touch()
     answers = ["joy"] * 20 + ["anger"] * 20
-    common = {"stratum": "77c0", "cluster": 0, "family": "classification", "instruction": "Choose.", "cue": "Mood"}
-    common |= {"labels": ["joy", "anger"], "text": "Well.", "demonstrations": [], "student_demonstrations": []}
-    common |= {"label_scores": [], "plain": "joy", "probabilities": [0.5, 0.5]}
-    SAMPLES.write([Sample(**common, id=f"{n:02}", text_id=str(n), answer=one) for n, one in enumerate(answers)])
-    scores = [
-        {**dict.fromkeys(["id", "tokens"], f"{n:02}"), "stratum": f"77c0 {one}", "difficulty": n, "cluster": 0}
-        for n, one in enumerate(answers)
-    ]
-    pd.DataFrame(scores).assign(family="classification").to_csv("data/difficulty.csv", index=False)
-    select_samples.main()
-    assert pd.Series([row.answer for row in TRAIN_ROWS.read()]).value_counts().to_dict() == kept
+    rows = [{"answer": one, "difficulty": n} for n, one in enumerate(answers)]
+    assert kept_of(rows, strategy="hard", stratify=stratify) == kept
+
+
+def test_prompts_are_chosen_by_what_is_known_before_their_answers(kept_of):
+    rows = [{"answer": one, "uncertainty": n} for n, one in enumerate(["joy"] * 20 + ["anger"] * 20)]
+    assert kept_of(rows, metric="uncertainty", strategy="hard", stratify="instruction") == {"anger": 20}
+
+
+def test_samples_of_some_perspectives_are_kept_or_left_out(kept_of):
+    rows = [{"answer": ("joy", "anger", "hurry")[n % 3], "cluster": n % 3} for n in range(30)]
+    assert kept_of(rows, rate=1.0, perspectives=["mood", "haste"]) == {"joy": 10, "hurry": 10}
+    assert kept_of(rows, rate=0.5, without_perspectives=["courtesy"]) == {"joy": 5, "hurry": 5}
+    with pytest.raises(SentiDistillError, match=r"no perspective is called 'moods'; nearest .*: mood"):
+        kept_of(rows, perspectives=["moods"])

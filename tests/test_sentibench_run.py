@@ -398,9 +398,12 @@ def test_baselines_are_tested_on_the_same_records(tiny_models, copy, tmp_path):
     assert {one["twitter"]["records"] for one in (majority, tfidf, vader)} == {9}
     model = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())
     gain = model["twitter"]["main"] - majority["twitter"]["main"]
-    compared = shown[shown.index("more than baselines/majority") :]
-    (row,) = [line for line in compared.splitlines() if "twitter" in line]
+    plain, calibrated = shown[shown.index("more than baselines/majority") :].split("more than baselines/majority")[1:]
+    (row,) = [line for line in plain.splitlines() if "twitter" in line]
     assert f"{gain:+.1f} (" in row
+    (worse,) = [line for line in plain.splitlines() if "worse" in line]
+    assert worse.split("│")[-2].strip() == "0 of 2", "no model is worse than a majority by its interval"
+    assert "(calibrated)" in calibrated
 
 
 def test_default_tasks_are_read_where_the_pipeline_puts_them(tiny_models, tmp_path):

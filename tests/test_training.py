@@ -1,6 +1,7 @@
 import copy
 import shutil
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from sentidistill.evaluation.tasks import OWN_TEXTS
 from sentidistill.inference.requests import Response
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
-from sentidistill.student.checkpoints import TRAINED
+from sentidistill.student.checkpoints import TRAINED, held
 from sentidistill.student.processes import passes
 from sentidistill.student.rows import Tokenised, tokenise
 from sentidistill.student.trainer import weighted_loss
@@ -207,6 +208,35 @@ def test_passes_in_bfloat16_train_weights_of_float32(tiny_student, tmp_path):
     assert in_float32[-1] < in_float32[0]
 
 
+def test_checkpoints_belong_to_one_training_and_its_end_removes_what_others_left(tmp_path):
+    ours, left, theirs = (tmp_path / name / "checkpoint-5" for name in ("ours", "left", "theirs"))
+    for path in (ours, left, theirs):
+        path.mkdir(parents=True)
+    with pytest.raises(SentiDistillError), held(ours.parent):
+        raise SentiDistillError("failed")
+    assert [path.exists() for path in (ours, left)] == [True, True], "a training that fails can go on, as others can"
+    with held(theirs.parent):
+        with held(ours.parent):
+            pass
+        assert [path.exists() for path in (ours, left, theirs)] == [False, False, True]
+
+
+def test_a_second_training_with_the_same_settings_waits_for_the_first(tmp_path):
+    order = []
+
+    def second():
+        with held(tmp_path / "ours"):
+            order.append("second")
+
+    other = Thread(target=second)
+    with held(tmp_path / "ours"):
+        other.start()
+        other.join(timeout=0.5)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+
+
 # Of 18 steps, 3 an epoch: in an epoch and at its end.
 @pytest.mark.parametrize(("kill_after", "lora"), [(5, None), (6, None), (7, None), (14, None), (6, LORA), (7, LORA)])
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
@@ -382,7 +412,7 @@ def test_two_processes_learn_as_one_does(tiny_models, tmp_path, lora):
     assert (Path("models/student/adapter/adapter_model.safetensors") in files[0]) == bool(lora)
     weights = [load_file(folder / "models/student/model.safetensors") for folder in (one, two)]
     assert max(abs(weights[0][name] - weights[1][name]).max() for name in weights[0]) < 1e-3
-    assert not list(two.glob(".cache/train/*")), "what the processes have left is removed"
+    assert not list(two.glob(".cache/train/*/")), "what the processes have left is removed"
 
 
 def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tmp_path):
@@ -392,7 +422,7 @@ def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tm
     data = tokenise(rows(), tokenizer, "transcript", 512)
     wild = PARAMS.model_copy(update={"learning_rate": 1e38, "epochs": 8})
     machine = runtime(train_rows_per_step=4)
-    with pytest.raises(SentiDistillError, match=r"lower train_student.learning_rate"):
+    with pytest.raises(SentiDistillError, match=r"the loss of step \d+ is nan; lower train_student.learning_rate"):
         train(model, tokenizer, data, wild, machine, max_length=512, checkpoints=tmp_path / "c")
 
 
@@ -507,8 +537,19 @@ def test_before_the_first_step_it_is_known_what_is_trained_on(tiny_student):
     counts = checks.rows(data)
     assert (counts["rows"], counts["tokens"], counts["supervised_tokens"]) == (4, sum(lengths), sum(answers))
     assert (counts["longest"], counts["without_answer"]) == (max(lengths), 0)
-    assert checks.special_tokens(data, tokenizer)["end_token"] == tokenizer.eos_token
+    assert checks.special_tokens(data, tokenizer) == {
+        "end_token": tokenizer.eos_token,
+        "pad_token": tokenizer.pad_token,
+    }
     assert "GB of" in checks.check_memory(model, data, runtime())["memory_needed"]
+
+
+def test_rows_without_an_answer_to_learn_are_counted():
+    ids, masks, none = [[5, 6, 7], [5, 6]], [[0, 0, 1], [0, 0]], [[], []]
+    data = Tokenised(none, ids, masks, none, truncated=1, dropped=2)
+    found = checks.rows(data)
+    assert (found["without_answer"], found["supervised_tokens"]) == (1, 1)
+    assert (found["truncated"], found["dropped"]) == (1, 2)
 
 
 def test_a_training_that_does_not_fit_names_what_it_needs_and_what_to_turn(tiny_student, monkeypatch):

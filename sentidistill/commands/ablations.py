@@ -31,6 +31,7 @@ another clone. It writes `experiments/NAME.md`, `.json` and `.png`, and this pag
 - `seeds` (3): of every arm to begin with: 1, 2, 3, each as `select_samples.seed` and `train_student.seed`. An arm gets
   further seeds, up to `max_seeds` (8), while one of its comparisons has an interval wider than `half_width` (4 points)
   to each side.
+- `not_run`: why we have not run it. It is shown as long as there are no results.
 - `minutes`: what the first seeds of all arms take on 2 cores (AVX2).
 
 ## The verdicts
@@ -92,7 +93,8 @@ def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None
     if runs:
         state = f"Not run to its end ({runs} of {len(experiment.arms) * experiment.seeds} runs are kept)"
     cost = f"about {experiment.minutes} minutes on 2 cores (AVX2), more where seeds are added"
-    return [*lines, f"Compares {pairs}. {state}: {cost}.", ""]
+    why = f" {experiment.not_run}" if experiment.not_run else ""
+    return [*lines, f"Compares {pairs}. {state}: {cost}.{why}", ""]
 
 
 def report(name: str, experiment: Experiment, results: Mapping[str, Any]) -> str:

@@ -104,7 +104,8 @@ class OnGpus:
         engine = params.runtime.engine.teacher if is_teacher else params.runtime.engine.student
         if size is None or engine != "vllm":
             return None
-        together = int(params.runtime.vllm.get("tensor_parallel_size", 1))
+        options = params.runtime.vllm.teacher if is_teacher else params.runtime.vllm.student
+        together = int(options.get("tensor_parallel_size", 1))
         return cls(size, together * max(1, params.runtime.ray.actors), together, params.runtime)
 
     @property

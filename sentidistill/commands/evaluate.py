@@ -44,6 +44,7 @@ from sentidistill.inference.opening import cache_path, local_engine, over_actors
 from sentidistill.inference.requests import Engine, Reader
 from sentidistill.inference.store import Cache
 from sentidistill.pipeline import stage
+from sentidistill.report.scores import MARGIN
 from sentidistill.sources import models
 
 BASELINES = "baselines"
@@ -143,7 +144,14 @@ def opened(
             tokenizer = models.load_tokenizer(folder, Path())
             reader = Reader(models.identity(folder), prompt_format, chosen.max_prompt_tokens, lambda: tokenizer)
             engine = "llamacpp" if models.is_gguf(folder) else chosen.engine
-            open_engine = partial(local_engine, engine, folder.resolve(), cache_root.parent.resolve(), params.runtime)
+            open_engine = partial(
+                local_engine,
+                engine,
+                folder.resolve(),
+                cache_root.parent.resolve(),
+                params.runtime,
+                params.runtime.vllm.student,
+            )
         yield CachedTeacher(reader, partial(over_actors, open_engine, params.runtime), cache, params.runtime.cache)
 
 
@@ -204,7 +212,9 @@ def run(chosen: argparse.Namespace) -> None:
             report(name, chosen.out / name, system, data, chosen.split, settings)
             found[name] = system.outcomes
     if len(found) > 1:
-        stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples))
+        columns: tuple[suite.Column, ...] = ("output", "calibrated") if settings.calibration_texts else ("output",)
+        for column in columns:
+            stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples, column))
 
 
 def systems(
@@ -288,20 +298,31 @@ def report(name: str, out: Path, system: System, data: Data, split: str, setting
     stage.console().print(table(f"{name} ({system.described()})", metrics, group_means))
 
 
-def comparison(found: dict[str, Tested], data: Data, split: str, samples: int) -> Table:
-    """What each model has more than the first, with the central 95 % over records drawn anew for both at once."""
+def comparison(found: dict[str, Tested], data: Data, split: str, samples: int, column: suite.Column) -> Table:
+    """What each model has more than the first, with the central 95 % over records drawn anew for both at once.
+
+    Below it, on how many tasks a model is worse than the first by this interval, and on how many by less than a point.
+    """
     first, *others = found
-    shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}")
+    labels = " (calibrated)" if column == "calibrated" else ""
+    shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}{labels}")
+    gains: dict[str, list[dict[str, float]]] = {name: [] for name in others}
     for task, base in found[first].items():
-        test = data[task][split]
-        first_estimate = suite.estimate(task, test, base, samples, "output")
-        cells = []
+        test, cells = data[task][split], []
         for name in others:
+            rows = found[name].get(task, [])
+            both = [suite.estimate(task, test, one, samples, column) for one in (rows, base) if one]
             cells.append("")
-            if rows := found[name].get(task):
-                gain = (suite.estimate(task, test, rows, samples, "output") - first_estimate).rounded()
+            if len(both) == 2 and both[0] and both[1]:
+                gain = (both[0] - both[1]).rounded()
+                gains[name].append(gain)
                 cells[-1] = f"{gain['main']:+.1f} ({gain['low']:+.1f} to {gain['high']:+.1f})"
-        shown.add_row(task.name, *cells)
+        if any(cells):
+            shown.add_row(task.name, *cells)
+    shown.add_section()
+    shown.add_row("worse", *(f"{sum(one['high'] < 0 for one in of)} of {len(of)}" for of in gains.values()))
+    close = (f"{sum(one['low'] > -MARGIN for one in of)} of {len(of)}" for of in gains.values())
+    shown.add_row("less than a point behind", *close)
     return shown
 
 

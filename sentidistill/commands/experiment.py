@@ -28,8 +28,8 @@ from sentidistill.evaluation.verdicts import difference
 from sentidistill.pipeline import stage
 from sentidistill.report import figures
 
-POLL = 10.0  # seconds between two looks at the queue
-LOOKS = 12  # in a row that find no worker, after which there is none: a busy one may answer late
+POLL = 30.0  # seconds between two looks at the queue, each of which takes seconds of a core
+LOOKS = 4  # in a row that find no worker, after which there is none: a busy one may answer late
 
 
 def read(name: str) -> Experiment:

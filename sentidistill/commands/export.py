@@ -4,8 +4,9 @@ python -m sentidistill.commands.export {text-classification,dataset} [--model FO
 
 text-classification: a folder for transformers.pipeline("text-classification", FOLDER). The tokenizer puts the prompt
 around the text; the rows of the output layer for the labels' first tokens are the head. It gives the label of the
-likeliest first token, and `--calibrated` folds the offsets of the labels into the head, as far as a linear one can hold
-them. parity.json says how often its labels are those of `sentidistill.predict`, and how good they are.
+likeliest first token. `--calibrated` folds the offsets of the labels into the head, as far as a linear one can hold
+them, and gives the labels of `sentidistill.predict`. parity.json and README.md say how often the labels are the
+student's, and how good they are. An export whose labels are not the student's fails.
 
 dataset: data/train.jsonl as train.parquet, in columns prompt and completion, for datasets.load_dataset.
 """
@@ -15,23 +16,24 @@ import itertools
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sentidistill import records
+from sentidistill import config, records
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, suite, tasks
 from sentidistill.evaluation.tasks import EvaluationTask
-from sentidistill.inference.calibration import fit
-from sentidistill.pipeline import stage
+from sentidistill.pipeline import runs, stage
 from sentidistill.pipeline.progress import track
 from sentidistill.predict import Prediction, Predictor, Task
-from sentidistill.prompts import Rendered, answer_ids, render, transcript
+from sentidistill.prompts import answer_ids, render, transcript
+from sentidistill.report import cards
 from sentidistill.samples import TRAIN_ROWS
+from sentidistill.sources import models
 from sentidistill.sources.corpus import clean
 
 if TYPE_CHECKING:
@@ -39,14 +41,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 LEAST_EQUAL = 0.995  # share of the labels that have to be those of the student
-SAMPLES = ("Quite.", "A b c d", "7 of 9", "We lost, again", "#no @one")
+SAMPLES = ("Quite.", "A b c d", "7 of 9", "We lost, again", "#no @one", "\tIt is so.\r\n\nSo:\x1c \u2028it\xa0is\n")
+BLANKS = r"[\s\x1c-\x1f]+"  # what str.split divides at, in the regular expressions of `tokenizers`
 
 
-def around(
-    tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task
-) -> tuple[list[int], list[int]]:
-    """(token ids before a text, ids after it) in the prompt of a task."""
-    rows = [render(task.request(text, ()).prompt, tokenizer, prompt_format).prompt_ids for text in SAMPLES]
+def asked(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task, text: str) -> list[int]:
+    """Token ids of the prompt in which `sentidistill.predict` asks `task` about a text."""
+    return render(task.request(clean(text), ()).prompt, tokenizer, prompt_format).prompt_ids
+
+
+def around(rows: Sequence[list[int]]) -> tuple[list[int], list[int]]:
+    """(token ids before a text, ids after it), from the prompts of a task about different texts."""
     return _beginning(rows), _beginning([row[::-1] for row in rows])[::-1]
 
 
@@ -58,16 +63,24 @@ def _beginning(rows: Sequence[list[int]]) -> list[int]:
 def framing(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, task: Task) -> "PreTrainedTokenizerFast":
     """A tokenizer that puts the prompt of `task` around a text by itself.
 
+    It reads a text as `clean` leaves it, but for HTML entities and control characters: line breaks become blanks, so
+    that no text can end its own prompt and begin another one.
     Raises `SentiDistillError` where this kind of tokenizer does not read a text within a prompt as it reads it alone.
     """
-    from tokenizers import Tokenizer, normalizers
+    from tokenizers import Regex, Tokenizer, normalizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    before, after = around(tokenizer, prompt_format, task)
+    expected = [asked(tokenizer, prompt_format, task, text) for text in SAMPLES]
+    before, after = around(expected)
     fast = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    known = [fast.normalizer] if fast.normalizer else []
-    fast.normalizer = normalizers.Sequence([*known, normalizers.Strip(), normalizers.Prepend(" ")])
+    cleaned = [
+        normalizers.NFC(),
+        normalizers.Replace(Regex(BLANKS), " "),
+        normalizers.Strip(),
+        normalizers.Prepend(" "),
+    ]
+    fast.normalizer = normalizers.Sequence([*cleaned, *([fast.normalizer] if fast.normalizer else [])])
     parts = [("<prompt>", before), ("<answer>", after)]
     fast.post_processor = TemplateProcessing(
         single="<prompt> $A <answer>",
@@ -82,12 +95,11 @@ def framing(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat, t
         padding_side="left",
         split_special_tokens=True,
     )
-    for text in SAMPLES:
-        if made(text)["input_ids"] != render(task.request(text, ()).prompt, tokenizer, prompt_format).prompt_ids:
-            raise SentiDistillError(
-                f"this tokenizer ({type(tokenizer).__name__}) reads a text alone otherwise than within the prompt, so "
-                "it cannot carry one; use sentidistill.predict"
-            )
+    if [made(text)["input_ids"] for text in SAMPLES] != expected:
+        raise SentiDistillError(
+            f"this tokenizer ({type(tokenizer).__name__}) reads a text alone otherwise than within the prompt, so it "
+            "cannot carry one; use sentidistill.predict"
+        )
     return made
 
 
@@ -103,22 +115,25 @@ def first_tokens(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptForm
     return list(first.values())
 
 
-def constant(states: np.ndarray, ridge: float = 1e-2) -> np.ndarray:
-    """v (d) with states (n x d) @ v near 1: what a head without a bias can carry an offset by. Ridge regression."""
+def constant(states: np.ndarray, ridge: float = 1e-3) -> np.ndarray:
+    """v (d) with states (n x d) @ v near 1: what a head without a bias can carry an offset by. Ridge regression.
+
+    The ridge was chosen on validation texts of the default run.
+    """
     scale = ridge * float(np.square(states).sum(axis=1).mean())
     gram = states @ states.T + scale * np.eye(len(states))
     return states.T @ np.linalg.solve(gram, np.ones(len(states)))
 
 
-def last_states(model: "PreTrainedModel", rendered: Callable[[str], Rendered], texts: Sequence[str]) -> np.ndarray:
-    """What the output layer sees at the last token of each text's prompt (n x d)."""
+def last_states(model: "PreTrainedModel", prompts: Sequence[list[int]]) -> np.ndarray:
+    """What the output layer sees at the last token of each prompt (n x d)."""
     import torch
 
     rows = []
-    with torch.inference_mode(), track("export, texts", len(texts)) as progress:
-        for text in texts:
-            ids = torch.tensor([rendered(text).prompt_ids])
-            rows.append(model.base_model(ids, use_cache=False).last_hidden_state[0, -1].float().numpy())
+    with torch.inference_mode(), track("export, texts", len(prompts)) as progress:
+        for ids in prompts:
+            states = model.base_model(torch.tensor([ids]), use_cache=False).last_hidden_state
+            rows.append(states[0, -1].float().numpy())
             progress.advance()
     return np.array(rows)
 
@@ -145,7 +160,8 @@ def with_head(source: Path, weights: "torch.Tensor", labels: Sequence[str], pad:
 def text_classification(source: Path, name: str, out: Path, calibrated: bool, limit: int) -> dict[str, Any]:
     """Write the folder `out`, and return its parity with the student in `source`, on `limit` test texts at most.
 
-    Raises `SentiDistillError` where its labels are not those of the student's likeliest first token; nothing is left.
+    Raises `SentiDistillError` where its labels are not those of the student's likeliest first token or, if it is
+    calibrated, those of `sentidistill.predict`; nothing is left.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -153,54 +169,55 @@ def text_classification(source: Path, name: str, out: Path, calibrated: bool, li
 
     logging.set_verbosity_error()  # the head is new, as it has to be
     student = Predictor(source)
-    validation, test = (labelled(name, split, limit) for split in ("validation", "test"))
+    train, validation, test = (labelled(name, split, limit) for split in ("train", "validation", "test"))
     if name not in student.tasks or not test:
         known = [task for task in student.tasks if labelled(task, "test", 1)]
         raise SentiDistillError(
             f"unknown task {name!r}; {source} and data/benchmark both have {', '.join(known) or 'none'}"
         )
     task, prompt_format = student.tasks[name], student.prompt_format
+    if calibrated and not task.offsets:
+        raise SentiDistillError(f"{source} does not say how its labels lean; leave out --calibrated")
     tokenizer = AutoTokenizer.from_pretrained(source)
     framed = framing(tokenizer, prompt_format, task)
     model = AutoModelForCausalLM.from_pretrained(source).eval()
     rows = model.get_output_embeddings().weight[first_tokens(tokenizer, prompt_format, task.labels)].detach().float()
 
-    def rendered(text: str) -> Rendered:
-        return render(task.request(clean(text), ()).prompt, tokenizer, prompt_format)
+    def states(texts: Sequence[tuple[str, str]]) -> np.ndarray:
+        return last_states(model, [asked(tokenizer, prompt_format, task, text) for text, _ in texts])
 
-    head, offsets = rows, np.zeros(len(task.labels))
+    head = rows
     if calibrated:
-        states = last_states(model, rendered, [text for text, _ in validation])
-        gold = np.array([task.labels.index(label) for _, label in validation])
-        offsets, temperature = fit(states @ rows.numpy().T, gold)
-        head = (rows - torch.from_numpy(np.outer(offsets, constant(states))).float()) / temperature
-    states = last_states(model, rendered, [text for text, _ in test])
-    expected = (states @ rows.numpy().T - offsets).argmax(axis=1)
+        carried = np.outer(task.offsets, constant(states([*train, *validation])))
+        head = (rows - torch.from_numpy(carried).float()) / task.temperature
+    first = [task.labels[place] for place in (states(test) @ rows.numpy().T).argmax(axis=1)]
     framed.model_max_length = getattr(model.config.get_text_config(), "max_position_embeddings", 10**6)
     shutil.rmtree(out, ignore_errors=True)
     with_head(source, head, task.labels, framed.pad_token_id).save_pretrained(out)
     framed.save_pretrained(out)
-    found = parity(student, name, out, [task.labels[place] for place in expected], test)
-    records.write_json(out / "parity.json", {"task": name, "calibrated": calibrated, **found})
-    if not calibrated and found["same_as_first_token"] < LEAST_EQUAL:
+    found = {"task": name, "calibrated": calibrated, **parity(student, name, out, first, test)}
+    equal = found["same_as_predict" if calibrated else "same_as_first_token"]
+    if equal < LEAST_EQUAL:
         shutil.rmtree(out)
         raise SentiDistillError(
-            f"{name}: {found['same_as_first_token']:.1%} of the exported labels are the student's, at least "
-            f"{LEAST_EQUAL:.1%} have to be; use sentidistill.predict"
+            f"{name}: {equal:.1%} of the exported labels are the student's, at least {LEAST_EQUAL:.1%} have to be; use "
+            "sentidistill.predict"
         )
+    records.write_json(out / "parity.json", found)
     return found
 
 
 def labelled(name: str, split: str, limit: int) -> list[tuple[str, str]]:
-    """(text, label) pairs of a task in data/benchmark, spread over the split; none where there is no such task."""
+    """`limit` (text, label) pairs at most of a task in data/benchmark, spread over the split; none of another task."""
     _, texts = tasks.for_use(Path("data/benchmark"), split).get(name, (None, []))
-    return texts[:: max(1, -(-len(texts) // limit))]
+    number = min(limit, len(texts))
+    return [texts[place * len(texts) // number] for place in range(number)]
 
 
 def parity(
     student: Predictor, name: str, out: Path, first: Sequence[str], test: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    """How often the labels of the folder `out` are those of the student's first token and of its predictions.
+    """How often the labels of the folder `out` are those of the student's first tokens (n), and of its predictions.
 
     And how good they are (macro-F1 in percent, 95 % of resampled texts), texts a second, and the size of the folder.
     """
@@ -208,8 +225,9 @@ def parity(
 
     task = EvaluationTask(name, student.tasks[name].instruction, student.tasks[name].cue, student.tasks[name].labels)
     rows = [{"sentence": text, "label": label} for text, label in test]
+    exported = baselines.classifier(out, torch.device("cpu"))
     started = time.monotonic()
-    outcomes = baselines.outcomes(baselines.classifier(out, torch.device("cpu")), task, rows, [], suite.Settings())
+    outcomes = baselines.outcomes(exported, task, rows, [], suite.Settings())
     seconds = time.monotonic() - started
     answers = student.try_each([text for text, _ in test], name)
     given = [one.output for one in outcomes]
@@ -255,7 +273,12 @@ def main(*arguments: str) -> None:
         print(f"{out}: {dataset(out)} rows")
         return
     out = chosen.out or Path("exports", chosen.task)
+    params = config.load()
+    origins = {role: models.origin(Path("models", role)) for role in ("teacher", "student_base")}
     found = text_classification(chosen.model, chosen.task, out, chosen.calibrated, chosen.texts)
+    task = Predictor(chosen.model).tasks[chosen.task]
+    card = cards.rendered("classifier", params, origins, found=found, task=task, processor=runs.processor())
+    records.write_text(out / "README.md", card)
     for key, value in found.items():
         print(f"{key}: {value}")
     print(f'{out}: transformers.pipeline("text-classification", "{out}")')

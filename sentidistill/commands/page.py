@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sentidistill import config, records
-from sentidistill.commands.publish import called
 from sentidistill.config import Params
 from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.construct.attributes import MENTIONS
@@ -29,6 +27,7 @@ from sentidistill.pipeline import graph, runs, stage
 from sentidistill.prompts import stop_strings
 from sentidistill.report import figures, html, page, scores, story, trust
 from sentidistill.report.html import drawn
+from sentidistill.report.licences import called
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources import models
 from sentidistill.sources.corpus import TEXTS, Text
@@ -70,21 +69,11 @@ def agreement() -> dict[str, float]:
 def of_trust(tested: Mapping[str, scores.Tested]) -> dict[str, Any]:
     """Curves, and wrong predictions, of the student on the texts of the sentiment tasks."""
     about = folder.read(STUDENT)
-    known = about.tasks.get("sentiment") if about else None
-    rows = []
-    for name, one in tested.items():
-        if known is None or list(one.task.labels) != known.labels:
-            continue
-        teachers = {row.record: row for row in one.outcomes["teacher"]}
-        for row in one.outcomes["student"]:
-            if row.scores:
-                likely = trust.probabilities(np.array([row.scores]), known.offsets, known.temperature)[0]
-                said, teacher = known.labels[int(likely.argmax())], teachers[row.record]
-                values = (name, one.test[row.record]["sentence"], row.gold, said, float(likely.max()))
-                rows.append((*values, teacher.calibrated or teacher.output))
-    if not rows:
+    if about is None or "sentiment" not in about.tasks:
         return {}
-    table = pd.DataFrame(rows, columns=["task", "text", "gold", "said", "sure", "teacher"])
+    table = trust.answers(tested, about.tasks["sentiment"])
+    if table.empty:
+        return {}
     sure, right = table["sure"].to_numpy(), (table["gold"] == table["said"]).to_numpy()
     bins = trust.reliability(sure, right)
     wrong = table[~right].sort_values("sure", ascending=False)

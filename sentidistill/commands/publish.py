@@ -13,83 +13,29 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import pandas as pd
 import yaml
-from jinja2 import Environment, StrictUndefined
 from rich.table import Table
 
 from sentidistill import config, records
 from sentidistill.commands import export
 from sentidistill.config import Params
-from sentidistill.config.corpus import FileTexts
+from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import runs, stage
+from sentidistill.prompts import stop_strings
+from sentidistill.report import cards, scores, trust
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
 from sentidistill.student import folder
 
 OUT, DATASET, STUDENT = Path("exports/student"), Path("exports/dataset"), Path("models/student")
 LIBRARIES = ("torch", "transformers", "trl", "xllamacpp", "dvc")
-
-
-class Licence(NamedTuple):
-    """Of a model whose name or source holds `name`: what it is called, and what follows for a student of it."""
-
-    name: str
-    licence: str
-    follows: str
-
-
-# By the publishers' own pages; the first that fits counts.
-LICENCES = (
-    Licence("qwen3", "Apache-2.0", "keep its notice"),
-    Licence("qwen2.5-3b", "Qwen Research License", "no commercial use"),
-    Licence("qwen2.5-72b", "Qwen License", "ask above 100 million users a month; say that it was built with Qwen"),
-    Licence("qwen2.5", "Apache-2.0", "keep its notice"),
-    Licence("smollm", "Apache-2.0", "keep its notice"),
-    Licence("gemma", "Gemma Terms of Use", "a student is a model derivative: pass on the terms and the use policy"),
-    Licence(
-        "llama",
-        "Llama Community License",
-        "a model trained on its output begins its name with Llama; say *Built with Llama*; pass the licence on",
-    ),
-)
-UNKNOWN = Licence("", "not known here", "look at its source before you pass the student on")
-
-
-def licence_of(origin: dict[str, Any]) -> Licence:
-    told = str(origin).lower()
-    return next((one for one in LICENCES if one.name in told), UNKNOWN)
-
-
-def called(origin: dict[str, Any]) -> str:
-    """What people know a model by: its repository, server's name or folder, or else the packages that it comes in."""
-    places = [origin, *origin.get("places", [])]
-    for key in ("repo", "model", "path"):
-        if named := [place[key] for place in places if place.get(key)]:
-            return str(named[0])
-    return ", ".join(origin.get("packages", {})) or "no model"
-
-
-def text_sources(params: Params) -> list[dict[str, str]]:
-    """(name, licence, what follows) of the user texts."""
-    found = []
-    for source in params.prepare_corpus.sources:
-        if isinstance(source, FileTexts):
-            found.append({"name": source.path, "licence": UNKNOWN.licence, "follows": "they are yours to answer for"})
-        else:
-            found.append(
-                {
-                    "name": f"{source.vader} of vaderSentiment (Hutto and Gilbert, 2014)",
-                    "licence": "MIT; the texts belong to their authors",
-                    "follows": "name the source",
-                }
-            )
-    return found
 
 
 def provenance() -> dict[str, Any]:
@@ -107,45 +53,43 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def rendered(name: str, **values: Any) -> str:
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("sentidistill.report").joinpath(f"{name}.md.jinja").read_text("utf-8")
-    return environment.from_string(template).render(**values)
-
-
-def origin(role: str) -> dict[str, Any]:
-    return records.read_json(Path("models", role, models.ORIGIN))
-
-
-def licences(params: Params, *roles: str) -> str:
-    """The table of what the models in these roles, and the texts, are under."""
-    of_models = {called(origin(role)): licence_of(origin(role)) for role in roles}
-    return rendered("licences", licences=of_models, texts=text_sources(params))
-
-
-def card(params: Params, about: folder.About, report: dict[str, Any], made: dict[str, Any]) -> str:
-    """The model card. Every figure is of this run's metrics."""
-    return rendered(
+def card(params: Params, about: folder.About, made: dict[str, Any], origins: dict[str, dict[str, Any]]) -> str:
+    """The model card. Every figure is of this run."""
+    tested = {name: scores.read(name, params.evaluate.split) for name in params.evaluate.tasks}
+    tested = {name: one for name, one in tested.items() if name not in SENTIBENCH}
+    stages = ("prepare_corpus", "build_instructions", "collect_responses", "select_samples", "train_student")
+    return cards.rendered(
         "card",
+        params,
+        origins,
         about=about,
-        report=report,
+        stops=stop_strings(about.prompt_format),
         made=made,
-        split=params.evaluate.split,
-        tasks=params.evaluate.tasks,
-        training=records.read_json("metrics/train_student.json"),
-        names={role: called(origin(role)) for role in ("teacher", "student_base")},
-        licences=licences(params, "teacher", "student_base"),
+        figures={name: records.read_json(f"metrics/{name}.json") for name in stages},
+        families=Counter(row.family for row in TRAIN_ROWS.read()).most_common(),
+        own=[task.path for task in params.prepare_benchmark.own if params.train_student.own_labels],
+        calibration=calibration(tested, about),
+        **scores.of_models(tested, params.evaluate),
     )
 
 
-def dataset_card(params: Params, made: dict[str, Any]) -> str:
-    return rendered(
+def calibration(tested: Mapping[str, scores.Tested], about: folder.About) -> dict[str, Any] | None:
+    """How often the student is right by the probability that it states; None where no test text asks for sentiment."""
+    answers = trust.answers(tested, about.tasks["sentiment"]) if "sentiment" in about.tasks else pd.DataFrame()
+    if answers.empty:
+        return None
+    bins = trust.reliability(answers["sure"].to_numpy(), (answers["gold"] == answers["said"]).to_numpy())
+    return {"texts": len(answers), "error": trust.calibration_error(bins), "bins": bins.to_dict("records")}
+
+
+def dataset_card(params: Params, made: dict[str, Any], origins: dict[str, dict[str, Any]]) -> str:
+    return cards.rendered(
         "dataset",
+        params,
+        {"teacher": origins["teacher"]},
         made=made,
-        teacher=called(origin("teacher")),
         selected=records.read_json("metrics/select_samples.json"),
         families=Counter(row.family for row in TRAIN_ROWS.read()).most_common(),
-        licences=licences(params, "teacher"),
     )
 
 
@@ -157,14 +101,12 @@ def assemble() -> None:
             f"{STUDENT} or metrics/report.json is not there, or of an older version; run `make repro`"
         )
     made, params = provenance(), config.load()
-    cards = {
-        OUT: card(params, about, records.read_json("metrics/report.json"), made),
-        DATASET: dataset_card(params, made),
-    }
+    origins = {role: models.origin(Path("models", role)) for role in ("teacher", "student_base")}
+    texts = {OUT: card(params, about, made, origins), DATASET: dataset_card(params, made, origins)}
     shutil.rmtree(OUT, ignore_errors=True)
     shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN))
     export.dataset(DATASET)
-    for out, text in cards.items():
+    for out, text in texts.items():
         records.write_json(out / "provenance.json", made)
         records.write_text(out / "README.md", text)
 

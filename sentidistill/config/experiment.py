@@ -23,6 +23,7 @@ class Experiment(Section):
     half_width: Annotated[float, above(0, 100)] = 4.0
     minutes: Positive
     note: Text | None = None
+    not_run: Line | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":

@@ -43,5 +43,6 @@ class WriteDemonstrations(Section):
 
 class BuildInstructions(Section):
     source: Literal["attributes", "hand_written"] | OwnPath
+    other_attributes: Literal[""] | OwnPath
     min_demonstrations: Few
     max_similarity: Share

@@ -45,6 +45,11 @@ class Server(Section):
     schemas: bool
 
 
+class VLLM(Section):
+    teacher: Options
+    student: Options
+
+
 class Ray(Section):
     actors: Annotated[int, whole(0, 10_000)]
     cpus_per_actor: Annotated[float, real(0, 1_024)]
@@ -72,7 +77,7 @@ class Runtime(Section):
     batch_tokens: Positive
     cache: Literal["read-write", "read", "refresh"]
     llamacpp: Options
-    vllm: Options
+    vllm: VLLM
     server: Server
     ray: Ray
     prices: Prices

@@ -4,16 +4,18 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from sentidistill.config.rules import PartAboveZero, Positive, Section, Seed, Share, without_faults
+from sentidistill.config.rules import Line, PartAboveZero, Positive, Section, Seed, Share, without_faults
 
 
 class SelectSamples(Section):
     rate: PartAboveZero
     budget: dict[Literal["samples", "tokens"], Positive]
-    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens"]
+    metric: Literal["difficulty", "rank_score", "rank_score_all", "nll", "ppl", "n_tokens", "uncertainty"]
     strategy: Literal["soft", "hard", "easy", "random", "hard_and_sure"]
     peak: Share
     stratify: bool | Literal["instruction"]
+    perspectives: list[Line]
+    without_perspectives: list[Line]
     max_share: dict[Literal["cluster", "family"], PartAboveZero]
     seed: Seed
 

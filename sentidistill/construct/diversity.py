@@ -3,14 +3,28 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from sentidistill.construct.attributes import AttributeCount
 from sentidistill.construct.instructions import Instruction
+from sentidistill.errors import SentiDistillError
+from sentidistill.sources.corpus import read_rows
 
 DRAWS = 20
 COVERED = 0.5  # cosine from which an instruction counts as one about an attribute
+
+
+def read_counts(path: Path) -> list[AttributeCount]:
+    """Attributes of a file with the columns attribute and count.
+
+    Raises `SentiDistillError` naming the file and the attribute whose count is no whole number.
+    """
+    rows, _ = read_rows(path, "attribute", "count")
+    if wrong := next((row for row in rows if not row[1].isdecimal()), None):
+        raise SentiDistillError(f"{path}: the count of {wrong[0]!r} is {wrong[1]!r}; expected a whole number")
+    return [AttributeCount(name=name, count=int(count), description="", variants={}) for name, count in rows]
 
 
 def distinct_n(texts: Sequence[str], n: int, size: int, seed: int) -> float:
@@ -49,28 +63,29 @@ def named(names: Sequence[str], instructions: Sequence[str]) -> np.ndarray:
     return np.array([re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) is not None for name in names])
 
 
-def breadth(
-    rows: list[Instruction],
-    embeddings: np.ndarray,
-    attributes: list[AttributeCount],
-    of_attributes: np.ndarray,
-    size: int,
+def coverage(
+    rows: list[Instruction], embeddings: np.ndarray, attributes: list[AttributeCount], of_attributes: np.ndarray
 ) -> dict[str, float]:
-    """How broad a set of instructions is, given its embeddings and those of the attributes; distinct-n of `size`.
+    """Share of the attributes, and of their mentions, that a set of instructions covers; embeddings are of both.
 
     An instruction covers an attribute if it names it, or if their embeddings are near. Both count, because a bare word
     is often not near a sentence that asks about it, and because a paraphrase does not name the attribute.
     """
-    texts = [row.text for row in rows]
     counts = np.array([attribute.count for attribute in attributes])
     near = covered(of_attributes, embeddings, COVERED)
-    hit = near | named([attribute.name for attribute in attributes], texts)
-    families = Counter(row.family for row in rows)
+    hit = near | named([attribute.name for attribute in attributes], [row.text for row in rows])
     return {
-        "instructions": len(rows),
         "attributes_covered": round(float(hit.mean()), 4),
         "mentions_covered": round(float(counts[hit].sum() / counts.sum()), 4),
         "mentions_near": round(float(counts[near].sum() / counts.sum()), 4),
+    }
+
+
+def variety(rows: list[Instruction], embeddings: np.ndarray, size: int) -> dict[str, float]:
+    """How unlike each other the instructions of a set are, and of which families; distinct-n of `size`."""
+    texts = [row.text for row in rows]
+    families = Counter(row.family for row in rows)
+    return {
         "distinct_1": round(distinct_n(texts, 1, size, seed=0), 4),
         "distinct_2": round(distinct_n(texts, 2, size, seed=0), 4),
         "embedding_spread": round(spread(embeddings), 4),

@@ -1,6 +1,7 @@
 """Which clusters of attributes are perspectives, that is, about attitudes and not about things."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from sentidistill.config.rules import Line
 from sentidistill.construct.attributes import AttributeCount
+from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, Table
 from sentidistill.yaml_files import read
 
@@ -36,6 +38,16 @@ class Perspective(Cluster):
 
 
 PERSPECTIVES = Table("data/perspectives.jsonl", Perspective)
+
+
+def ids_of(names: Sequence[str], perspectives: Sequence[Perspective]) -> set[int]:
+    """Raises `SentiDistillError` for a name that is no perspective's."""
+    ids = {one.exemplar: one.id for one in perspectives}
+    for name in names:
+        if name not in ids:
+            near = ", ".join(get_close_matches(name, ids, cutoff=0.0))
+            raise SentiDistillError(f"no perspective is called {name!r}; nearest in data/perspectives.jsonl: {near}")
+    return {ids[name] for name in names}
 
 
 class Words(Record):

@@ -1,14 +1,18 @@
-"""SentiBench's extraction tasks scored as the published evaluator does (HITSZ-HLT/COMPEFFDIST), its faults included.
+"""SentiBench's tasks scored as the published evaluator does (HITSZ-HLT/COMPEFFDIST), its faults included.
 
-It is there to compare: a prediction counts as right where it is found anywhere in the list of the gold ones, so that a
-right one may be repeated, and precision is 1 where nothing is predicted. In opener a text is placed at its first
-occurrence, wherever that is, and one that is not found stands for an absent part. docs/benchmark.md has our own rules.
+It is there to compare. Of labels, the classes are those that occur in the gold labels or the predictions. A predicted
+tuple counts as right where it is found anywhere in the list of the gold ones, so that a right one may be repeated, and
+precision is 1 where nothing is predicted. In opener a text is placed at its first occurrence, wherever that is, and one
+that is not found stands for an absent part. docs/benchmark.md has our own rules.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sklearn.metrics import f1_score
+
+from sentidistill.evaluation.sentibench import MEANS, TUPLE_TASKS
 from sentidistill.evaluation.sentiment_graph import Tokens, borders
 from sentidistill.evaluation.tuples import KEYS, NULL
 
@@ -21,6 +25,23 @@ class Opinion(NamedTuple):
     target: Tokens
     expression: Tokens
     polarity: str
+
+
+def score(task: str, records: Sequence[dict], outputs: Sequence[str]) -> float:
+    """Macro-F1 of a label task, F1 of a tuple task, in percent: as it is stored, a share of four decimals."""
+    value = f1(task, records, outputs) if task in TUPLE_TASKS else macro_f1(records, outputs)
+    return round(value, 2)
+
+
+def mean(scores: Mapping[str, float]) -> float:
+    """The mean of the twelve tasks, in which a task without a score counts 0."""
+    return sum(scores.get(task, 0.0) for task in MEANS["all"]) / len(MEANS["all"])
+
+
+def macro_f1(records: Sequence[dict], outputs: Sequence[str]) -> float:
+    """Macro-F1 in percent of labels in lower case; an output that is no label is a class of its own."""
+    gold = [record["label"].lower() for record in records]
+    return 100 * float(f1_score(gold, [output.lower() for output in outputs], average="macro"))
 
 
 def f1(task: str, records: Sequence[dict], outputs: Sequence[str]) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sentidistill import records
 from sentidistill.config import Params
@@ -88,11 +88,13 @@ def _single_engine(role: Role, params: Params, root: Path, folder: Path) -> Engi
             extra_body=params.teacher.extra_body,
             concurrency=runtime.concurrency,
         )
-    return local_engine(name, folder, root, runtime)
+    return local_engine(
+        name, folder, root, runtime, runtime.vllm.teacher if role == "teacher" else runtime.vllm.student
+    )
 
 
-def local_engine(name: str, folder: Path, root: Path, runtime: Runtime) -> Engine:
-    """The engine llamacpp, vllm or transformers with the model that `folder` stands for."""
+def local_engine(name: str, folder: Path, root: Path, runtime: Runtime, vllm: dict[str, Any]) -> Engine:
+    """The engine llamacpp, vllm (with its options) or transformers with the model that `folder` stands for."""
     if name == "llamacpp":
         from sentidistill.inference.engines.llamacpp import LlamaCppEngine
 
@@ -105,7 +107,7 @@ def local_engine(name: str, folder: Path, root: Path, runtime: Runtime) -> Engin
             models.locate(folder, root),
             dtype=runtime.dtype,
             concurrency=runtime.concurrency,
-            options=runtime.vllm,
+            options=vllm,
         )
     from sentidistill.inference.engines.transformers import TransformersEngine
 

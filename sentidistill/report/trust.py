@@ -1,14 +1,36 @@
 """How far a student's probabilities can be trusted: by what it states, and on the texts of which it is surest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from sentidistill.inference.calibration import normalised
+from sentidistill.report.scores import Tested
+from sentidistill.student.folder import KnownTask
 
 BINS = 8  # with equally many texts each
 LEAST = 20  # texts of which a share is shown
+
+
+def answers(tested: Mapping[str, Tested], known: KnownTask) -> pd.DataFrame:
+    """What the student answers to each text of the tasks that have the labels of `known`, calibrated by it.
+
+    One row a text: its task, the text, the right label (gold), the student's (said), how likely the student finds that
+    label (sure), and the teacher's label.
+    """
+    rows = []
+    for name, one in tested.items():
+        if list(one.task.labels) != known.labels:
+            continue
+        teachers = {row.record: row for row in one.outcomes["teacher"]}
+        for row in one.outcomes["student"]:
+            if row.scores:
+                likely = probabilities(np.array([row.scores]), known.offsets, known.temperature)[0]
+                said, teacher = known.labels[int(likely.argmax())], teachers[row.record]
+                values = (name, one.test[row.record]["sentence"], row.gold, said, float(likely.max()))
+                rows.append((*values, teacher.calibrated or teacher.output))
+    return pd.DataFrame(rows, columns=["task", "text", "gold", "said", "sure", "teacher"])
 
 
 def probabilities(scores: np.ndarray, offsets: Sequence[float], temperature: float) -> np.ndarray:

@@ -251,7 +251,10 @@ def open_tokenizer(files: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     with _explained(files, "the tokenizer", "a whole model folder has its tokenizer.json, too"):
-        return AutoTokenizer.from_pretrained(files, **_LOCAL)
+        tokenizer = AutoTokenizer.from_pretrained(files, **_LOCAL)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # any does: what it fills up is masked
+    return tokenizer
 
 
 # Of its config's `layer_types`.

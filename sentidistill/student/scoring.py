@@ -56,7 +56,7 @@ def open_scorer(folder: Path, root: Path, runtime: Runtime, section: ScoreDiffic
         from sentidistill.student.vllm_scoring import VLLMScorer
 
         folder = models.locate(folder, root)
-        return VLLMScorer(folder, runtime.dtype, runtime.vllm, section.top_p, max_length, section.vllm_shown)
+        return VLLMScorer(folder, runtime.dtype, runtime.vllm.student, section.top_p, max_length, section.vllm_shown)
     return LocalScorer(models.load_causal_lm(folder, root, runtime), section.top_p, max_length)
 
 

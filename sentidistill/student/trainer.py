@@ -3,7 +3,6 @@
 Importing it imports TRL, which takes seconds.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 class InSteps(SFTTrainer):
     """Rows of like length come together, in an order that is the same for any number of processes.
 
-    After an epoch, `validate` scores the model.
+    After an epoch, `validate` scores the model. Training ends at a loss that is no number.
     """
 
     def __init__(self, data: Tokenised, params: TrainStudent, validate: Callable[[], float] | None, **arguments: Any):
@@ -41,6 +40,12 @@ class InSteps(SFTTrainer):
         sampler: Any = super()._get_train_sampler(*arguments)
         sampler.batch_size = self.section.batch_size
         return sampler
+
+    def training_step(self, *arguments, **named):
+        loss = super().training_step(*arguments, **named)
+        if not loss.isfinite():
+            raise not_finite(f"the loss of step {self.state.global_step + 1} is {float(loss)}")
+        return loss
 
     def evaluate(self, *_, **__):
         assert self.model is not None
@@ -147,7 +152,7 @@ class RowOrder(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """Our progress display in place of the library's. Training ends at a loss that is no number."""
+    """Our progress display in place of the library's."""
 
     def on_train_begin(self, args, state, control, **_):
         self.shown = track("train_student, steps", state.max_steps)
@@ -156,10 +161,6 @@ class Progress(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         self.tracker.advance()
-
-    def on_log(self, args, state, control, logs=None, **_):
-        if not math.isfinite(loss := (logs or {}).get("loss", 0.0)):
-            raise not_finite(f"the loss of step {state.global_step} is {loss}")
 
     def on_train_end(self, args, state, control, **_):
         self.shown.__exit__(None, None, None)

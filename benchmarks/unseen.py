@@ -1,0 +1,79 @@
+"""Does a student answer questions of a perspective that it was never trained on?
+
+    python -m benchmarks.unseen [PERSPECTIVE [EXPERIMENT]]     default: excitement breadth
+
+On the pool's closed tasks of the perspective: how often the student of each arm of the experiment gives the label that
+the teacher gives, as macro-F1 in percent, the mean over the tasks, plain and with the label bias subtracted. Beside
+them the base student. Mean and range over the seeds that have run here. An arm that was trained on some of these very
+answers is marked. Run after `make experiment NAME=breadth`. No time is measured.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dvc.api
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from sentidistill import config, records
+from sentidistill.commands import experiment
+from sentidistill.commands.trials import Trial, done, output
+from sentidistill.construct.perspectives import PERSPECTIVES, ids_of
+from sentidistill.inference.calibration import calibrate
+from sentidistill.pipeline import stage
+from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
+from sentidistill.student.scoring import ScoringModel
+
+
+def agreement(samples: list[Sample], label_scores: list[list[float]]) -> dict[str, float]:
+    """Macro-F1 of the likeliest labels against the teacher's, in percent, the mean over instructions."""
+    places_of = pd.Series(range(len(samples))).groupby([one.stratum for one in samples])
+    tasks = [_of_task([samples[n] for n in of], np.array([label_scores[n] for n in of])) for _, of in places_of]
+    return pd.DataFrame(tasks).mean().to_dict()
+
+
+def _of_task(samples: list[Sample], scores: np.ndarray) -> dict[str, float]:
+    gold = [one.answer for one in samples]
+    found = {}
+    for name, values in (("plain", scores), ("calibrated", calibrate(scores, scores))):
+        said = [samples[0].labels[place] for place in values.argmax(axis=1)]
+        found[name] = 100 * f1_score(gold, said, labels=sorted(set(gold)), average="macro", zero_division=0)
+    return found
+
+
+def main(perspective: str = "excitement", name: str = "breadth") -> None:
+    params, asked = config.load(), experiment.read(name)
+    (chosen,) = ids_of([perspective], PERSPECTIVES.read())
+    samples = [one for one in SAMPLES.read() if one.cluster == chosen and one.labels]
+    print(f"{perspective}: {len(samples)} closed answers, {len({one.stratum for one in samples})} tasks")
+
+    def measured(student: Path) -> dict[str, float]:
+        model = ScoringModel(student, params, stage.cache_root())
+        fitted = model.fit(samples)
+        fitting = [one for one in samples if one.id in fitted]
+        return agreement(fitting, [one.label_scores for one in model.score(fitting, fitted, "unseen")])
+
+    rows = {"student_base": [measured(Path("models/student_base"))]}
+    for arm in asked.arms:
+        trials = [Trial(name, arm, seed, tuple(asked.settings(arm, seed))) for seed in range(1, asked.max_seeds + 1)]
+        for _, commit in done(trials).values():
+            learned = records.parse_jsonl(
+                records.lines_of(dvc.api.read("data/train.jsonl", rev=commit)), TRAIN_ROWS.row, "data/train.jsonl"
+            )
+            seen = bool({row.id for row in learned} & {one.id for one in samples})
+            with TemporaryDirectory() as place:
+                output("dvc", "get", ".", "models/student", "--rev", commit, "-o", f"{place}/student")
+                rows.setdefault(f"{arm} (seen)" if seen else arm, []).append(measured(Path(place, "student")))
+    for arm, found in rows.items():
+        table = pd.DataFrame(found)
+        cells = [
+            f"{column} {table[column].mean():.1f} ({table[column].min():.1f} to {table[column].max():.1f})"
+            for column in table
+        ]
+        print(f"{arm}, {len(table)} seeds: {', '.join(cells)}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
