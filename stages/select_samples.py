@@ -25,10 +25,10 @@ from sentidistill.selection import select, select_within
 def main() -> None:
     section = config.load().select_samples
     scores = pd.read_csv("data/difficulty.csv", dtype={"id": str, "stratum": str})
+    perspectives = PERSPECTIVES.read()
     if section.perspectives:
-        scores = scores[scores["cluster"].isin(ids_of(section.perspectives, PERSPECTIVES.read()))]
-    if section.without_perspectives:
-        scores = scores[~scores["cluster"].isin(ids_of(section.without_perspectives, PERSPECTIVES.read()))]
+        scores = scores[scores["cluster"].isin(ids_of(section.perspectives, perspectives))]
+    scores = scores[~scores["cluster"].isin(ids_of(section.without_perspectives, perspectives))]
     if section.stratify == "instruction":
         scores["stratum"] = scores["stratum"].str.split(" ").str[0]  # without the answer
     settings = section.model_dump(include={"metric", "strategy", "peak", "seed"})
