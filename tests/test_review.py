@@ -268,6 +268,7 @@ def answer_id(sample: Sample) -> str:
 def test_a_wrong_answer_never_trains_and_a_corrected_label_always_does(folder):
     samples = pool()
     SAMPLES.write(samples)
+    PERSPECTIVES.write([])
     scores = pd.DataFrame([(one.id, one.stratum, 0, one.family, 9) for one in samples])
     scores.columns = ["id", "stratum", "cluster", "family", "tokens"]
     scores["difficulty"] = np.linspace(0, 1, len(samples))
