@@ -205,8 +205,7 @@ def main() -> None:
         show(0, "student", [answers(chosen.model, texts)])
         for size in chosen.sizes:
             for name in chosen.learners:
-                learn = learners[name]
-                show(size, name, [learn(drawn(pool, size, seed), seed, texts) for seed in range(chosen.seeds)])
+                show(size, name, [learners[name](drawn(pool, size, seed), seed, texts) for seed in range(chosen.seeds)])
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import sys
 import dvc.api
 import numpy as np
 import pandas as pd
+from sklearn.metrics import f1_score
 
 from sentidistill.commands import experiment
-from sentidistill.commands.trials import Trial, done
+from sentidistill.commands.trials import done
 from sentidistill.report import trust
 from sentidistill.student import folder
 
@@ -31,26 +32,21 @@ def measured(commit: str) -> dict[str, float]:
     likely = trust.probabilities(scores, known.offsets, known.temperature)
     gold = np.array([known.labels.index(label) for label in rows["gold"]])
     said = likely.argmax(axis=1)
-    f1 = {
-        f"F1 of {label}": 200
-        * np.sum((gold == place) & (said == place))
-        / (np.sum(gold == place) + np.sum(said == place))
-        for place, label in enumerate(known.labels)
-    }
+    by_label = 100 * f1_score(gold, said, labels=range(len(known.labels)), average=None)
     error = trust.calibration_error(trust.reliability(likely.max(axis=1), gold == said))
     brier = float(np.square(likely - np.eye(len(known.labels))[gold]).sum(axis=1).mean())
-    return {"macro-F1": float(np.mean(list(f1.values()))), **f1, "Brier": brier, "calibration error": 100 * error}
+    f1 = {f"F1 of {label}": value for label, value in zip(known.labels, by_label)}
+    return {"macro-F1": by_label.mean(), **f1, "Brier": brier, "calibration error": 100 * error}
 
 
 def main(name: str = "targets") -> None:
     asked = experiment.read(name)
-    for arm in asked.arms:
-        trials = [Trial(name, arm, seed, tuple(asked.settings(arm, seed))) for seed in range(1, asked.max_seeds + 1)]
-        found = pd.DataFrame([measured(commit) for _, commit in done(trials).values()])
+    trials = experiment.trials_of(name, asked, dict.fromkeys(asked.arms, asked.max_seeds))
+    rows = pd.DataFrame([{"arm": one.arm, **measured(commit)} for one, (_, commit) in done(trials).items()])
+    for arm, found in rows.groupby("arm"):
         print(f"\n{arm}, {len(found)} seeds")
-        for column in found:
-            low, high = found[column].min(), found[column].max()
-            print(f"  {column:18} {found[column].mean():.3g} ({low:.3g} to {high:.3g})")
+        for column, of in found.drop(columns="arm").items():
+            print(f"  {column:18} {of.mean():.3g} ({of.min():.3g} to {of.max():.3g})")
 
 
 if __name__ == "__main__":

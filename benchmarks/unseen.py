@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 
 from sentidistill import config, records
 from sentidistill.commands import experiment
-from sentidistill.commands.trials import Trial, done, output
+from sentidistill.commands.trials import done, output
 from sentidistill.construct.perspectives import PERSPECTIVES, ids_of
 from sentidistill.inference.calibration import calibrate
 from sentidistill.pipeline import stage
@@ -55,24 +55,21 @@ def main(perspective: str = "excitement", name: str = "breadth") -> None:
         fitting = [one for one in samples if one.id in fitted]
         return agreement(fitting, [one.label_scores for one in model.score(fitting, fitted, "unseen")])
 
-    rows = {"student_base": [measured(Path("models/student_base"))]}
-    for arm in asked.arms:
-        trials = [Trial(name, arm, seed, tuple(asked.settings(arm, seed))) for seed in range(1, asked.max_seeds + 1)]
-        for _, commit in done(trials).values():
-            learned = records.parse_jsonl(
-                records.lines_of(dvc.api.read("data/train.jsonl", rev=commit)), TRAIN_ROWS.row, "data/train.jsonl"
-            )
-            seen = bool({row.id for row in learned} & {one.id for one in samples})
-            with TemporaryDirectory() as place:
-                output("dvc", "get", ".", "models/student", "--rev", commit, "-o", f"{place}/student")
-                rows.setdefault(f"{arm} (seen)" if seen else arm, []).append(measured(Path(place, "student")))
-    for arm, found in rows.items():
-        table = pd.DataFrame(found)
+    rows = [{"arm": "student_base", **measured(Path("models/student_base"))}]
+    trials = experiment.trials_of(name, asked, dict.fromkeys(asked.arms, asked.max_seeds))
+    for one, (_, commit) in done(trials).items():
+        lines = records.lines_of(dvc.api.read("data/train.jsonl", rev=commit))
+        learned = {row.id for row in records.parse_jsonl(lines, TRAIN_ROWS.row, "data/train.jsonl")}
+        seen = " (seen)" if learned & {sample.id for sample in samples} else ""
+        with TemporaryDirectory() as place:
+            output("dvc", "get", ".", "models/student", "--rev", commit, "-o", f"{place}/student")
+            rows.append({"arm": f"{one.arm}{seen}", **measured(Path(place, "student"))})
+    for arm, found in pd.DataFrame(rows).groupby("arm", sort=False):
         cells = [
-            f"{column} {table[column].mean():.1f} ({table[column].min():.1f} to {table[column].max():.1f})"
-            for column in table
+            f"{column} {of.mean():.1f} ({of.min():.1f} to {of.max():.1f})"
+            for column, of in found.drop(columns="arm").items()
         ]
-        print(f"{arm}, {len(table)} seeds: {', '.join(cells)}")
+        print(f"{arm}, {len(found)} seeds: {', '.join(cells)}")
 
 
 if __name__ == "__main__":

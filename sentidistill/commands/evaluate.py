@@ -309,12 +309,13 @@ def comparison(found: dict[str, Tested], data: Data, split: str, samples: int, c
     gains: dict[str, list[dict[str, float]]] = {name: [] for name in others}
     for task, base in found[first].items():
         test, cells = data[task][split], []
+        of_first = suite.estimate(task, test, base, samples, column)
         for name in others:
-            rows = found[name].get(task, [])
-            both = [suite.estimate(task, test, one, samples, column) for one in (rows, base) if one]
+            rows = found[name].get(task)
+            theirs = suite.estimate(task, test, rows, samples, column) if rows else None
             cells.append("")
-            if len(both) == 2 and both[0] and both[1]:
-                gain = (both[0] - both[1]).rounded()
+            if theirs and of_first:
+                gain = (theirs - of_first).rounded()
                 gains[name].append(gain)
                 cells[-1] = f"{gain['main']:+.1f} ({gain['low']:+.1f} to {gain['high']:+.1f})"
         if any(cells):
