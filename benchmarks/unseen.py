@@ -62,7 +62,7 @@ def main(perspective: str = "excitement", name: str = "breadth") -> None:
         learned = {row.id for row in records.parse_jsonl(lines, TRAIN_ROWS.row, "data/train.jsonl")}
         seen = " (seen)" if learned & {sample.id for sample in samples} else ""
         with TemporaryDirectory() as place:
-            output("dvc", "get", ".", "models/student", "--rev", commit, "-o", f"{place}/student")
+            output(sys.executable, "-m", "dvc", "get", ".", "models/student", "--rev", commit, "-o", f"{place}/student")
             rows.append({"arm": f"{one.arm}{seen}", **measured(Path(place, "student"))})
     for arm, found in pd.DataFrame(rows).groupby("arm", sort=False):
         cells = [
