@@ -170,21 +170,20 @@ def test_a_stage_killed_in_the_middle_goes_on_where_it_stopped(student, tmp_path
     values["teacher"] |= {"worked_examples": False, "max_failure_rate": 1.0, "retries": 0}
     values["prepare_models"]["teacher"] = {"source": "path", "path": "models/teacher"}
     values["enumerate_attributes"]["sampling"] |= {"max_new_tokens": 24, "temperature": 0.7}
-    values["runtime"] |= {"engine": {"teacher": "vllm", "student": "transformers"}, "vllm": OPTIONS, "concurrency": 4}
+    values["runtime"]["vllm"]["teacher"] = OPTIONS
+    values["runtime"] |= {"engine": {"teacher": "vllm", "student": "transformers"}, "concurrency": 4}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "models").mkdir()
     (tmp_path / "models/teacher").symlink_to(student)
     texts = [Text(id=f"{i:02d}", domain="d", text=text, pool="enumeration") for i, text in enumerate(TEXTS[:40])]
     records.write_jsonl(tmp_path / "data/corpus.jsonl", texts)
     first = start(tmp_path, "enumerate_attributes")
-    try:
-        while stored_answers(tmp_path) == {} and first.poll() is None:
-            time.sleep(0.05)
-        before = stored_answers(tmp_path)
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.communicate()
-    before = stored_answers(tmp_path) or before
+    while stored_answers(tmp_path) == {}:
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    before = stored_answers(tmp_path)
     assert 0 < len(before) < 40
     second = start(tmp_path, "enumerate_attributes")
     _, stderr = second.communicate(timeout=600)
