@@ -1,4 +1,4 @@
-"""What a few labels of one's own are worth: python -m benchmarks.adapt [--sizes 20 100 500] [--learners student base]
+"""What a few labels of one's own are worth: python -m benchmarks.adapt [--sizes 20 100 500] [--out curves.csv]
 
 Learning curves on the default tasks: the student after `make adapt`; a student that is trained on the labels together
 with the teacher's answers, as `train_student.own_labels: 1` does (joined); the student's base, adapted in the same way;
@@ -7,7 +7,8 @@ Macro-F1 is a mean over tasks and seeds; its interval is over resampled texts an
 
 The labels are those of VADER's rated texts, of which every class of every task has as many. None of them is a text of a
 validation or test split, or nearly the same as one. Choose rate and epochs with `--split validation`.
-Run after `make repro`; the whole takes a night on two cores.
+Run after `make repro`; the whole takes a night on two cores. With `--out`, the rows of several runs come together in a
+file, beside which a figure shows the curves.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
 
-from sentidistill import config
+from sentidistill import config, records
 from sentidistill.commands import adapt
 from sentidistill.evaluation import baselines, sentibench
 from sentidistill.evaluation.default_tasks import SENTIMENTS, label
@@ -30,6 +32,7 @@ from sentidistill.evaluation.tasks import EvaluationTask, wording
 from sentidistill.inference.calibration import fit
 from sentidistill.pipeline import stage
 from sentidistill.predict import Predictor
+from sentidistill.report import figures
 from sentidistill.samples import TRAIN_ROWS, labelled_rows
 from sentidistill.sources import corpus, models
 from sentidistill.student import folder, training
@@ -39,6 +42,7 @@ TASK = EvaluationTask("sentiment", **wording()["sentiment"], labels=SENTIMENTS)
 BASE = Path("models/student_base")
 LEARNERS = ["student", "joined", "base", "TF-IDF", *(["SetFit"] if importlib.util.find_spec("setfit") else [])]
 DRAWS = 2000  # of the bootstrap
+COLUMNS = ["labels", "learner", "macro_f1", "low", "high", "seeds"]
 Labelled = list[tuple[str, str]]  # texts with their labels
 Learner = Callable[[Labelled, int, Sequence[str]], list[str]]  # (labelled texts, seed, texts) -> their labels
 
@@ -159,6 +163,14 @@ def interval(
     return macro(range(seeds), tasks), *np.percentile(resampled, [2.5, 97.5]).tolist()
 
 
+def keep(new: pd.DataFrame, path: Path) -> None:
+    """Put the rows `new` into the table at `path`, in place of those with the same labels and learner."""
+    table = pd.concat([pd.read_csv(path), new]) if path.exists() else new
+    table = table.drop_duplicates(COLUMNS[:2], keep="last").sort_values(COLUMNS[:2])
+    records.write_text(path, table.to_csv(index=False))
+    figures.learning_curves(table, path.with_suffix(".png"))
+
+
 def options() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.adapt", description="What a few labels are worth.")
     made.add_argument("--sizes", type=int, nargs="+", default=[20, 100, 500], help="labels (%(default)s)")
@@ -168,6 +180,9 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--limit", type=int, help="texts of each task that are tested (all)")
     made.add_argument("--epochs", help="of `make adapt` (its own)")
     made.add_argument("--learning-rate", help="of `make adapt` (its own)")
+    made.add_argument(
+        "--out", type=Path, help="CSV file that keeps the rows of earlier runs; a figure is put beside it"
+    )
     made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
     return made
 
@@ -192,6 +207,9 @@ def main() -> None:
     def show(size: int, name: str, found: list[list[str]]) -> None:
         value, low, high = interval(gold, tasks, found)
         print(f"| {size} | {name} | {value:.1f} | {low:.1f} to {high:.1f} |", flush=True)
+        if chosen.out:
+            row = (size, name, *(round(one, 1) for one in (value, low, high)), len(found))
+            keep(pd.DataFrame([row], columns=COLUMNS), chosen.out)
 
     with TemporaryDirectory() as place:
         base = as_student(BASE, Path(place, "base"), params)

@@ -126,8 +126,8 @@ class Predictor:
         self._path, self._device = Path(path), device
         self._tokenizer = models.open_tokenizer(self._path)
         self._reader = Reader(str(path), prompt_format, sys.maxsize, lambda: self._tokenizer)
-        self._limit = about.max_length if about and about.long_texts == "pooled" else sys.maxsize
-        self._stop = stop_strings(prompt_format)
+        self._limit = about.max_length if about else sys.maxsize
+        self._stop = tuple(about.stop) if about else stop_strings(prompt_format)
 
     @cached_property
     def _engine(self) -> TransformersEngine:

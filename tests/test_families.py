@@ -14,6 +14,7 @@ from tests.project import ROOT
 from tests.test_training import PARAMS, rows
 
 CLASSES = {"llama": "LlamaForCausalLM", "qwen": "Qwen3ForCausalLM", "gemma": "Gemma3ForConditionalGeneration"}
+TURN_ENDS = {"llama": "<|eot_id|>", "qwen": "<|im_end|>", "gemma": "<end_of_turn>"}
 POLITE = Task("Decide how courteous the author is.", "Politeness", ("polite", "rude"))
 
 
@@ -40,6 +41,7 @@ def test_a_student_of_each_family_is_checked_scored_trained_saved_and_asked(base
     data = tokenise(rows(), tokenizer, "chat", 512)
     text = tokenizer.decode(data.input_ids[0])
     assert ("<think>\n\n</think>\n\npolite" in text) == (family == "qwen"), "trained without a thought, as it is asked"
+    assert checks.special_tokens(data, tokenizer)["end_token"] == TURN_ENDS[family], "as its template ends a turn"
     asked = [(ids[: mask.index(1)], ids[mask.index(1) :]) for ids, mask in zip(data.input_ids, data.completion_mask)]
     before = difficulty.score_ids(model, asked)
     assert "GB of" in checks.check_memory(model, data, machine)["memory_needed"]

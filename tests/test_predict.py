@@ -234,7 +234,7 @@ def predict(*arguments: str, check: bool = True, **settings) -> subprocess.Compl
 
 
 def test_lines_of_the_input_become_lines_of_json_and_a_bad_one_ends_nothing(tiny_models):
-    lines = b"A fine day.\n\n\xff\xfe broken\n" + b"no " * 5000 + b"\nWe lost.\n"
+    lines = b"\xef\xbb\xbfA fine day.\n\n\xff\xfe broken\n" + b"no " * 5000 + b"\nWe lost.\n"
     rows = [json.loads(line) for line in predict(tiny_models / "student", input=lines).stdout.splitlines()]
     assert [row["text"] for row in rows if "error" not in row] == ["A fine day.", "We lost."]
     assert all(row["answer"] in row["probabilities"] for row in rows if "error" not in row)
@@ -422,6 +422,28 @@ def test_a_students_folder_says_how_its_labels_lean_and_what_it_knows(described)
         Predictor(described, prompt_format="chat")
 
 
+def test_what_a_folder_says_ends_a_written_answer_and_how_texts_are_cleaned(described):
+    """A folder of whose cleaning this version knows nothing would give other labels without a word."""
+    about, ask = json.loads((described / folder.FILE).read_text()), Task("Describe the mood.")
+    assert about["stop"] == ["###"]
+    written = Predictor(described).predict("A fine day.", ask).answer
+    (described / folder.FILE).write_text(json.dumps(about | {"stop": [written[1:3]]}))
+    assert Predictor(described).predict("A fine day.", ask).answer == written[:1] != written
+    (described / folder.FILE).write_text(json.dumps(about | {"cleaning": "lower case"}))
+    with pytest.raises(SentiDistillError, match=r"sentidistill\.json: cleaning: .*; it is of another version"):
+        Predictor(described)
+
+
+def test_several_tasks_are_answered_in_columns_of_their_own(described, tmp_path):
+    (tmp_path / "in.csv").write_text("text\nA fine day.\n\nWe lost.\n")
+    command.main(str(described), str(tmp_path / "in.csv"), "--task", "mood", "--task", "sentiment")
+    rows = list(csv.DictReader((tmp_path / "in.scored.csv").open(encoding="utf-8", newline="")))
+    for task in ("mood", "sentiment"):
+        expected = Predictor(described).predict([row["text"] for row in rows], task)
+        assert [row[task] for row in rows] == [one.answer for one in expected]
+        assert {f"{task} {label}" for label in expected[0].probabilities} < set(rows[0])
+
+
 def test_an_answer_that_is_too_likely_to_be_wrong_is_not_given(described):
     student = Predictor(described)
     texts = ["A fine day.", "What a dreadful, endless, miserable film that was!", "Hm.", "We lost again."]
@@ -435,7 +457,6 @@ def test_an_answer_that_is_too_likely_to_be_wrong_is_not_given(described):
 
 
 def test_a_text_longer_than_those_of_training_is_pooled_over_its_sentences(described):
-    """As the folder says; one of an older version says nothing, and there it is read as it is."""
     student = Predictor(described)
     long = " ".join(["What a dreadful, endless, miserable film that was!"] * 20 + ["A fine day."] * 120)
     pieces = student._pieces([long], student.tasks["sentiment"])[0]
@@ -447,11 +468,6 @@ def test_a_text_longer_than_those_of_training_is_pooled_over_its_sentences(descr
     )
     assert list(found[0].probabilities.values()) == pytest.approx(expected, abs=2e-4)
     assert student.predict("no " * 50_000).answer, "longer than the model's own positions"
-    about = json.loads((described / folder.FILE).read_text())
-    assert about.pop("long_texts") == "pooled"
-    (described / folder.FILE).write_text(json.dumps(about))
-    whole = Predictor(described).predict(long).probabilities
-    assert list(whole.values()) != pytest.approx(expected, abs=1e-6)
 
 
 def test_the_prompts_for_a_server_are_those_of_training(predictor, tiny_student):
@@ -483,7 +499,7 @@ def test_what_a_server_says_of_the_answers_gives_the_predictions(described):
 
 
 def test_a_damaged_word_of_the_folder_is_named(described):
-    (described / folder.FILE).write_text('{"version": 2}')
+    (described / folder.FILE).write_text('{"version": 1}')
     with pytest.raises(SentiDistillError, match=r"sentidistill.json: version"):
         Predictor(described)
 

@@ -108,7 +108,7 @@ def test_a_profile_that_does_not_fit_changes_nothing(folder, text, message):
 
 
 def test_an_unknown_profile_is_told_which_there_are(folder):
-    with pytest.raises(SentiDistillError, match="'fast'; NAME is one of own, paper-gemma, paper-llama, paper-qwen, "):
+    with pytest.raises(SentiDistillError, match="'fast'; NAME is one of own, paper-gemma, paper-llama, "):
         profiles.main("fast")
 
 
@@ -129,6 +129,12 @@ def test_the_paper_profiles_are_as_published(folder, family):
     enumeration = params.enumerate_attributes.sampling
     assert (enumeration.temperature, enumeration.max_new_tokens) == (0, 1048)
     assert params.propose_tasks.attributes_per_cluster == 1
+
+
+def test_the_paper_profile_with_a_tenth_of_the_rows_differs_in_nothing_else(folder):
+    whole, tenth = (profiles.with_profile(name) for name in ("paper-llama", "paper-llama-tenth"))
+    assert tenth["select_samples"].pop("rate") * 10 == whole["select_samples"].pop("rate")
+    assert tenth == whole
 
 
 def test_the_paper_profile_of_qwen_asks_no_server_for_thoughts(folder):

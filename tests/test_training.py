@@ -1,5 +1,6 @@
 import copy
 import shutil
+import subprocess
 from pathlib import Path
 from threading import Thread
 
@@ -375,12 +376,11 @@ def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch
         passes(30, 4)
 
 
-def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, processes: int) -> list[float]:
-    """Losses of the stage in a folder of its own, with the tiny student as base."""
+def start_training(folder: Path, tiny_models: Path, processes: int = 0, **section: object) -> subprocess.Popen:
+    """The stage in a folder of its own, with the tiny student as base and `section` in train_student."""
 
     def change(values: dict) -> None:
-        values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0}
-        values["train_student"]["lora"] = lora and lora.model_dump()
+        values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0, **section}
         values["runtime"]["train"]["processes"] = processes
         values["runtime"]["train_rows_per_step"] = 2
 
@@ -392,10 +392,23 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, pro
     records.write_jsonl(folder / VALIDATION.path, texts)
     for empty in (OWN_TEXTS, SOFT_LABELS):
         records.write_jsonl(folder / empty.path, [])
-    finish(start(folder, "train_student", PYTHONPATH=str(ROOT)))
+    return start(folder, "train_student", PYTHONPATH=str(ROOT))
+
+
+def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, processes: int) -> list[float]:
+    """The losses."""
+    finish(start_training(folder, tiny_models, processes, lora=lora and lora.model_dump()))
     losses = pd.read_csv(folder / "plots/training_loss.csv")
     assert list(losses) == ["step", "loss", "learning_rate"]
     return losses["loss"].tolist()
+
+
+def test_a_student_that_does_not_end_its_answers_fails_the_stage(tiny_models, tmp_path):
+    process = start_training(tmp_path, tiny_models, epochs=0.1, learning_rate=1e-9, max_failure_rate=0.5)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+    assert "do not end, and 0% are empty; train for more epochs" in " ".join(said.split())
+    assert not (tmp_path / "metrics/train_student.json").exists()
 
 
 @pytest.mark.heavy

@@ -118,6 +118,23 @@ def differences(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
+def learning_curves(table: pd.DataFrame, path: Path) -> None:
+    """`table`: labels, learner, macro_f1, low, high. What is known without labels is a line across."""
+    figure, axes = _figure()
+    for row in table[table["labels"] == 0].itertuples():
+        axes.axhline(row.macro_f1, color="#8a8f98", linewidth=1, linestyle="--", label=f"{row.learner}, no labels")
+    learned = table[table["labels"] > 0].sort_values("labels")
+    for number, (learner, curve) in enumerate(learned.groupby("learner", sort=False)):
+        places = curve["labels"] * 1.03**number  # beside, not on each other
+        spread = [curve["macro_f1"] - curve["low"], curve["high"] - curve["macro_f1"]]
+        axes.errorbar(places, curve["macro_f1"], yerr=spread, marker="o", markersize=4, capsize=2, label=learner)
+    axes.set(xscale="log", xlabel="labelled texts", ylabel="macro-F1 (%)")
+    axes.set_xticks(sizes := sorted(set(learned["labels"])), sizes)
+    axes.minorticks_off()
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
 def scores(rows: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) -> None:
     """`rows`: by task and key of `MODELS`, the score (main) and the ends of its interval (low, high)."""
     figure, axes = _figure()

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -264,9 +265,9 @@ ATTENTION = {"full_attention", "sliding_attention"}
 def open_language_model(files: Path, **settings: Any) -> "PreTrainedModel":
     """The model in the folder `files`, as safetensors, in evaluation mode.
 
-    Raises `SentiDistillError` where it cannot be read, its weights are not just those that it needs, or it has layers
-    besides those of attention to all or to the last tokens: masks, by which several texts go through a model at once,
-    say nothing to others.
+    Raises `SentiDistillError` where it cannot be read, its weights are not just those that it needs, or several texts
+    cannot go through it at once. They do so by masks and positions of tokens: masks say nothing to layers besides those
+    of attention to all or to the last tokens, and models like Bloom take no positions.
     """
     from transformers import AutoModelForCausalLM
 
@@ -277,6 +278,11 @@ def open_language_model(files: Path, **settings: Any) -> "PreTrainedModel":
         raise SentiDistillError(
             f"{files}: {type(model).__name__} has layers other than attention ({', '.join(sorted(kinds)) or 'a state'})"
             ", and its scores would be wrong here; take another model or, where it only answers, the engine vllm"
+        )
+    if "position_ids" not in signature(model.forward).parameters or getattr(model.config, "alibi", False):
+        raise SentiDistillError(
+            f"{files}: {type(model).__name__} takes no positions of tokens, so it cannot be asked here; take another "
+            "model or, where it only answers, the engine vllm"
         )
     return model.eval()
 

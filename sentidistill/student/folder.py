@@ -17,6 +17,7 @@ from sentidistill.inference.calibration import fit, normalised
 from sentidistill.inference.engines.transformers import TransformersEngine
 from sentidistill.inference.requests import Engine, Reader, Request, stream
 from sentidistill.pipeline.progress import track
+from sentidistill.prompts import stop_strings
 from sentidistill.records import Record
 from sentidistill.samples import LabelTask, prompt, with_labels
 from sentidistill.sources.corpus import clean
@@ -48,14 +49,17 @@ class KnownTask(Record):
 class About(Record):
     """`prompt_format` and `max_length` (tokens of a prompt and its answer) are those of training.
 
-    `long_texts` says how a longer text is read. "pooled": it is cut at sentences, and the labels' probabilities of the
-    pieces are averaged, weighted by their lengths. "whole": it is read as it is, as in folders of older versions.
+    `cleaning` is what `sources.corpus.clean` does to a text before it is asked about, `stop` are the texts that end a
+    written answer besides the end token. `long_texts` says how a longer text is read: it is cut at sentences, and the
+    labels' probabilities of the pieces are averaged, weighted by their lengths.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     prompt_format: PromptFormat
+    cleaning: Literal["HTML entities resolved, NFC, no control characters, every run of blanks one blank"]
+    stop: list[str]
     max_length: int
-    long_texts: Literal["whole", "pooled"] = "whole"
+    long_texts: Literal["pooled"]
     tasks: dict[str, KnownTask]
 
 
@@ -139,8 +143,10 @@ def save(
 
 def describe(folder: Path, student: Student, tasks: dict[str, KnownTask]) -> None:
     about = About(
-        version=1,
+        version=2,
         prompt_format=student.prompt_format,
+        cleaning="HTML entities resolved, NFC, no control characters, every run of blanks one blank",
+        stop=list(stop_strings(student.prompt_format)),
         max_length=student.max_length,
         long_texts="pooled",
         tasks=tasks,
