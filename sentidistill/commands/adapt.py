@@ -32,7 +32,8 @@ from sentidistill.student.rows import tokenise
 KEPT_OUT = 5  # every fifth text
 LEAST = 25  # texts; of fewer, none is kept out
 LEAST_MEASURED = 20  # texts kept out; of fewer, a temperature would be chance
-
+ROWS = 480  # to be read in training, as long as this is between so many epochs; chosen on validation texts
+FEWEST_EPOCHS, MOST_EPOCHS = 3.0, 12.0
 
 Labelled = list[tuple[str, str]]  # texts with their labels
 
@@ -55,7 +56,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--instruction", help="of a new task: what is to be told of a text")
     made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
     made.add_argument("--out", type=Path, default=Path("models/adapted"), help="(%(default)s)")
-    made.add_argument("--epochs", type=float, default=3.0, help="(%(default)s)")
+    made.add_argument("--epochs", type=float, help="(from 12 for a few texts to 3 for many)")
     made.add_argument("--learning-rate", type=float, default=1e-4, help="(%(default)s)")
     made.add_argument("--seed", type=int, default=42, help="(%(default)s)")
     return made
@@ -93,8 +94,9 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     learned, kept_out = parts(rows, task)
     params = config.load()
     runtime = params.runtime.model_copy(update={"save_steps": 0})
+    epochs = chosen.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS / len(learned)))
     section = params.train_student.model_copy(
-        update={"epochs": chosen.epochs, "learning_rate": chosen.learning_rate, "seed": chosen.seed}
+        update={"epochs": epochs, "learning_rate": chosen.learning_rate, "seed": chosen.seed}
         | {"keep": "last", "patience": 0}
     )
     tokenizer = models.open_tokenizer(chosen.model)
