@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from sentidistill import clustering, records
+from sentidistill import clustering, records, scored
 from sentidistill.construct.attributes import ATTRIBUTES, read_vectors
 from sentidistill.construct.perspectives import PERSPECTIVES, Perspective
 from sentidistill.errors import SentiDistillError
@@ -27,7 +27,6 @@ from sentidistill.report.trust import wilson
 from sentidistill.sources import corpus, models
 from sentidistill.sources.tables import Source, at
 
-CHUNK = 256  # texts that the student reads at once
 TYPICAL = 3  # texts that are shown of each perspective
 
 
@@ -100,8 +99,8 @@ def main(*arguments: str) -> None:
         raise SentiDistillError(f"no label {asked.label!r} of a task {asked.task!r}; {asked.model} knows {known}")
     texts, answers = list(read_texts(source)), list[bool]()
     with track(f"complaints, {asked.texts.name}", len(texts)) as progress:
-        for start in range(0, len(texts), CHUNK):
-            some = texts[start : start + CHUNK]
+        for start in range(0, len(texts), scored.CHUNK):
+            some = texts[start : start + scored.CHUNK]
             found = student.try_each(some, asked.task)
             answers += [not isinstance(one, str) and one.answer == asked.label for one in found]
             progress.advance(len(some))
