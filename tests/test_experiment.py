@@ -148,10 +148,17 @@ def test_what_is_kept_of_a_run_counts_while_its_settings_and_inputs_are_those_of
     assert not keep(now | {"train_student.epochs": 9})
     assert not keep(now | {"train_student.gone": 1})
     keep(now)
+    other = dataclasses.replace(one, experiment="two")
+    unlike = dataclasses.replace(other, arm="easy", settings=("select_samples.strategy=easy",))
+    trials.take_over([other, unlike])
+    assert trials.kept([other, unlike]) == {other: trials.kept([one])[one]}, "what one experiment ran, another has"
     lock.write_text(LOCK.replace("three", "four"))
     assert trials.kept([one]), "what a run makes anew is no input"
     lock.write_text(LOCK.replace("md5: one", "md5: five"))
     assert not trials.kept([one])
+    third = dataclasses.replace(one, experiment="three")
+    trials.take_over([third])
+    assert not third.path.exists(), "its inputs are others"
     one.path.write_text('{"settings": 3}')
     with pytest.raises(SentiDistillError, match=r"hard-1\.json: damaged; remove it"):
         trials.kept([one])

@@ -20,7 +20,7 @@ from typing import Any
 from sentidistill import records, yaml_files
 from sentidistill.commands import ablations
 from sentidistill.commands.ablations import COLUMNS, FOLDER
-from sentidistill.commands.trials import Kept, Trial, keep_done, kept, output, scores, values_of
+from sentidistill.commands.trials import Kept, Trial, keep_done, kept, output, scores, take_over, values_of
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate
@@ -176,6 +176,7 @@ def trials_of(name: str, experiment: Experiment, seeds: Mapping[str, int]) -> li
 
 def run(trials: Sequence[Trial]) -> None:
     """Show what is kept, and have DVC run the rest. Raises `SentiDistillError` where it cannot, or a run fails."""
+    take_over(trials)
     keep_done(trials)
     already = kept(trials)
     for one, of_trial in already.items():

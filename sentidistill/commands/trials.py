@@ -133,17 +133,26 @@ def kept(trials: Sequence[Trial]) -> dict[Trial, Kept]:
 
     Raises `SentiDistillError` for a file that is damaged.
     """
-    found, inputs = {}, inputs_of(Path("dvc.lock").read_text(encoding="utf-8"))
+    inputs = inputs_of(Path("dvc.lock").read_text(encoding="utf-8"))
+    found = {one: read_kept(one.path) for one in trials if one.path.exists()}
+    return {one: run for one, run in found.items() if run.inputs == inputs and holds(run.settings, one)}
+
+
+def read_kept(path: Path) -> Kept:
+    try:
+        return Kept.model_validate(records.read_json(path))
+    except ValidationError as error:
+        raise SentiDistillError(f"{path}: damaged; remove it, and the run is done again") from error
+
+
+def take_over(trials: Sequence[Trial]) -> None:
+    """Keep of `trials` what other experiments have kept of the same settings on the inputs of now."""
+    inputs, already = inputs_of(Path("dvc.lock").read_text(encoding="utf-8")), kept(trials)
+    others = [run for path in sorted(FOLDER.glob("*/*.json")) if (run := read_kept(path)).inputs == inputs]
     for one in trials:
-        if not one.path.exists():
-            continue
-        try:
-            of_trial = Kept.model_validate(records.read_json(one.path))
-        except ValidationError as error:
-            raise SentiDistillError(f"{one.path}: damaged; remove it, and the run is done again") from error
-        if of_trial.inputs == inputs and holds(of_trial.settings, one):
-            found[one] = of_trial
-    return found
+        same = [run for run in others if holds(run.settings, one)]
+        if one not in already and same:
+            records.write_text(one.path, json.dumps(same[0].model_dump(), ensure_ascii=False))
 
 
 def done(trials: Sequence[Trial]) -> dict[Trial, tuple[str, str]]:
