@@ -18,7 +18,8 @@ ABOUT = """\
 Each question has a file in `experiments/`, written before anything runs, and one command that answers it.
 `make experiment NAME=...` has DVC's queue run what is not done yet. It keeps the settings of each run, the MD5s of its
 inputs and the student's labels in `experiments/NAME/`, which is in git. So the command goes on after a kill, and in
-another clone, and an arm that another experiment has run with the same settings is not run again. It writes `experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
+another clone, and an arm that another experiment has run with the same settings is not run again. It writes
+`experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
 
 ## The files
 
