@@ -139,6 +139,7 @@ def kept(trials: Sequence[Trial]) -> dict[Trial, Kept]:
 
 
 def read_kept(path: Path) -> Kept:
+    """A file of experiments/NAME/. Raises `SentiDistillError` where it is damaged."""
     try:
         return Kept.model_validate(records.read_json(path))
     except ValidationError as error:
@@ -146,13 +147,16 @@ def read_kept(path: Path) -> Kept:
 
 
 def take_over(trials: Sequence[Trial]) -> None:
-    """Keep of `trials` what other experiments have kept of the same settings on the inputs of now."""
+    """Keep of `trials` what other experiments have kept of the same settings on the inputs of now.
+
+    Raises `SentiDistillError` for a file that is damaged.
+    """
     inputs, already = inputs_of(Path("dvc.lock").read_text(encoding="utf-8")), kept(trials)
     others = [run for path in sorted(FOLDER.glob("*/*.json")) if (run := read_kept(path)).inputs == inputs]
     for one in trials:
-        same = [run for run in others if holds(run.settings, one)]
-        if one not in already and same:
-            records.write_text(one.path, json.dumps(same[0].model_dump(), ensure_ascii=False))
+        same = next((run for run in others if holds(run.settings, one)), None)
+        if same and one not in already:
+            records.write_text(one.path, json.dumps(same.model_dump(), ensure_ascii=False))
 
 
 def done(trials: Sequence[Trial]) -> dict[Trial, tuple[str, str]]:
