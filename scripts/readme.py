@@ -20,7 +20,7 @@ from sentidistill.evaluation.default_tasks import VALIDATION, Example
 from sentidistill.evaluation.suite import Outcome
 from sentidistill.evaluation.tasks import OWN_TEXTS
 from sentidistill.inference import calls
-from sentidistill.pipeline.graph import path_of, stages
+from sentidistill.pipeline.graph import outs, path_of, stages
 from sentidistill.records import Table
 from sentidistill.samples import PROMPTS, SAMPLES, SOFT_LABELS, TRAIN_ROWS
 from sentidistill.sources.corpus import TEXTS
@@ -81,7 +81,7 @@ class Graph:
 def table_of_stages(graph: Graph) -> list[str]:
     lines = ["| stage | what it does | writes |", "|---|---|---|"]
     for name, body in graph.bodies.items():
-        paths = [re.sub(r"\$\{[\w.]+\}", "*", path_of(entry)) for entry in body["outs"]]
+        paths = [re.sub(r"\$\{[\w.]+\}", "*", path_of(entry)) for entry in outs(body)]
         shown = [path for path in paths if not re.fullmatch(r"metrics/.+\.json", path)]  # of every stage
         about = body["desc"]
         for item, words in ABOUT.items():

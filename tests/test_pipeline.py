@@ -156,9 +156,24 @@ def test_a_second_run_runs_nothing(project):
 def test_metrics_plots_and_status_are_readable(project):
     shown = json.loads(project.run("dvc", "metrics", "show", "--json").stdout)
     found = next(iter(shown.values()))["data"]
-    assert list(found) == ["metrics/report.json"]
+    assert set(found) == {"metrics/report.json", "metrics/train_student.json"}
     assert "gain" in found["metrics/report.json"]["data"]
     project.run("dvc", "plots", "show")
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_who_goes_back_to_earlier_settings_gets_the_student_without_training(project):
+    student = project.folder / "models/student/model.safetensors"
+    before = student.read_bytes()
+
+    def change(values):
+        values["train_student"]["seed"] += 1
+
+    with project.changed_params(change):
+        assert project.repro("train_student") == ["train_student"]
+        assert student.read_bytes() != before
+    assert project.repro("train_student") == []
+    assert student.read_bytes() == before
     assert "up to date" in project.run("dvc", "status").stdout
 
 

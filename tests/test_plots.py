@@ -22,7 +22,9 @@ def page(tmp_path_factory):
 def test_plots_are_titled_and_need_no_network(page):
     text = page.read_text(encoding="utf-8")
     assert Parts(text).fetched == []
-    for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]:
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    of_stages = [plot for stage in declared["stages"].values() for plot in stage.get("plots", [])]
+    for plot in [*declared["plots"], *of_stages]:
         (settings,) = plot.values()
         for words in ("title", "x_label", "y_label"):
             assert json.dumps(settings[words]) in text

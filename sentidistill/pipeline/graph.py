@@ -14,7 +14,7 @@ from sentidistill.yaml_files import read_yaml
 class Stage:
     """One stage as DVC runs it. `template` is its name in dvc.yaml; `name` has the item behind an @.
 
-    `arguments` are those of the stage's `main`: the values of the item.
+    `arguments` are those of the stage's `main`: the values of the item. `outs` has the plots too.
     """
 
     name: str
@@ -68,12 +68,17 @@ def stages(dvc_yaml: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
                     _filled(body["desc"], values),
                     _filled(body["cmd"], values),
                     *(
-                        [_filled(path_of(entry), values) for entry in body.get(kind, [])]
-                        for kind in ("deps", "outs", "metrics", "params")
+                        [_filled(path_of(entry), values) for entry in entries]
+                        for entries in (body.get("deps", []), outs(body), body.get("metrics", []), body.get("params", []))
                     ),
                 )
             )
     return found
+
+
+def outs(body: dict[str, Any]) -> list[Any]:
+    """The entries of what a stage writes besides metrics."""
+    return [*body["outs"], *body.get("plots", [])]
 
 
 def path_of(entry: Any) -> str:
