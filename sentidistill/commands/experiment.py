@@ -7,7 +7,6 @@ is kept in experiments/NAME/, which is in git. So the same command goes on after
 Writes experiments/NAME.json (all figures), NAME.md, NAME.png and docs/ablations.md.
 """
 
-import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from sentidistill import records, yaml_files
 from sentidistill.commands import ablations
@@ -29,7 +31,7 @@ from sentidistill.pipeline import stage
 from sentidistill.report import figures
 
 POLL = 30.0  # seconds between two looks at the queue, each of which takes seconds of a core
-LOOKS = 4  # in a row that find no worker, after which there is none: a busy one may answer late
+LOOKS = 2  # in a row that find no worker, after which there is none: one that was just started may not be seen yet
 
 
 def read(name: str) -> Experiment:
@@ -46,17 +48,15 @@ def read(name: str) -> Experiment:
 
 @dataclass(frozen=True)
 class Queue:
-    """What `dvc queue status` says: (name, state) of each task of ours, and the number of workers."""
+    """What `dvc queue status` says: (name, state) of each task of ours."""
 
     tasks: list[tuple[str, str]]
-    workers: int
 
     @classmethod
     def of(cls, status: str, trials: Sequence[Trial]) -> "Queue":
         names = {one.name for one in trials}
         rows = [line.split() for line in status.splitlines()]
-        (counts,) = re.findall(r"Worker status: (\d+) active, (\d+) idle", status)
-        return cls([(row[1], row[-1]) for row in rows if len(row) > 2 and row[1] in names], sum(map(int, counts)))
+        return cls([(row[1], row[-1]) for row in rows if len(row) > 2 and row[1] in names])
 
     def named(self, *states: str) -> list[str]:
         """The runs in one of `states`."""
@@ -79,8 +79,17 @@ def queue(trials: Sequence[Trial]) -> None:
             output(*one.command())
 
 
+def has_worker() -> bool:
+    """Whether this repository's queue has a worker. `dvc queue status` asks them, and busy ones answer too late."""
+    here = str(Path.cwd())
+    found = (one.info for one in psutil.process_iter(["cmdline", "cwd"]))
+    return any(one["cwd"] == here and "queue-worker" in (one["cmdline"] or ()) for one in found)
+
+
 def start() -> None:
     """Start the queue's worker, unless there is one."""
+    if has_worker():
+        return
     # The worker would hold a pipe open, and its reader would wait for its end.
     if subprocess.run(["dvc", "queue", "start"]).returncode:
         raise SentiDistillError("experiment: `dvc queue start` failed, as said above")
@@ -96,7 +105,7 @@ def wait(trials: Sequence[Trial]) -> None:
             print(line, flush=True)
             keep_done(trials)
             last = line
-        looks = 0 if found.workers else looks + 1
+        looks = 0 if has_worker() else looks + 1
         if looks == LOOKS:
             left = " ".join(found.named("Running"))
             command = f"run `dvc queue kill {left}`, then {again}" if left else f"run {again}"

@@ -60,19 +60,13 @@ def stages(dvc_yaml: dict[str, Any], params: dict[str, Any]) -> list[Stage]:
     for template, content in dvc_yaml["stages"].items():
         body = content.get("do", content)
         for arguments, values in _items(content, params):
-            found.append(
-                Stage(
-                    "@".join([template, *(["-".join(arguments)] if arguments else [])]),
-                    template,
-                    arguments,
-                    _filled(body["desc"], values),
-                    _filled(body["cmd"], values),
-                    *(
-                        [_filled(path_of(entry), values) for entry in entries]
-                        for entries in (body.get("deps", []), outs(body), body.get("metrics", []), body.get("params", []))
-                    ),
-                )
+            name = "@".join([template, *(["-".join(arguments)] if arguments else [])])
+            desc, cmd = (_filled(body[kind], values) for kind in ("desc", "cmd"))
+            paths = (
+                [_filled(path_of(entry), values) for entry in entries]
+                for entries in (body.get("deps", []), outs(body), body.get("metrics", []), body.get("params", []))
             )
+            found.append(Stage(name, template, arguments, desc, cmd, *paths))
     return found
 
 
