@@ -111,20 +111,27 @@ def sentiment() -> Task:
 class Predictor:
     """The model in the folder `path`.
 
-    The folder says how the model is asked and which tasks it knows. A model that is no student of this project is
-    asked in `prompt_format`. The weights are read when they are first needed.
-    Raises `SentiDistillError` if there is no model, or if it was trained with another `prompt_format`.
+    The folder says how the model is asked and which tasks it knows. A model that is no student of this project says
+    nothing of it, and needs a `prompt_format`. The weights are read when they are first needed.
+    Raises `SentiDistillError` if there is no model, if nothing says how to ask it, or if it was trained with another
+    `prompt_format`.
     """
 
     def __init__(self, path: str | Path, *, prompt_format: PromptFormat | None = None, device: str | None = None):
         about = folder.read(Path(path))
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
-        known = {} if about is None else about.tasks
-        self.tasks = {name: _of_folder(one) for name, one in known.items()} or {"sentiment": sentiment()}
-        self.prompt_format = prompt_format = about.prompt_format if about else prompt_format or "transcript"
         self._path, self._device = Path(path), device
         self._tokenizer = models.open_tokenizer(self._path)
+        prompt_format = about.prompt_format if about else prompt_format
+        if prompt_format is None:
+            raise SentiDistillError(
+                f"{path} is no student of this project, as it has no {folder.FILE}; "
+                'Predictor(path, prompt_format="transcript"), or "chat", asks such a model all the same'
+            )
+        self.prompt_format: PromptFormat = prompt_format
+        known = {} if about is None else about.tasks
+        self.tasks = {name: _of_folder(one) for name, one in known.items()} or {"sentiment": sentiment()}
         self._reader = Reader(str(path), prompt_format, sys.maxsize, lambda: self._tokenizer)
         self._limit = about.max_length if about else sys.maxsize
         self._stop = tuple(about.stop) if about else stop_strings(prompt_format)
@@ -158,18 +165,20 @@ class Predictor:
     ) -> list[Prediction | str]:
         """As `predict`, with a word on what is wrong in the place of a prediction that cannot be made.
 
-        Texts are cleaned as those of the corpus are.
+        Texts are cleaned as those of the corpus are. Equal ones are asked once.
         """
         task, texts = self._task(task), list(texts)
         cleaned = [clean(text) if isinstance(text, str) else "" for text in texts]
-        pieces = self._pieces(cleaned, task)
-        requests = [task.request(piece, self._stop) for of_text in pieces for piece in of_text]
+        different = list(dict.fromkeys(cleaned))
+        pieces = dict(zip(different, self._pieces(different, task)))
+        requests = [task.request(piece, self._stop) for of_text in pieces.values() for piece in of_text]
         answers = iter(answer(self._engine, self._reader, requests))
+        answered = {text: [next(answers) for _ in of_text] for text, of_text in pieces.items()}
         return [
-            self._read(task, text, of_text, [next(answers) for _ in of_text], max_error)
-            if of_text
+            self._read(task, text, pieces[one], answered[one], max_error)
+            if pieces[one]
             else f"empty, or no text: {text!r}"
-            for text, of_text in zip(texts, pieces)
+            for text, one in zip(texts, cleaned)
         ]
 
     def prompts(self, texts: Sequence[str], task: str | Task = "sentiment") -> list[list[int]]:

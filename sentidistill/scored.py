@@ -30,7 +30,7 @@ def write(
 
     `names` are those of texts (str) and numbers (float).
 
-    Equal texts of a chunk are predicted once. A row that cannot be read, or has no text, gets its fault in the column
+    A row that cannot be read, or has no text, gets its fault in the column
     "error", and the next rows are predicted. Finished rows lie in a file beside `out` until all are finished. After a
     kill, a run with the same `key` continues there, and ends with the same bytes. `advance` is told of the rows that
     are done.
@@ -80,12 +80,11 @@ def _predicted(
 ) -> list[dict[str, Any]]:
     found = [at(row.values or {}, field) for row in chunk]
     faults = [f"{row.place} {row.fault}" if row.fault else _fault(text) for row, text in zip(chunk, found)]
-    different = list(dict.fromkeys(text for text, fault in zip(found, faults) if not fault))
-    known = dict(zip(different, predict(different)))
+    predicted = iter(predict([text for text, fault in zip(found, faults) if not fault]))
     nothing = dict.fromkeys(names, "")
     return [
-        {**(row.values or {}), **nothing, **({"error": fault} if fault else {"error": "", **known[text]})}
-        for row, text, fault in zip(chunk, found, faults)
+        {**(row.values or {}), **nothing, **({"error": fault} if fault else {"error": "", **next(predicted)})}
+        for row, fault in zip(chunk, faults)
     ]
 
 
