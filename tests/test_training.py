@@ -18,7 +18,7 @@ from sentidistill.inference.requests import Response
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
 from sentidistill.student.checkpoints import TRAINED, held
-from sentidistill.student.processes import passes
+from sentidistill.student.processes import STARTED, passes
 from sentidistill.student.rows import Tokenised, tokenise
 from sentidistill.student.trainer import weighted_loss
 from sentidistill.student.training import train, with_adapter
@@ -367,7 +367,7 @@ def test_modules_that_the_model_does_not_have_are_refused_by_the_name_of_the_key
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch, processes):
-    for name, value in {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": processes}.items():
+    for name, value in {STARTED: 1, "WORLD_SIZE": processes}.items():
         monkeypatch.setenv(name, str(value))
     assert passes(32, 2) * 2 * processes == 32
     with pytest.raises(
@@ -376,12 +376,12 @@ def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch
         passes(30, 4)
 
 
-def start_training(folder: Path, tiny_models: Path, processes: int = 0, **section: object) -> subprocess.Popen:
-    """The stage in a folder of its own, with the tiny student as base and `section` in train_student."""
+def start_training(folder: Path, tiny_models: Path, machine: dict[str, object], **section: object) -> subprocess.Popen:
+    """The stage in a folder of its own, with the tiny student as base, `machine` in runtime.train, and `section` in train_student."""
 
     def change(values: dict) -> None:
         values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0, **section}
-        values["runtime"]["train"]["processes"] = processes
+        values["runtime"]["train"] |= machine
         values["runtime"]["train_rows_per_step"] = 2
 
     make_folder(folder, change)
@@ -395,16 +395,16 @@ def start_training(folder: Path, tiny_models: Path, processes: int = 0, **sectio
     return start(folder, "train_student", PYTHONPATH=str(ROOT))
 
 
-def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, processes: int) -> list[float]:
+def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, **machine: object) -> list[float]:
     """The losses."""
-    finish(start_training(folder, tiny_models, processes, lora=lora and lora.model_dump()))
+    finish(start_training(folder, tiny_models, machine, lora=lora and lora.model_dump()))
     losses = pd.read_csv(folder / "plots/training_loss.csv")
     assert list(losses) == ["step", "loss", "learning_rate"]
     return losses["loss"].tolist()
 
 
 def test_a_student_that_does_not_end_its_answers_fails_the_stage(tiny_models, tmp_path):
-    process = start_training(tmp_path, tiny_models, epochs=0.1, learning_rate=1e-9, max_failure_rate=0.5)
+    process = start_training(tmp_path, tiny_models, {}, epochs=0.1, learning_rate=1e-9, max_failure_rate=0.5)
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     assert "are empty; train for more epochs" in " ".join(said.split())
@@ -416,7 +416,7 @@ def test_a_student_that_does_not_end_its_answers_fails_the_stage(tiny_models, tm
 def test_two_processes_learn_as_one_does(tiny_models, tmp_path, lora):
     """They share out the rows of each step; the stage goes on with what they have left."""
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = trained_by_the_stage(one, tiny_models, lora, processes=0)
+    alone = trained_by_the_stage(one, tiny_models, lora)
     together = trained_by_the_stage(two, tiny_models, lora, processes=2)
     assert together == pytest.approx(alone, abs=1e-4)
     assert alone[-1] < alone[0]
@@ -426,6 +426,18 @@ def test_two_processes_learn_as_one_does(tiny_models, tmp_path, lora):
     weights = [load_file(folder / "models/student/model.safetensors") for folder in (one, two)]
     assert max(abs(weights[0][name] - weights[1][name]).max() for name in weights[0]) < 1e-3
     assert not list(two.glob(".cache/train/*/")), "what the processes have left is removed"
+
+
+ACCELERATE = "{distributed_type: 'NO', num_machines: 1, num_processes: 1, mixed_precision: 'no', use_cpu: true}"
+
+
+@pytest.mark.heavy
+def test_a_file_of_accelerate_that_starts_one_process_trains_as_without_it(tiny_models, tmp_path):
+    """`accelerate config` writes such a file where there is one device."""
+    file = tmp_path / "accelerate.yaml"
+    file.write_text(ACCELERATE)
+    alone = trained_by_the_stage(tmp_path / "alone", tiny_models, None)
+    assert trained_by_the_stage(tmp_path / "launched", tiny_models, None, config=str(file)) == alone
 
 
 def test_a_training_whose_loss_is_no_number_ends_with_the_remedy(tiny_models, tmp_path):

@@ -92,8 +92,8 @@ def check_memory(model: "PreTrainedModel | PeftModel", data: Tokenised, runtime:
             f"train_student: a step needs about {(states + passing) / GB:.1f} GB on {model.device}, and "
             f"{there / GB:.1f} GB are there: {states / GB:.1f} for weights, gradients and optimiser, "
             f"{passing / GB:.1f} for {runtime.train_rows_per_step} rows of up to {longest} tokens; lower "
-            "runtime.train_rows_per_step or student.max_length, set runtime.gradient_checkpointing: true, or take a "
-            "smaller student"
+            "runtime.train_rows_per_step or student.max_length, set runtime.gradient_checkpointing: true, train an "
+            "adapter (train_student.lora), or take a smaller student"
         )
     return {"memory_needed": f"{(states + passing) / GB:.1f} GB of {there / GB:.1f}"}
 

@@ -7,6 +7,8 @@ import sys
 from sentidistill.config.runtime import Runtime, Train
 from sentidistill.errors import SentiDistillError
 
+STARTED = "SENTIDISTILL_LAUNCHED"  # a launcher's own variables are not there where it starts one process alone
+
 
 def several(settings: Train) -> bool:
     """Whether `runtime.train` asks for a launcher."""
@@ -14,13 +16,13 @@ def several(settings: Train) -> bool:
 
 
 def launched() -> bool:
-    """Whether this is one of several processes that train together, which a launcher has started."""
-    return "LOCAL_RANK" in os.environ
+    """Whether `launch` has started this process, which trains, mostly together with others."""
+    return STARTED in os.environ
 
 
 def is_first() -> bool:
     """Whether this is the process that shows and writes; alone, it is."""
-    return not launched() or os.environ["RANK"] == "0"
+    return not launched() or os.environ.get("RANK", "0") == "0"
 
 
 def own_device(runtime: Runtime) -> Runtime:
@@ -29,7 +31,7 @@ def own_device(runtime: Runtime) -> Runtime:
 
     if not launched() or runtime.device == "cpu" or not torch.cuda.is_available():
         return runtime
-    return runtime.model_copy(update={"device": f"cuda:{os.environ['LOCAL_RANK']}"})
+    return runtime.model_copy(update={"device": f"cuda:{os.environ.get('LOCAL_RANK', '0')}"})
 
 
 def launch(settings: Train, module: str) -> None:
@@ -43,7 +45,8 @@ def launch(settings: Train, module: str) -> None:
         options += ["--num_processes", str(settings.processes)] if settings.processes else []
     else:
         options = ["torch.distributed.run", "--standalone", f"--nproc-per-node={settings.processes}"]
-    with subprocess.Popen([sys.executable, "-m", *options, "-m", module]) as process:
+    command = [sys.executable, "-m", *options, "-m", module]
+    with subprocess.Popen(command, env={**os.environ, STARTED: "1"}) as process:
         try:
             code = process.wait()
         except BaseException:
@@ -58,7 +61,7 @@ def passes(batch_size: int, rows_per_step: int) -> int:
 
     Raises `SentiDistillError` where the rows cannot be shared out.
     """
-    number = int(os.environ["WORLD_SIZE"]) if launched() else 1
+    number = int(os.environ.get("WORLD_SIZE", "1")) if launched() else 1
     if batch_size % (rows_per_step * number):
         raise SentiDistillError(
             f"train_student.batch_size ({batch_size}) is no multiple of runtime.train_rows_per_step ({rows_per_step}) "
