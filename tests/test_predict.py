@@ -134,7 +134,7 @@ def test_equal_texts_are_asked_once(predictor):
 def test_faults_are_named(predictor, tiny_models, tmp_path):
     with pytest.raises(SentiDistillError, match="no model folder"):
         Predictor(tmp_path)
-    with pytest.raises(SentiDistillError, match=r"no student of this project, as it has no sentidistill\.json; .*format"):
+    with pytest.raises(SentiDistillError, match=r"no student of .*, as it has no sentidistill\.json; .*prompt_format"):
         Predictor(tiny_models / "student")
     with pytest.raises(SentiDistillError, match="unknown task 'mood'; known are sentiment"):
         predictor.predict("A fine day.", task="mood")

@@ -377,7 +377,7 @@ def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch
 
 
 def start_training(folder: Path, tiny_models: Path, machine: dict[str, object], **section: object) -> subprocess.Popen:
-    """The stage in a folder of its own, with the tiny student as base, `machine` in runtime.train, and `section` in train_student."""
+    """The stage in a folder of its own: a tiny base, `machine` in runtime.train, `section` in train_student."""
 
     def change(values: dict) -> None:
         values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0, **section}
