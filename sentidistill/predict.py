@@ -121,6 +121,8 @@ class Predictor:
         about = folder.read(Path(path))
         if about and prompt_format not in (None, about.prompt_format):
             raise SentiDistillError(f"{path} was trained on prompts of the format {about.prompt_format}; ask it so")
+        known = {} if about is None else about.tasks
+        self.tasks = {name: _of_folder(one) for name, one in known.items()} or {"sentiment": sentiment()}
         self._path, self._device = Path(path), device
         self._tokenizer = models.open_tokenizer(self._path)
         prompt_format = about.prompt_format if about else prompt_format
@@ -130,8 +132,6 @@ class Predictor:
                 'Predictor(path, prompt_format="transcript"), or "chat", asks such a model all the same'
             )
         self.prompt_format: PromptFormat = prompt_format
-        known = {} if about is None else about.tasks
-        self.tasks = {name: _of_folder(one) for name, one in known.items()} or {"sentiment": sentiment()}
         self._reader = Reader(str(path), prompt_format, sys.maxsize, lambda: self._tokenizer)
         self._limit = about.max_length if about else sys.maxsize
         self._stop = tuple(about.stop) if about else stop_strings(prompt_format)
