@@ -131,7 +131,7 @@ def learning_curves(table: pd.DataFrame, path: Path) -> None:
     axes.set(xscale="log", xlabel="labelled texts", ylabel="macro-F1 (%)")
     axes.set_xticks(sizes := sorted(set(learned["labels"])), sizes)
     axes.minorticks_off()
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     _save(figure, path)
 
 
