@@ -5,17 +5,19 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
-from sentidistill.sources.tables import Row, Source, at
+from sentidistill.sources.tables import MAX_CHARS, Row, Source, at
 
 CHUNK = 256  # rows that are predicted and stored at once: half a minute of one slow core
+MOST_KNOWN = 50_000  # texts whose predictions are remembered: some 20 MB
 ROW_GROUP = 10_000  # rows of a Parquet file that are held at once
 WRITES = (".csv", ".jsonl", ".parquet")
+Known = dict[str, dict[str, Any]]  # predictions by the digest of their text
 
 
 def write(
@@ -30,10 +32,10 @@ def write(
 
     `names` are those of texts (str) and numbers (float).
 
-    A row that cannot be read, or has no text, gets its fault in the column
-    "error", and the next rows are predicted. Finished rows lie in a file beside `out` until all are finished. After a
-    kill, a run with the same `key` continues there, and ends with the same bytes. `advance` is told of the rows that
-    are done.
+    Equal texts are predicted once, as long as there are no more than `MOST_KNOWN` different ones. A row that cannot be
+    read, or has no text, gets its fault in the column "error", and the next rows are predicted. Finished rows lie in a
+    file beside `out` until all are finished. After a kill, a run with the same `key` continues there, and ends with the
+    same bytes. `advance` is told of the rows that are done.
     """
     kind = out.suffix.lower()
     if kind not in WRITES:
@@ -48,14 +50,18 @@ def write(
     if done.get("key") != key:
         done = {"key": key, "rows": 0, "bytes": 0}
     out.parent.mkdir(parents=True, exist_ok=True)
+    known: Known = {}
     with open(part, "r+b" if done["bytes"] else "w+b") as file:
         file.truncate(done["bytes"])
         file.seek(done["bytes"])
+        for row, predicted in zip(source.rows(), _finished(part, kind)):
+            if not predicted["error"]:
+                _remember(known, at(row.values or {}, source.field), {name: predicted[name] for name in names})
         if done["rows"]:
             advance(done["rows"], hits=done["rows"])
         rows = itertools.islice(source.rows(), done["rows"], None)
         while chunk := list(itertools.islice(rows, CHUNK)):
-            found = _predicted(chunk, source.field, names, predict)
+            found = _predicted(chunk, source.field, names, predict, known)
             header = done["rows"] == 0
             # A Parquet file cannot be added to: until all is done, the predictions alone are kept, as JSON Lines.
             written = [*names, "error"] if kind == ".parquet" else [*columns, *names, "error"]
@@ -76,16 +82,37 @@ def write(
 
 
 def _predicted(
-    chunk: Sequence[Row], field: str, names: Iterable[str], predict: Callable[[list[str]], list[dict[str, Any]]]
+    chunk: Sequence[Row],
+    field: str,
+    names: Mapping[str, type],
+    predict: Callable[[list[str]], list[dict[str, Any]]],
+    known: Known,
 ) -> list[dict[str, Any]]:
-    found = [at(row.values or {}, field) for row in chunk]
-    faults = [f"{row.place} {row.fault}" if row.fault else _fault(text) for row, text in zip(chunk, found)]
-    predicted = iter(predict([text for text, fault in zip(found, faults) if not fault]))
+    texts = [at(row.values or {}, field) for row in chunk]
+    faults = [f"{row.place} {row.fault}" if row.fault else _fault(text) for row, text in zip(chunk, texts)]
+    found = {text: known.get(records.content_id(text)) for text, fault in zip(texts, faults) if not fault}
+    new = [text for text, prediction in found.items() if prediction is None]
+    for text, prediction in zip(new, predict(new) if new else []):
+        found[text] = prediction
+        if "error" not in prediction:
+            _remember(known, text, prediction)
     nothing = dict.fromkeys(names, "")
     return [
-        {**(row.values or {}), **nothing, **({"error": fault} if fault else {"error": "", **next(predicted)})}
-        for row, fault in zip(chunk, faults)
+        {**(row.values or {}), **nothing, **({"error": fault} if fault else {"error": "", **(found[text] or {})})}
+        for row, text, fault in zip(chunk, texts, faults)
     ]
+
+
+def _remember(known: Known, text: str, prediction: dict[str, Any]) -> None:
+    if len(known) < MOST_KNOWN:
+        known.setdefault(records.content_id(text), prediction)
+
+
+def _finished(part: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The rows in `part`, the numbers in a CSV file as texts."""
+    csv.field_size_limit(MAX_CHARS)
+    with open(part, encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines) if kind == ".csv" else map(json.loads, lines)
 
 
 def _fault(text: Any) -> str | None:

@@ -311,7 +311,7 @@ def test_what_is_wrong_with_a_file_is_said_with_the_remedy(content, arguments, m
 @pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
 def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(scored, "CHUNK", 10)
-    lines = [f"{number},text {number % 7}" for number in range(95)]
+    lines = [f"{number},{'Again.' if number % 5 == 0 else f'text {number}'}" for number in range(95)]
     (tmp_path / "in.csv").write_text("\n".join(["id,text", *lines[:40], "40", *lines[41:]]) + "\n")
     source = scored.Source(tmp_path / "in.csv", "text")
     asked: list[list[str]] = []
@@ -330,6 +330,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_pa
         return out
 
     whole = write("whole").read_bytes()
+    assert sorted(text for texts in asked for text in texts) == sorted({line.partition(",")[2] for line in lines})
     asked.clear()
     with pytest.raises(KeyboardInterrupt):
         write("killed", fails_at=4)
@@ -338,6 +339,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes(kind, tmp_pa
     before = len(asked)
     assert write("killed").read_bytes() == whole
     assert len(asked) - before == 6, "four chunks of ten were done"
+    assert not any("Again." in texts for texts in asked[before:]), "what was predicted before the kill is known"
     assert b"line 42 has not as many cells" in whole
     assert not list(tmp_path.glob("*.part*"))
 
