@@ -1,6 +1,7 @@
 """The student for those who do not have this package."""
 
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sysconfig
 import venv
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -259,6 +261,8 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(finished):
     from datasets import load_dataset
 
     shared, owned = finished / "share", finished / "owned"
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty", "-m", "A run"])
     shown = published(finished, "--push-dataset", str(shared))
     assert "exports/student: nothing was uploaded" in shown
     out = finished / "exports/student"
@@ -266,6 +270,10 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(finished):
     known = json.loads((out / "provenance.json").read_text())
     (trained,) = [out["md5"] for out in lock["train_student"]["outs"] if out["path"] == "models/student"]
     assert known["outputs"]["models/student"] == trained
+    made_by = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert known["commit"] == f"{made_by} and changes that are in no commit"
+    assert known["python"] == platform.python_version() and known["processor"]
+    assert known["libraries"] == {name: version(name) for name in ("torch", "transformers", "trl", "xllamacpp", "dvc")}
     assert f"| `models/student` | `{trained}` |" in (out / "README.md").read_text(encoding="utf-8")
     told = (shared / "README.md").read_text(encoding="utf-8")
     assert yaml.safe_load(told.split("---\n")[1])["configs"][0]["data_files"] == "train.parquet"

@@ -324,6 +324,8 @@ def test_outputs_go_to_a_remote_and_a_clone_that_gets_them_runs_nothing(project,
     assert clone.repro("--dry") == []
     for path in ("data/train.jsonl", "models/student/model.safetensors"):
         assert (clone.folder / path).read_bytes() == (project.folder / path).read_bytes()
+    history = [{run.name for run in (one.folder / ".dvc/cache/runs").glob("*/*/*")} for one in (project, clone)]
+    assert history[0] == history[1] != set(), "the cache of runs came, too"
 
 
 def test_a_missing_package_ends_a_stage(project):

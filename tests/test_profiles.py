@@ -130,6 +130,12 @@ def test_the_paper_profiles_are_as_published(folder, family):
     enumeration = params.enumerate_attributes.sampling
     assert (enumeration.temperature, enumeration.max_new_tokens) == (0, 1048)
     assert params.propose_tasks.attributes_per_cluster == 1
+    counted = params.collect_attributes
+    assert (counted.count, counted.min_texts) == ("mentions", 11)
+    assert counted.same_spelling == 100 and counted.same_meaning > 1, "at these, nothing is merged"
+    assert params.select_perspectives.method == "none"
+    selection = params.select_samples
+    assert (selection.metric, selection.stratify, selection.seed) == ("rank_score", "instruction", 142)
 
 
 def test_the_paper_profile_with_a_tenth_of_the_rows_differs_in_nothing_else(folder):
