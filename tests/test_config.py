@@ -199,8 +199,8 @@ def test_all_faults_of_a_file_are_told_at_once_with_their_lines(tmp_path):
     path = tmp_path / "params.yaml"
     text = Path("params.yaml").read_text()
     for old, new in (
-        ("epochs: 2 ", "epochs: -2"),
-        ("epochs: 2\n", "epochs: -2\n"),
+        ("epochs: 4 ", "epochs: -2"),
+        ("epochs: 4\n", "epochs: -2\n"),
         ("  dtype: float32", "  dtyp: float32"),
     ):
         text = text.replace(old, new)

@@ -68,7 +68,7 @@ def test_a_profile_keeps_the_comments_and_can_be_laid_twice(folder):
 @pytest.mark.parametrize(
     ("setting", "lost", "gained"),
     [
-        ("train_student.epochs=3", ["  epochs: 2"], ["  epochs: 3"]),
+        ("train_student.epochs=3", ["  epochs: 4"], ["  epochs: 3"]),
         ("compose_prompts.prompts.scoring=0", ["    scoring: 200"], ["    scoring: 0"]),
         ("evaluate.tasks=[tweet,amazon]", ["  - movie", "  - editorial"], []),
     ],
