@@ -93,14 +93,14 @@ def test_a_file_outside_own_is_refused_with_the_place_to_put_it(path, tmp_path):
 def test_all_contradictions_of_a_section_are_told_at_once(tmp_path):
     def change(values):
         values["select_samples"] |= {"budget": {"samples": 9, "tokens": 9}, "max_share": {"family": 0.5}}
-        values["select_samples"] |= {"stratify": False, "strategy": "hard_and_sure"}
+        values["select_samples"] |= {"stratify": False, "strategy": "hard_and_sure", "metric": "uncertainty"}
         values["prepare_benchmark"]["negative_below"] = 3.5
 
     with pytest.raises(SentiDistillError) as caught:
         config.load(changed(tmp_path, change))
     told = str(caught.value).splitlines()
-    assert len(told) == 4
-    assert sum("select_samples: " in line for line in told) == 3
+    assert len(told) == 5
+    assert sum("select_samples: " in line for line in told) == 4
     assert sum("prepare_benchmark: " in line for line in told) == 1
 
 

@@ -182,8 +182,10 @@ def test_a_sample_is_stratified_and_everything_in_it_equally_likely():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """params.yaml and an empty reviews.jsonl, as the current folder."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """params.yaml, which keeps half of what it can, and an empty reviews.jsonl, as the current folder."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["select_samples"] |= {"rate": 0.5, "strategy": "soft"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "reviews.jsonl").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path

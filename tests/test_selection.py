@@ -279,7 +279,7 @@ def kept_of(tmp_path, monkeypatch):
     def run(rows: list[dict], **settings) -> dict[str, int]:
         monkeypatch.chdir(tmp_path)
         values = yaml.safe_load((ROOT / "params.yaml").read_text())
-        values["select_samples"] |= settings
+        values["select_samples"] |= {"rate": 0.5, "strategy": "soft"} | settings
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         (tmp_path / "reviews.jsonl").touch()
         perspectives = [

@@ -25,5 +25,8 @@ class SelectSamples(Section):
             "budget is either in samples or in tokens": len(self.budget) > 1,
             "max_share needs stratify": self.max_share and not self.stratify,
             "strategy hard_and_sure needs stratify": self.strategy == "hard_and_sure" and not self.stratify,
+            "metric uncertainty needs a strategy that does not rest on the teacher's answers, such as soft": (
+                self.metric == "uncertainty" and self.strategy == "hard_and_sure"
+            ),
         }
         return without_faults(self, faults)
