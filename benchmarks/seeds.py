@@ -13,17 +13,15 @@ import sys
 import numpy as np
 import pandas as pd
 
+from sentidistill.commands.compare import COLUMNS, PREDICTIONS, SAMPLES
 from sentidistill.evaluation.metrics import Estimate, draws_of, macro_f1, mean
-
-COLUMNS = {"plain": "output", "calibrated": "calibrated"}
-DRAWS = 2000
 
 
 def of_model(rows: pd.DataFrame, column: str) -> Estimate:
     """The mean over the tasks of `rows`, which are one model's."""
     return mean(
         [
-            macro_f1(sorted(set(of["gold"])), list(of["gold"]), list(of[column]), draws_of(str(task), len(of), DRAWS))
+            macro_f1(sorted(set(of["gold"])), list(of["gold"]), list(of[column]), draws_of(str(task), len(of), SAMPLES))
             for task, of in rows.groupby("task")
         ]
     )
@@ -31,12 +29,12 @@ def of_model(rows: pd.DataFrame, column: str) -> Estimate:
 
 def interval(found: Estimate) -> str:
     low, high = np.percentile(found.resampled, [2.5, 97.5])
-    return f"{found.value:.3g} ({low:.3g} to {high:.3g})"
+    return f"{found.value:.1f} ({low:.1f} to {high:.1f})"
 
 
 def main(*paths: str) -> None:
-    runs = [pd.read_csv(path, keep_default_na=False) for path in paths or ("metrics/predictions.csv",)]
-    for name, column in COLUMNS.items():
+    runs = [pd.read_csv(path, keep_default_na=False) for path in paths or (PREDICTIONS,)]
+    for column, name in COLUMNS.items():
         scores = [{model: of_model(of, column) for model, of in run.groupby("model")} for run in runs]
         students = mean([of["student"] for of in scores])
         values = [of["student"].value for of in scores]

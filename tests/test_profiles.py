@@ -136,6 +136,7 @@ def test_the_paper_profiles_are_as_published(folder, family):
     assert params.select_perspectives.method == "none"
     selection = params.select_samples
     assert (selection.metric, selection.stratify, selection.seed) == ("rank_score", "instruction", 142)
+    assert (selection.strategy, selection.peak) == ("soft", 1)
 
 
 def test_the_paper_profile_with_a_tenth_of_the_rows_differs_in_nothing_else(folder):

@@ -289,7 +289,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
 
 
 def trained_by_score(folder: Path, checkpoints: Path, scores: list[float], stop_at: int | None = None, **changes):
-    """(trained model, its last logged row, logits at each validation) where the n-th epoch ends with `scores[n]`."""
+    """(trained model, its last logged row, weights and logits at each validation); epoch n ends with `scores[n]`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
@@ -300,7 +300,7 @@ def trained_by_score(folder: Path, checkpoints: Path, scores: list[float], stop_
     def validate() -> float:
         if len(seen) == stop_at:
             raise KeyboardInterrupt
-        seen.append(logits(learner))
+        seen.append(([weights.detach().clone() for weights in learner.parameters()], logits(learner)))
         return scores[len(seen) - 1]
 
     machine = runtime(train_rows_per_step=2)
@@ -326,14 +326,17 @@ def logits(model):
 def test_the_weights_of_the_best_epoch_are_kept(tiny_models, tmp_path, lora):
     found, last, seen = trained_by_score(tiny_models / "student", tmp_path, [50.0, 90.0, 70.0], lora=lora)
     assert last["validation_f1"] == 90
-    best, end = ((logits(found) - one).abs().max() for one in seen[1:])
-    assert best < 1e-4 < end
+    (best, said), (end, said_last) = seen[1:]
+    assert (logits(found) - said).abs().max() < 1e-4 < (logits(found) - said_last).abs().max()
+    if lora is None:
+        assert all(one.equal(other) for one, other in zip(found.parameters(), best))
+        assert not all(one.equal(other) for one, other in zip(found.parameters(), end))
 
 
 def test_training_ends_after_as_many_epochs_without_a_better_one(tiny_models, tmp_path):
     found, _, seen = trained_by_score(tiny_models / "student", tmp_path, [50.0, 90.0, 70.0, 80.0, 99.0], patience=2)
     assert len(seen) == 4
-    assert logits(found).equal(seen[1])
+    assert all(one.equal(other) for one, other in zip(found.parameters(), seen[1][0]))
 
 
 def test_a_training_that_was_killed_while_it_was_scored_keeps_the_same_weights(tiny_models, tmp_path):
