@@ -81,8 +81,8 @@ audit: .venv/.installed ## known faults of SentiBench and its published evaluato
 runs: .venv/.installed ## a table of commits and experiments: the params that differ, and the student's scores
 	$(RUN) python -m sentidistill.commands.all_runs
 
-experiment: .venv/.installed ## run experiments/NAME.yaml and write its tables (takes hours; continues after a kill): NAME=economy
-	$(RUN) python -m sentidistill.commands.experiment $(NAME)
+experiment: .venv/.installed ## run experiments/NAME.yaml and write its tables (takes hours; continues after a kill): NAME=economy; KEPT=1: tables of what has run, and nothing runs
+	$(RUN) python -m sentidistill.commands.experiment $(NAME) $(if $(KEPT),--kept)
 
 lock: .venv/.installed-dev ## write locks/ anew, after a change of a pin in requirements*.txt
 	$(RUN) python -m pip install --quiet uv

@@ -16,7 +16,8 @@ from dvc.utils.hydra import apply_overrides
 
 from sentidistill import records, yaml_files
 from sentidistill.commands import ablations, experiment, trials
-from sentidistill.commands.experiment import Queue, Result, comparisons, more_seeds, trials_of
+from sentidistill.commands.ablations import more_seeds
+from sentidistill.commands.experiment import Queue, Result, comparisons, trials_of
 from sentidistill.commands.trials import Answers, Kept, Trial
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
@@ -118,6 +119,35 @@ def test_the_page_has_every_command_and_the_results_of_the_arms_as_they_are_now(
     changed = changed.model_copy(update={"not_run": "It costs a day."})
     assert "Not run since its arms were changed" in ablations.report("one", changed, found)
     assert "It costs a day." in ablations.report("one", changed, found)
+
+
+def test_runs_that_are_missing_are_named_with_the_reason():
+    why = BOTH.model_copy(update={"not_run": "It costs a day."})
+
+    def shown(hard: list[float], easy: list[float]) -> str:
+        return ablations.report("one", why, experiment.results_of(why, results(hard, easy)))
+
+    assert "Not run to its end: hard from seed 3. It costs a day." in shown([60, 61], [50, 51, 50])
+    assert "Not run to its end: hard from seed 4, easy from seed 4. It costs" in shown([60, 50, 55], [50, 60, 55])
+    assert "Not run" not in shown([60, 61, 60.5], [50, 51, 50])
+    assert comparisons(why, results([60], [50, 51, 50])) == [], "one seed in common gives no interval"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if (ROOT / f"experiments/{name}.json").exists()])
+def test_committed_tables_are_those_of_the_runs_that_are_kept(name, tmp_path, monkeypatch):
+    for file in ("params.yaml", "dvc.lock", f"experiments/{name}.yaml"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    shutil.copytree(ROOT / "experiments" / name, tmp_path / "experiments" / name)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    experiment.main(name, "--kept")
+    for file in (f"experiments/{name}.md", f"experiments/{name}.json"):
+        assert (tmp_path / file).read_text() == (ROOT / file).read_text(), f"run `make experiment NAME={name} KEPT=1`"
+    for kept in (tmp_path / "experiments" / name).iterdir():
+        kept.unlink()
+    with pytest.raises(SentiDistillError, match="no two arms have two seeds in common yet; leave out --kept"):
+        experiment.main(name, "--kept")
 
 
 LOCK = """

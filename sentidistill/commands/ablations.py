@@ -1,7 +1,7 @@
 """What there is to read of experiments/*.yaml: NAME.md for each that ran, and docs/ablations.md for all of them."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ Each question has a file in `experiments/`, written before anything runs, and on
 `make experiment NAME=...` has DVC's queue run what is not done yet. It keeps the settings of each run, the MD5s of its
 inputs and the student's labels in `experiments/NAME/`, which is in git. So the command goes on after a kill, and in
 another clone, and an arm that another experiment has run with the same settings is not run again. It writes
-`experiments/NAME.md`, `.json` and `.png`, and this page (as does `python -m scripts.readme`).
+`experiments/NAME.md`, `.json` and `.png`, and this page. With
+`KEPT=1` it does so for the runs that are kept, and nothing runs.
 
 ## The files
 
@@ -32,7 +33,7 @@ another clone, and an arm that another experiment has run with the same settings
 - `seeds` (3): of every arm to begin with: 1, 2, 3, each as `select_samples.seed` and `train_student.seed`. An arm gets
   further seeds, up to `max_seeds` (8), while one of its comparisons has an interval wider than `half_width` (4 points)
   to each side.
-- `not_run`: why we have not run it. It is shown as long as there are no results.
+- `not_run`: why we have not run it, or not to its end. It is shown as long as runs are missing.
 - `minutes`: what the first seeds of all arms take on 2 cores (AVX2).
 
 ## The verdicts
@@ -57,7 +58,8 @@ def interval(one: Mapping[str, float]) -> str:
 def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> list[str]:
     arms = []
     for arm in experiment.arms:
-        runs = [run for run in results["runs"] if run["arm"] == arm]
+        if not (runs := [run for run in results["runs"] if run["arm"] == arm]):
+            continue
         of = {key: [run[key] for run in runs] for key in ("samples", "supervised_tokens", *COLUMNS)}
         sizes = [f"{sum(of[key]) / len(runs):,.0f}" for key in ("samples", "supervised_tokens")]
         scores = [f"{sum(of[key]) / len(runs):.1f} ({min(of[key]):.1f} to {max(of[key]):.1f})" for key in COLUMNS]
@@ -76,25 +78,44 @@ def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> lis
     ]
 
 
-def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None, runs: int = 0) -> list[str]:
-    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none.
+def more_seeds(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The seeds that the arms of comparisons with too wide an interval should have: one more, up to the most."""
+    wide = [one for one in found if one["calibrated"]["half_width"] > experiment.half_width]
+    return {
+        arm: one["seeds"] + 1
+        for one in sorted(wide, key=lambda one: one["seeds"])
+        for arm in (one["a"], one["b"])
+        if one["seeds"] < experiment.max_seeds
+    }
 
-    `runs` are kept in experiments/NAME/.
-    """
+
+def missing(experiment: Experiment, results: Mapping[str, Any]) -> list[str]:
+    """Arms with the seeds that they should have and have not: "soft from seed 5"."""
+    wanted = dict.fromkeys(experiment.arms, experiment.seeds)
+    for arm, seeds in more_seeds(experiment, results["comparisons"]).items():
+        wanted[arm] = max(wanted[arm], seeds)
+    have = {arm: {run["seed"] for run in results["runs"] if run["arm"] == arm} for arm in experiment.arms}
+    first = {arm: min(set(range(1, seeds + 1)) - have[arm], default=None) for arm, seeds in wanted.items()}
+    return [f"{arm} from seed {seed}" for arm, seed in first.items() if seed]
+
+
+def section(name: str, experiment: Experiment, results: Mapping[str, Any] | None) -> list[str]:
+    """Lines about an experiment. `results` are those of experiments/NAME.json, None where there are none."""
     lines = [experiment.question, "", *([experiment.note.strip(), ""] if experiment.note else []), "```bash"]
     lines.append(f"make experiment NAME={name}  # {len(experiment.arms)} arms x {experiment.seeds} seeds")
     for arm in experiment.arms:
         settings = (part for setting in experiment.settings(arm, 1) for part in ("-S", setting))
         lines += [f"# {arm}, seed 1 by hand:", f"dvc exp run {shlex.join(settings)}"]
     lines += ["```", ""]
+    why = f" {experiment.not_run}" if experiment.not_run else ""
     if results and (results["arms"], results["split"]) == (experiment.arms, experiment.split):
-        return lines + results_as_tables(experiment, results)
+        lines += results_as_tables(experiment, results)
+        if left := missing(experiment, results):
+            lines += [f"Not run to its end: {', '.join(left)}.{why}", ""]
+        return lines
     pairs = ", ".join(f"{a} minus {b}" for a, b in experiment.compare)
     state = "Not run since its arms were changed" if results else "Not run yet"
-    if runs:
-        state = f"Not run to its end ({runs} of {len(experiment.arms) * experiment.seeds} runs are kept)"
     cost = f"about {experiment.minutes} minutes on 2 cores (AVX2), more where seeds are added"
-    why = f" {experiment.not_run}" if experiment.not_run else ""
     return [*lines, f"Compares {pairs}. {state}: {cost}.{why}", ""]
 
 
@@ -109,6 +130,5 @@ def page(folder: Path = FOLDER) -> str:
     for path in sorted(folder.glob("*.yaml")):
         found = path.with_suffix(".json")
         results = records.read_json(found) if found.exists() else None
-        runs = len(list(path.with_suffix("").glob("*.json")))
-        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results, runs)]
+        lines += [f"## {path.stem}", "", *section(path.stem, yaml_files.read(path, Experiment), results)]
     return "\n".join(lines)

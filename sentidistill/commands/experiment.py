@@ -1,12 +1,13 @@
 """An experiment of experiments/*.yaml, from its question to its answer: `make experiment NAME=economy`, or
 
-    python -m sentidistill.commands.experiment economy
+    python -m sentidistill.commands.experiment economy [--kept]
 
 Every arm with every seed is a DVC experiment of its own, which DVC's queue runs beside the workspace. What came of it
 is kept in experiments/NAME/, which is in git. So the same command goes on after a kill, and in another clone.
 Writes experiments/NAME.json (all figures), NAME.md, NAME.png and docs/ablations.md.
 """
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import psutil
 
 from sentidistill import records, yaml_files
 from sentidistill.commands import ablations
-from sentidistill.commands.ablations import COLUMNS, FOLDER
+from sentidistill.commands.ablations import COLUMNS, FOLDER, more_seeds
 from sentidistill.commands.trials import Kept, Trial, keep_done, kept, output, scores, take_over, values_of
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
@@ -126,13 +127,18 @@ class Result:
 
 
 def comparisons(experiment: Experiment, of: Mapping[Trial, Result]) -> list[dict[str, Any]]:
-    """Each pair of arms on the seeds that both have, by calibrated and plain macro-F1; the calibrated decides."""
+    """Each pair of arms on the seeds that both have, by calibrated and plain macro-F1; the calibrated decides.
+
+    A pair with less than two such seeds is left out: it has no interval.
+    """
     by_arm: dict[str, dict[int, Result]] = {arm: {} for arm in experiment.arms}
     for one, run in of.items():
         by_arm[one.arm][one.seed] = run
     found = []
     for a, b in experiment.compare:
         seeds = sorted(by_arm[a].keys() & by_arm[b].keys())
+        if len(seeds) < 2:
+            continue
         differences = {
             column: difference(*([by_arm[arm][seed].scores[column] for seed in seeds] for arm in (a, b)))
             for column in COLUMNS
@@ -159,17 +165,6 @@ def results_of(experiment: Experiment, of: Mapping[Trial, Result]) -> dict[str, 
             for one, run in of.items()
         ],
         "comparisons": comparisons(experiment, of),
-    }
-
-
-def more_seeds(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """The seeds that the arms of comparisons with too wide an interval should have: one more, up to the most."""
-    wide = [one for one in found if one["calibrated"]["half_width"] > experiment.half_width]
-    return {
-        arm: one["seeds"] + 1
-        for one in sorted(wide, key=lambda one: one["seeds"])
-        for arm in (one["a"], one["b"])
-        if one["seeds"] < experiment.max_seeds
     }
 
 
@@ -203,25 +198,43 @@ def run(trials: Sequence[Trial]) -> None:
         raise SentiDistillError(f"experiment: {', '.join(missing)} left no run; `dvc queue logs NAME` says why")
 
 
-def main(name: str = "") -> None:
-    experiment = read(name)
-    seeds = dict.fromkeys(experiment.arms, experiment.seeds)
+def write(name: str, experiment: Experiment, of: Mapping[Trial, Kept]) -> dict[str, Any]:
+    """Tables and figure of the runs `of`; returns what experiments/NAME.json has.
+
+    Raises `SentiDistillError` where there is nothing to compare yet.
+    """
+    found = {one: Result(run, scores(one, run)) for one, run in of.items()}
+    if not comparisons(experiment, found):
+        raise SentiDistillError(f"{name}: no two arms have two seeds in common yet; leave out --kept (KEPT=1) to run more")
+    results = results_of(experiment, found)
+    records.write_json(FOLDER / f"{name}.json", results)
+    records.write_text(FOLDER / f"{name}.md", ablations.report(name, experiment, results))
+    records.write_text(ablations.PAGE, ablations.page())
+    figures.differences(results["comparisons"], FOLDER / f"{name}.png")
+    for one in results["comparisons"]:
+        print(f"{one['a']} minus {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
+    print(f"{FOLDER / name}.md has the tables")
+    return results
+
+
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(prog="experiment", description="Run an experiment, and write what came of it.")
+    parser.add_argument("name", nargs="?", default="", help="experiments/NAME.yaml")
+    parser.add_argument("--kept", action="store_true", help="write the tables of the runs that are kept; run nothing")
+    chosen = parser.parse_args(arguments)
+    name, experiment = chosen.name, read(chosen.name)
+    every = kept(trials_of(name, experiment, dict.fromkeys(experiment.arms, experiment.max_seeds)))
+    if chosen.kept:
+        write(name, experiment, every)
+        return
+    seeds = {arm: max([experiment.seeds, *(one.seed for one in every if one.arm == arm)]) for arm in experiment.arms}
     while True:
         trials = trials_of(name, experiment, seeds)
         run(trials)
-        found = {one: Result(of_trial, scores(one, of_trial)) for one, of_trial in kept(trials).items()}
-        results = results_of(experiment, found)
-        records.write_json(FOLDER / f"{name}.json", results)
-        records.write_text(FOLDER / f"{name}.md", ablations.report(name, experiment, results))
-        records.write_text(ablations.PAGE, ablations.page())
-        figures.differences(results["comparisons"], FOLDER / f"{name}.png")
-        for one in results["comparisons"]:
-            print(f"{one['a']} minus {one['b']}, {one['seeds']} seeds: {one['verdict']}", flush=True)
-        more = more_seeds(experiment, results["comparisons"])
+        more = more_seeds(experiment, write(name, experiment, kept(trials))["comparisons"])
         if not more:
             break
         seeds = {arm: max(number, more.get(arm, 0)) for arm, number in seeds.items()}
-    print(f"{FOLDER / name}.md has the tables")
 
 
 if __name__ == "__main__":
