@@ -13,6 +13,7 @@ from sentidistill.evaluation import published
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.sentibench import MEANS
 from sentidistill.evaluation.suite import Outcome
+from sentidistill.evaluation.tuples import KEYS
 from tests.made_up_sentibench import write_copy
 from tests.project import ROOT
 
@@ -31,6 +32,9 @@ def review(sentence: str, *aspects: tuple[str, str]) -> dict:
     }
 
 
+QUAD = {"aspect": "soup", "category": "food quality", "opinion": "good", "sentiment": "positive"}
+
+
 def said(*pairs: tuple[str, str]) -> str:
     return json.dumps([{"aspect_term": term, "sentiment": sentiment} for term, sentiment in pairs])
 
@@ -47,10 +51,19 @@ def test_a_right_answer_that_is_repeated_gains_by_the_published_rules_alone():
 def test_an_answer_of_another_form_is_wrong_or_left_out_as_the_published_rules_have_it():
     rows = [review("the soup", ("soup", "positive"))]
     right = {"aspect_term": "soup", "sentiment": "positive"}
-    for other in ({"aspect_term": "soup"}, {"aspect_term": "fish", "sentiment": "positive"}, 3):
+    for other in ({"aspect_term": "soup"}, {"aspect_term": "fish", "sentiment": "positive"}, "fish"):
         answers = [json.dumps([right, other])]
         assert published.f1("atsa_rest16", rows, answers) == pytest.approx(200 * 0.5 / 1.5), "it is wrong"
     assert published.f1("atsa_rest16", rows, [json.dumps([right, {}, None])]) == 100
+    for other in (3, {"aspect_term": "soup", "sentiment": None}):
+        assert published.f1("atsa_rest16", rows, [json.dumps([right, other])]) == 0, "all of the record is wrong"
+        in_asqp = dict(zip(KEYS["asqp_rest16"], ("soup", "food quality", "good", "positive")))
+        quads = [{"sentence": "good soup", "quards": [QUAD]}]
+        assert published.f1("asqp_rest16", quads, [json.dumps([in_asqp, other])]) == 100
+    cut = json.dumps([right, right])[:-5]
+    assert published.f1("atsa_rest16", rows, [cut]) == 100, "a list that is cut off keeps its whole objects"
+    longer = json.dumps([right]) + '\n\nSentence: the fish\nOutput: [{"aspect_term": "fish"}]'
+    assert published.f1("atsa_rest16", rows, [longer]) == 100, "what comes after the first list is not read"
     assert published.f1("atsa_rest16", rows, ["no list"]) == published.f1("atsa_rest16", rows, ["[]"]) == 0
     assert published.f1("atsa_rest16", rows, [f"so: {json.dumps([right])}."]) == 100
 
@@ -139,7 +152,8 @@ def test_outcomes_of_another_copy_are_refused():
 
 def test_the_command_shows_findings_a_models_answers_and_the_readers_own_figures(tmp_path, capsys):
     write_copy(tmp_path / "copy", ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener", "irony18", "tweeteval"))
-    records.write_jsonl(tmp_path / "answers/atsa_rest16.jsonl", [outcome("atsa_rest16", 0, "[]")])
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers/atsa_rest16.jsonl").write_text('{"record": 0, "output": "[]", "model": "another one"}\n')
     # Of the made-up test records every fourth is of anger.
     records.write_jsonl(
         tmp_path / "answers/tweeteval.jsonl", [outcome("tweeteval", place, "anger") for place in (0, 4)]
@@ -158,7 +172,7 @@ def test_the_command_shows_findings_a_models_answers_and_the_readers_own_figures
         return [cell.strip() for cell in line.strip("│").split("│")]
 
     assert cells("opener: the right answers")[1] == "94.19"
-    assert cells("atsa_rest16, 1 records, seed 42")[2:] == ["0.00", "0.00"]
+    assert cells("atsa_rest16, 1 records, seed 0")[2:] == ["0.00", "0.00"]
     assert cells("tweeteval, 2 records, seed 42")[2:] == ["100.00", "25.00"]
     assert cells("Table 2") == ["tweeteval", "94.1", "four shots", "Table 2", "100.00", "25.00"]
     assert cells("Table 3")[3:] == ["Table 3", "", ""]
@@ -183,4 +197,5 @@ def test_the_form_of_a_readers_figures_is_the_one_that_the_page_shows(tmp_path):
 def test_what_is_known_of_the_released_data_is_found_again():
     for one in audit.findings(COPY):
         if one.expected is not None:
-            assert one.published == pytest.approx(one.expected, abs=0.05), one.what
+            near = 0.15 if "repeated" in one.what else 0.05  # whose answers are made from the figures
+            assert one.published == pytest.approx(one.expected, abs=near), one.what

@@ -2,7 +2,8 @@
 
 It is there to compare. Of labels, the classes are those that occur in the gold labels or the predictions. A predicted
 tuple counts as right where it is found anywhere in the list of the gold ones, so that a right one may be repeated, and
-precision is 1 where nothing is predicted. In opener a text is placed at its first occurrence, wherever that is, and one
+precision is 1 where nothing is predicted. In atsa and acsa a number among a record's objects makes all of them wrong; in
+asqp and opener, where it ends the published evaluation, it is dropped here. In opener a text is placed at its first occurrence, wherever that is, and one
 that is not found stands for an absent part. docs/benchmark.md has our own rules.
 """
 
@@ -70,10 +71,18 @@ def f1(task: str, records: Sequence[dict], outputs: Sequence[str]) -> float:
 
 
 def _list(output: str) -> list[Any]:
-    """`output` as JSON or else what stands between its outermost brackets; nothing where that is no list."""
-    for text in (output, output[output.find("[") : output.rfind("]") + 1]):
+    """The objects of the first list in `output`, which ends at the first bracket; without one, at the last whole object.
+
+    Nothing where that is no JSON list.
+    """
+    text = output.strip()
+    if text.startswith("[") and "]" in text:
+        text = text[: text.find("]") + 1]
+    else:
+        text = text[: text.rfind("}") + 1] + "]"
+    for part in (text, text[text.find("[") :]):
         try:
-            found = json.loads(text)
+            found = json.loads(part)
         except ValueError:
             continue
         return found if isinstance(found, list) else []
@@ -90,9 +99,18 @@ def gold_tuples(task: str, record: dict) -> list[tuple[str, ...]]:
     return [one[:2] for one in {(a["target"], a["polarity"], a.get("from"), a.get("to")) for a in stated}]
 
 
-def predicted_tuples(task: str, record: dict, entries: Iterable[Any]) -> list[tuple[str, ...] | None]:
+def _breaks(entry: Any, keys: Sequence[str]) -> bool:
+    """Whether the published parser fails on an entry, and so on all of the record: a number, or one as a value."""
+    if isinstance(entry, Mapping):
+        return all(key in entry for key in keys) and not all(isinstance(entry[key], str) for key in keys)
+    return bool(entry) and not isinstance(entry, str | list)
+
+
+def predicted_tuples(task: str, record: dict, entries: Sequence[Any]) -> list[tuple[str, ...] | None]:
     """None for an entry that counts as wrong; asqp drops those of another form."""
     keys = KEYS[task]
+    if task != "asqp_rest16" and any(_breaks(entry, keys) for entry in entries):
+        return [None] * len(entries)
     found: list[tuple[str, ...] | None] = []
     for entry in entries:
         if not entry:
