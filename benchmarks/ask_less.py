@@ -8,8 +8,8 @@ answers. The base student's scores are those that `score_difficulty` has stored.
 
 In rounds: `--student FOLDER` is unsure in the base student's place, a student that was trained on a first part of the
 answers. `--learned FILE` is its training set, whose answers are left out: they were asked for already. Both are there
-after `make experiment NAME=economy`: `dvc get . models/student --rev economy-random-1 -o exports/first`, and likewise
-`data/train.jsonl`.
+where `make experiment NAME=economy` has trained it: `dvc get . models/student --rev economy-random-1 -o exports/first`,
+and likewise `data/train.jsonl`.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python -m benchmarks.probabilities [EXPERIMENT]     default: targets
 
-For each arm of an experiment that has run here: macro-F1 and F1 of each label, Brier score (the squared distance of the
-probabilities from the right label, summed over labels) and calibration error, as mean and range over its seeds. On the
-texts of the default tasks that the experiment's students were tested on. Probabilities are those of `Predictor`: label
-bias and temperature are from validation texts. No time is measured.
+For each arm of an experiment whose students this clone has trained: macro-F1 and F1 of each label, Brier score (the
+squared distance of the probabilities from the right label, summed over labels) and calibration error, as mean and range
+over its seeds. On the texts of the default tasks that the experiment's students were tested on. Probabilities are those
+of `Predictor`: label bias and temperature are from validation texts. No time is measured.
 """
 
 import io
@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.metrics import f1_score
 
 from sentidistill.commands import experiment
-from sentidistill.commands.trials import done
+from sentidistill.commands.trials import still_here
 from sentidistill.report import trust
 from sentidistill.student import folder
 
@@ -42,7 +42,7 @@ def measured(commit: str) -> dict[str, float]:
 def main(name: str = "targets") -> None:
     asked = experiment.read(name)
     trials = experiment.trials_of(name, asked, dict.fromkeys(asked.arms, asked.max_seeds))
-    rows = pd.DataFrame([{"arm": one.arm, **measured(commit)} for one, (_, commit) in done(trials).items()])
+    rows = pd.DataFrame([{"arm": one.arm, **measured(commit)} for one, commit in still_here(trials).items()])
     for arm, found in rows.groupby("arm"):
         print(f"\n{arm}, {len(found)} seeds")
         for column, of in found.drop(columns="arm").items():

@@ -5,7 +5,8 @@
 On the pool's closed tasks of the perspective: how often the student of each arm of the experiment gives the label that
 the teacher gives, as macro-F1 in percent, the mean over the tasks, plain and with the label bias subtracted. Beside
 them the base student. Mean and range over the seeds that have run here. An arm that was trained on some of these very
-answers is marked. Run after `make experiment NAME=breadth`. No time is measured.
+answers is marked. Run it in the clone in which `make experiment NAME=breadth` has trained the students. No time is
+measured.
 """
 
 import sys
@@ -19,7 +20,7 @@ from sklearn.metrics import f1_score
 
 from sentidistill import config, records
 from sentidistill.commands import experiment
-from sentidistill.commands.trials import done, output
+from sentidistill.commands.trials import output, still_here
 from sentidistill.construct.perspectives import PERSPECTIVES, ids_of
 from sentidistill.inference.calibration import calibrate
 from sentidistill.pipeline import stage
@@ -57,7 +58,7 @@ def main(perspective: str = "excitement", name: str = "breadth") -> None:
 
     rows = [{"arm": "student_base", **measured(Path("models/student_base"))}]
     trials = experiment.trials_of(name, asked, dict.fromkeys(asked.arms, asked.max_seeds))
-    for one, (_, commit) in done(trials).items():
+    for one, commit in still_here(trials).items():
         lines = records.lines_of(dvc.api.read("data/train.jsonl", rev=commit))
         learned = {row.id for row in records.parse_jsonl(lines, TRAIN_ROWS.row, "data/train.jsonl")}
         seen = " (seen)" if learned & {sample.id for sample in samples} else ""

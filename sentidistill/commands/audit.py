@@ -3,10 +3,11 @@
 python -m sentidistill.commands.audit PATH [--outcomes FOLDER] [--published FILE]
 
 PATH is a copy of the folder datasets of HITSZ-HLT/Sentiment-Distillation. Each line is a finding: what a model that
-knows the answers, or nothing, is given by the published rules and by ours. `--outcomes` scores what any model answered by
-both: TASK.jsonl, rows with `record`, its place in the test file from 0, `output`, and `seed` where there are several.
-data/predictions/MODEL is such a folder, and so is what `commands.evaluate` wrote. `--published` prints figures that you have read
-beside ours. They stand in a YAML file of your own, whose form docs/benchmark.md shows: none is shipped.
+knows the answers, or nothing, is given by the published rules and by ours. `--outcomes` scores what any model answered
+by both: TASK.jsonl, rows with `record`, its place in the test file from 0, `output`, and `seed` where there are
+several. data/predictions/MODEL is such a folder, and so is what `commands.evaluate` wrote. `--published` prints figures
+that you have read beside ours. They stand in a YAML file of your own, whose form docs/benchmark.md shows: none is
+shipped.
 """
 
 import argparse

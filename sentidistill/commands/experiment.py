@@ -205,7 +205,9 @@ def write(name: str, experiment: Experiment, of: Mapping[Trial, Kept]) -> dict[s
     """
     found = {one: Result(run, scores(one, run)) for one, run in of.items()}
     if not comparisons(experiment, found):
-        raise SentiDistillError(f"{name}: no two arms have two seeds in common yet; leave out --kept (KEPT=1) to run more")
+        raise SentiDistillError(
+            f"{name}: no two arms have two seeds in common yet; leave out --kept (KEPT=1) to run more"
+        )
     results = results_of(experiment, found)
     records.write_json(FOLDER / f"{name}.json", results)
     records.write_text(FOLDER / f"{name}.md", ablations.report(name, experiment, results))

@@ -185,6 +185,17 @@ def done(trials: Sequence[Trial]) -> dict[Trial, tuple[str, str]]:
     return found
 
 
+def still_here(trials: Sequence[Trial]) -> dict[Trial, str]:
+    """The commits of the trials whose students are in this clone. Raises `SentiDistillError` where none is."""
+    found = {one: commit for one, (_, commit) in done(trials).items()}
+    if not found:
+        raise SentiDistillError(
+            f"experiment {trials[0].experiment}: its students are not in this clone; remove the files of "
+            f"{trials[0].path.parent} whose students you need, and run `make experiment NAME={trials[0].experiment}`"
+        )
+    return found
+
+
 def keep_done(trials: Sequence[Trial]) -> None:
     """Keep what is not kept yet of the trials that DVC has run here."""
     already = kept(trials)

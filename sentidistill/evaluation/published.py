@@ -2,9 +2,9 @@
 
 It is there to compare. Of labels, the classes are those that occur in the gold labels or the predictions. A predicted
 tuple counts as right where it is found anywhere in the list of the gold ones, so that a right one may be repeated, and
-precision is 1 where nothing is predicted. In atsa and acsa a number among a record's objects makes all of them wrong; in
-asqp and opener, where it ends the published evaluation, it is dropped here. In opener a text is placed at its first occurrence, wherever that is, and one
-that is not found stands for an absent part. docs/benchmark.md has our own rules.
+precision is 1 where nothing is predicted. In atsa and acsa a number among a record's objects makes all of them wrong;
+in asqp and opener, where it ends the published evaluation, it is dropped here. In opener a text is placed at its first
+occurrence, wherever that is, and one that is not found stands for an absent part. docs/benchmark.md has our own rules.
 """
 
 import json
@@ -71,15 +71,13 @@ def f1(task: str, records: Sequence[dict], outputs: Sequence[str]) -> float:
 
 
 def _list(output: str) -> list[Any]:
-    """The objects of the first list in `output`, which ends at the first bracket; without one, at the last whole object.
+    """The objects of the list that `output` begins with, up to its first closing bracket, or to its last whole object.
 
     Nothing where that is no JSON list.
     """
     text = output.strip()
-    if text.startswith("[") and "]" in text:
-        text = text[: text.find("]") + 1]
-    else:
-        text = text[: text.rfind("}") + 1] + "]"
+    whole = text.startswith("[") and "]" in text
+    text = text[: text.find("]") + 1] if whole else text[: text.rfind("}") + 1] + "]"
     for part in (text, text[text.find("[") :]):
         try:
             found = json.loads(part)
