@@ -180,7 +180,6 @@ def trials_of(name: str, experiment: Experiment, seeds: Mapping[str, int]) -> li
 
 def run(trials: Sequence[Trial]) -> None:
     """Show what is kept, and have DVC run the rest. Raises `SentiDistillError` where it cannot, or a run fails."""
-    take_over(trials)
     keep_done(trials)
     already = kept(trials)
     for one, of_trial in already.items():
@@ -225,7 +224,9 @@ def main(*arguments: str) -> None:
     parser.add_argument("--kept", action="store_true", help="write the tables of the runs that are kept; run nothing")
     chosen = parser.parse_args(arguments)
     name, experiment = chosen.name, read(chosen.name)
-    every = kept(trials_of(name, experiment, dict.fromkeys(experiment.arms, experiment.max_seeds)))
+    possible = trials_of(name, experiment, dict.fromkeys(experiment.arms, experiment.max_seeds))
+    take_over(possible)
+    every = kept(possible)
     if chosen.kept:
         write(name, experiment, every)
         return
