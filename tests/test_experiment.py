@@ -114,7 +114,7 @@ def test_the_page_has_every_command_and_the_results_of_the_arms_as_they_are_now(
     assert "dvc exp run -S select_samples.strategy=hard -S evaluate.split=test -S select_samples.seed=1 -S" in shown
     assert "| hard | 3 | 100 | 2,000 | 60.5 (60.0 to 61.0) | 50.5 (50.0 to 51.0) |" in shown
     assert "| hard minus easy | 3 | +10.2 (" in shown
-    assert "60 records of the test split; commit abc, a Z80." in shown
+    assert "60 records of the test split. On a Z80 (hard, easy; commits abc)." in shown
     changed = BOTH.model_copy(update={"arms": BOTH.arms | {"hard": ["select_samples.rate=0.1"]}})
     changed = changed.model_copy(update={"not_run": "It costs a day."})
     assert "Not run since its arms were changed" in ablations.report("one", changed, found)

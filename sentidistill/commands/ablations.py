@@ -68,10 +68,14 @@ def results_as_tables(experiment: Experiment, results: Mapping[str, Any]) -> lis
         (f"{one['a']} minus {one['b']}", one["seeds"], *(interval(one[column]) for column in COLUMNS), one["verdict"])
         for one in results["comparisons"]
     ]
-    made_by = dict.fromkeys(f"commit {run['commit']}, {run['processor']}" for run in results["runs"])
+    made_by = []
+    for processor in dict.fromkeys(run["processor"] for run in results["runs"]):
+        runs = [run for run in results["runs"] if run["processor"] == processor]
+        of_arms, commits = (", ".join(dict.fromkeys(run[key] for run in runs)) for key in ("arm", "commit"))
+        made_by.append(f"{processor} ({of_arms}; commits {commits})")
     return [
         "Macro-F1 in percent, the mean of the label tasks; its mean and range over seeds.",
-        f"On {results['records']} records of the {results['split']} split; {' and '.join(made_by)}.",
+        f"On {results['records']} records of the {results['split']} split. On {'; on '.join(made_by)}.",
         "",
         *compare.table(("arm", "seeds", "samples", "supervised tokens", *COLUMNS), arms),
         *compare.table(("difference", "seeds", *COLUMNS, "verdict"), differences),
