@@ -178,6 +178,9 @@ def test_what_is_kept_of_a_run_counts_while_its_settings_and_inputs_are_those_of
     assert not keep(now | {"train_student.epochs": 9})
     assert not keep(now | {"train_student.gone": 1})
     keep(now)
+    assert now["train_student.learning_rate"] == 5e-5
+    said = dataclasses.replace(one, settings=(*one.settings, "train_student.learning_rate=5.0e-5"))
+    assert trials.kept([said]), "DVC writes 5e-05, which YAML reads as text"
     other = dataclasses.replace(one, experiment="two")
     unlike = dataclasses.replace(other, arm="easy", settings=("select_samples.strategy=easy",))
     trials.take_over([other, unlike])

@@ -119,7 +119,15 @@ def holds(settings: Mapping[str, Any], trial: Trial) -> bool:
     A setting that did not exist then is no difference: with its default, a run is what it was before.
     """
     now = settings_of(values_of(trial))
-    return all(now.get(key, ...) == value for key, value in settings.items())
+    return all(_number(now.get(key, ...)) == _number(value) for key, value in settings.items())
+
+
+def _number(value: Any) -> Any:
+    """DVC writes a small number as 5e-05, which YAML reads as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def inputs_of(lock: str) -> dict[str, str]:
