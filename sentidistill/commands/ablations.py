@@ -25,8 +25,8 @@ another clone, and an arm that another experiment has run with the same settings
 
 - `question`: one line. `note`: what else a reader should know, such as what no setting can express.
 - `arms`: by name the settings of an arm, as `dvc exp run -S` takes them. All are checked against params.yaml before
-  anything is queued. Where arms differ in rows, an arm's own `train_student.epochs=` makes the supervised tokens equal
-  that it is trained on; the tables show these tokens, every epoch counted.
+  anything is queued. Where arms differ in rows, an arm's own `train_student.epochs=` makes equal what it is trained
+  on: supervised tokens or, where the note says so, rows. The tables show these tokens, every epoch counted.
 - `compare`: pairs `[a, b]`, for the difference a minus b. Calibrated macro-F1 decides, plain stands beside it.
 - `split`: `validation` to choose settings, `test` to report them.
 - `seeds` (3): of every arm to begin with: 1, 2, 3, each as `select_samples.seed` and `train_student.seed`. An arm gets
