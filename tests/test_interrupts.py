@@ -67,6 +67,27 @@ def here(folder: Path, *command: str, **variables: str) -> subprocess.Popen:
     )
 
 
+FOLLOWING = """
+import subprocess, sys, time
+from sentidistill.pipeline import interrupts
+interrupts.listen(follow=True)
+"""
+
+
+def test_what_a_stage_has_started_ends_with_it_whatever_stands_between(tmp_path):
+    worker = FOLLOWING + "print('begun', flush=True); time.sleep(600)"
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    stage = here(tmp_path, "-c", FOLLOWING + f"subprocess.run([sys.executable, '-c', {launcher!r}])")
+    assert stage.stdout.readline() == "begun\n"
+    below = psutil.Process(stage.pid).children(recursive=True)
+    assert len(below) == 2
+    stage.kill()
+    _, left = psutil.wait_procs(below, timeout=SECONDS)
+    for one in left:
+        one.kill()
+    assert not left
+
+
 def wait_for_calls(server: LocalServer, number: int, process: subprocess.Popen) -> None:
     while len(server.calls) < number:
         assert process.poll() is None, process.stderr.read()

@@ -13,11 +13,12 @@ from sentidistill.config.runtime import Runtime
 from sentidistill.config.training import Lora, TrainStudent
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import SENTIMENTS, VALIDATION, Example
-from sentidistill.evaluation.tasks import OWN_TEXTS
+from sentidistill.evaluation.tasks import OWN_TEXTS, TaskTexts, wording
 from sentidistill.inference.requests import Response
 from sentidistill.samples import SOFT_LABELS, TRAIN_ROWS, TrainRow
 from sentidistill.student import checks
 from sentidistill.student.checkpoints import TRAINED, held
+from sentidistill.student.folder import asking, label_scores, macro_f1
 from sentidistill.student.processes import STARTED, passes
 from sentidistill.student.rows import Tokenised, tokenise
 from sentidistill.student.trainer import weighted_loss
@@ -148,10 +149,15 @@ def test_training_lowers_the_loss_on_the_answers_and_nothing_else(tiny_models, t
     assert losses[-1]["loss"] < losses[0]["loss"]
 
 
-def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student, tmp_path):
+@pytest.mark.parametrize("on", ["a CPU", "a GPU"])
+def test_the_loss_of_a_step_is_the_mean_over_all_its_answer_tokens(tiny_student, tmp_path, monkeypatch, on):
     """Whatever the lengths of the answers and however the rows are shared out over forward passes."""
     import torch
 
+    from sentidistill.student import trainer
+
+    if on == "a GPU":  # there the loss is TRL's own
+        monkeypatch.setattr(trainer, "AnswersOnly", trainer.InSteps)
     model, tokenizer = tiny_student
     varied = [
         row.model_copy(update={"text": row.text * (1 + place % 3), "answer": "polite, " * (1 + place)})
@@ -394,8 +400,13 @@ def test_the_rows_of_a_step_do_not_depend_on_the_number_of_processes(monkeypatch
         passes(30, 4)
 
 
-def start_training(folder: Path, tiny_models: Path, machine: dict[str, object], **section: object) -> subprocess.Popen:
-    """The stage in a folder of its own: a tiny base, `machine` in runtime.train, `section` in train_student."""
+def start_training(
+    folder: Path, tiny_models: Path, machine: dict[str, object], texts: int = 2, **section: object
+) -> subprocess.Popen:
+    """The stage in a folder of its own: a tiny base, `machine` in runtime.train, `section` in train_student.
+
+    It has so many validation `texts` of each label.
+    """
 
     def change(values: dict) -> None:
         values["train_student"] |= {"epochs": 5, "learning_rate": 1e-3, "max_failure_rate": 1.0, **section}
@@ -406,8 +417,8 @@ def start_training(folder: Path, tiny_models: Path, machine: dict[str, object], 
     shutil.copytree(tiny_models / "student", folder / "models/student_base")
     records.write_json(folder / "models/student_base/origin.json", {"source": "pypi"})
     records.write_jsonl(folder / TRAIN_ROWS.path, rows_of_several_lengths(24))
-    texts = [Example(id=one, sentence=f"Quite {one}.", label=one, rating=0.0) for one in SENTIMENTS * 2]
-    records.write_jsonl(folder / VALIDATION.path, texts)
+    labelled = [Example(id=one, sentence=f"Quite {one}.", label=one, rating=0.0) for one in SENTIMENTS * texts]
+    records.write_jsonl(folder / VALIDATION.path, labelled)
     for empty in (OWN_TEXTS, SOFT_LABELS):
         records.write_jsonl(folder / empty.path, [])
     return start(folder, "train_student", PYTHONPATH=str(ROOT))
@@ -427,6 +438,44 @@ def test_a_student_that_does_not_end_its_answers_fails_the_stage(tiny_models, tm
     assert process.returncode == 1
     assert "are empty; train for more epochs" in " ".join(said.split())
     assert not (tmp_path / "metrics/train_student.json").exists()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("processes", [0, 2])
+def test_the_best_epoch_is_that_of_the_validation_texts(tiny_models, tmp_path, processes):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    finish(start_training(tmp_path, tiny_models, {"processes": processes}, epochs=3, keep="best"))
+    known = records.read_json(tmp_path / "metrics/train_student.json")["validation_f1"]
+    params, student = config.load(tmp_path / "params.yaml"), tmp_path / "models/student"
+    model, tokenizer = (kind.from_pretrained(student) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    texts = [(row.sentence, row.label) for row in records.read_jsonl(tmp_path / VALIDATION.path, Example)]
+    task = TaskTexts(name="sentiment", **wording()["sentiment"], labels=SENTIMENTS, train=[], validation=texts)
+    asked = asking(model, tokenizer, params.student, params.runtime.batch_tokens)
+    assert known == pytest.approx(macro_f1(*label_scores(*asked, task, texts)))
+
+
+def test_the_best_epoch_needs_validation_texts(tiny_models, tmp_path):
+    process = start_training(tmp_path, tiny_models, {}, texts=0, keep="best")
+    assert "keep: best needs validation texts" in process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+
+
+def test_of_several_gpus_one_process_trains_on_one(tiny_student, tmp_path, monkeypatch):
+    """TRL refuses threads of one process on several."""
+    from trl import SFTConfig
+
+    prepare = SFTConfig.__post_init__
+
+    def with_two(self):
+        prepare(self)
+        self._n_gpu = 2
+
+    monkeypatch.setattr(SFTConfig, "__post_init__", with_two)
+    model, tokenizer = tiny_student
+    data = tokenise(rows(), tokenizer, "transcript", 512)
+    params = PARAMS.model_copy(update={"epochs": 1})
+    assert train(copy.deepcopy(model), tokenizer, data, params, runtime(), max_length=512, checkpoints=tmp_path / "c")
 
 
 @pytest.mark.heavy

@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 
 GRACE_SECONDS = 5.0  # for libraries to clean up; then the process ends whatever they do
 POLL_SECONDS = 1.0
+ABOVE = "SENTIDISTILL_ABOVE"  # the process id of the nearest process above that follows, too
 
 
 def _before_it_began() -> str:
@@ -32,8 +33,9 @@ def listen(say: Callable[[], str] | None = None, *, follow: bool = False, grace:
     """Take SIGTERM, which schedulers send, as Ctrl-C; `say` gives the line that is shown then.
 
     With `follow`, the end of the process that started this one is taken so, too: a stage must not go on beside the next
-    run. Only a process that ignores hang-ups (`nohup`) and was not started by DVC goes on. A second call changes the
-    line alone.
+    run. So is the end of the nearest process above that follows: where several processes train for a stage, a launcher
+    is between, which would go on. Only a process that ignores hang-ups (`nohup`) and was not started by DVC goes on. A
+    second call changes the line alone.
     """
     global _say, _listening
     _say = say or _say
@@ -51,7 +53,10 @@ def listen(say: Callable[[], str] | None = None, *, follow: bool = False, grace:
     signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=_forget)
     follow = follow and ("DVC_STAGE" in os.environ or signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(reading, writing, follow, grace), daemon=True).start()
+    above = int(os.environ.get(ABOVE, os.getpid())) if follow else None
+    if follow:
+        os.environ[ABOVE] = str(os.getpid())
+    threading.Thread(target=_watch, args=(reading, writing, above, grace), daemon=True).start()
 
 
 def over() -> None:
@@ -97,11 +102,11 @@ def _forget() -> None:
             signal.signal(number, default)
 
 
-def _watch(reading: socket.socket, writing: socket.socket, follow: bool, grace: float) -> None:
-    """Wait for a signal or, with `follow`, for the end of who started this process; then see that this one ends."""
-    started_by = _starters() if follow else ()
-    while not follow or _starters() == started_by:
-        ready, _, _ = select.select([reading], [], [], POLL_SECONDS if follow else None)
+def _watch(reading: socket.socket, writing: socket.socket, above: int | None, grace: float) -> None:
+    """Wait for a signal or, with `above`, for its end or that of who started this process; then see that this one ends."""
+    started_by = _starters() if above else ()
+    while not above or (_starters() == started_by and _is_there(above)):
+        ready, _, _ = select.select([reading], [], [], POLL_SECONDS if above else None)
         if ready and reading.recv(1)[0] in (signal.SIGINT, signal.SIGTERM):
             break
     else:
@@ -113,6 +118,15 @@ def _watch(reading: socket.socket, writing: socket.socket, follow: bool, grace: 
         _say_once()
     finally:
         os._exit(1)
+
+
+def _is_there(process: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _starters() -> tuple[int, ...]:

@@ -5,9 +5,11 @@ import random
 import time
 from pathlib import Path
 
+import psutil
 from safetensors.numpy import load_file
 
 from tests.faults.tally import Tally
+from tests.test_training import start_training
 
 PART = "SIGKILL of training"
 KILLS = 20
@@ -62,6 +64,20 @@ def test_twenty_kills_change_no_weight(tiny_models, tmp_path, tally: Tally):
     print(f"largest difference of a weight after {KILLS} kills: {largest}")
     tally.add("files that differ", f"the weights, by {largest} at most", number=largest > 0)
     tally.check()
+
+
+def test_a_stage_that_is_killed_leaves_none_of_the_processes_that_train_for_it(tiny_models, tmp_path):
+    stage = start_training(tmp_path, tiny_models, {"processes": 2}, epochs=500)
+    below: list[psutil.Process] = []
+    while not list(tmp_path.glob(".cache/train/*/*")) or len(below) < 3:  # the launcher and two that train
+        assert stage.poll() is None, stage.communicate()[1]
+        time.sleep(0.1)
+        below = psutil.Process(stage.pid).children(recursive=True)
+    stage.kill()
+    _, left = psutil.wait_procs(below, timeout=60)
+    for one in left:
+        one.kill()
+    assert not left
 
 
 def checkpoints_of(folder: Path) -> set[Path]:
