@@ -85,7 +85,8 @@ class Task:
 class Prediction:
     """An answer, None if no label is likely enough; for a task with labels also the probability of each label.
 
-    `spans` are the places in the text of the words that a written answer quotes.
+    `spans` are the places in the text of the words that a written answer quotes; those of a JSON answer say in which of
+    its objects, and under which key.
     """
 
     answer: str | None

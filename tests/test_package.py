@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from scripts import vulnerabilities
+from sentidistill.config import load
+from sentidistill.student import folder
 from tests.project import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -91,8 +93,10 @@ def test_a_wheel_answers_and_has_the_commands_where_the_repository_is_not(tiny_m
     (installed / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     away = tmp_path / "away"
     away.mkdir()
+    student = shutil.copytree(tiny_models / "student", tmp_path / "student")
+    folder.describe(student, load(ROOT / "params.yaml").student, {})
     run = subprocess.run(
-        [python, "-m", "sentidistill.predict", tiny_models / "student"],
+        [python, "-m", "sentidistill.predict", student],
         input='{"text": "What a day!"}\n',
         cwd=away,
         capture_output=True,

@@ -261,20 +261,23 @@ def test_a_finished_analysis_loses_what_repeats_and_a_mark_that_opens_nothing():
 @pytest.mark.parametrize(
     ("answer", "quoted"),
     [
-        ('so  slow; "The queue"', ["so slow", "the queue"]),
-        ('{"sentiment": "negative", "words": ["slow", "no\\nend"]}', ["slow", "no end"]),
-        ('[{"aspect_term": "queue", "opinion": "slow"}, {"aspect_term": "queue", "opinion": null}]', ["queue", "slow"]),
-        ("end", ["end"]),
-        ("ending", ["ending"]),
+        ('so  slow; "The queue"', [("so slow", 0, ""), ("the queue", 1, "")]),
+        ('{"sentiment": "negative", "words": ["slow", "no\\nend"]}', [("slow", 0, "words"), ("no end", 0, "words")]),
+        (
+            '[{"aspect_term": "queue", "opinion": "slow"}, {"aspect_term": "queue", "opinion": null}]',
+            [("queue", 0, "aspect_term"), ("slow", 0, "opinion"), ("queue", 1, "aspect_term")],
+        ),
+        ("end", [("end", 0, "")]),
+        ("ending", [("ending", 0, "")]),
         ("none", []),
         ("; .;", []),
-        ("(slow", ["(slow"]),
+        ("(slow", [("(slow", 0, "")]),
         ("[{", []),
     ],
 )
 def test_what_an_answer_quotes_is_found_in_the_text(answer, quoted):
     text = "Bending the queue: so slow (slow!), no end."
-    assert [text[one.start : one.end] for one in spans(answer, text)] == quoted
+    assert [(text[one.start : one.end], one.item, one.key) for one in spans(answer, text)] == quoted
 
 
 @settings(deadline=None)

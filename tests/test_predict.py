@@ -23,6 +23,7 @@ from sentidistill.evaluation.questions import questions
 from sentidistill.evaluation.tasks import EvaluationTask, known
 from sentidistill.inference.calibration import fit
 from sentidistill.inference.model import CachedTeacher
+from sentidistill.inference.requests import Response
 from sentidistill.inference.store import Cache
 from sentidistill.parsing.quotes import spans
 from sentidistill.predict import Predictor, Task, sentiment
@@ -117,6 +118,19 @@ def test_a_task_without_labels_is_answered_with_the_likeliest_words(predictor, t
     written = model.generate(torch.tensor([ids]), max_new_tokens=5, do_sample=False)[0, len(ids) :]
     assert found.answer == tokenizer.decode(written, skip_special_tokens=True).strip() != ""
     assert (found.probabilities, found.spans) == ({}, spans(found.answer, "A fine day."))
+
+
+def test_quoted_words_have_their_places_object_and_key(predictor, monkeypatch):
+    said = '[{"aspect": "queue", "opinion": "too slow"}, {"aspect": "staff", "opinion": "kind"}]'
+    monkeypatch.setattr(command, "answer", lambda *asked: [Response(said, "stop", 9, 9)])  # which no tiny model writes
+    text = "Kind staff,\nbut the queue was too  slow."
+    found = predictor.predict(text, task=Task("List the opinions as JSON."))
+    assert [(one.item, one.key, text[one.start : one.end]) for one in found.spans] == [
+        (0, "aspect", "queue"),
+        (0, "opinion", "too  slow"),
+        (1, "aspect", "staff"),
+        (1, "opinion", "Kind"),
+    ]
 
 
 def test_equal_texts_are_asked_once(predictor):

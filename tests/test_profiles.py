@@ -11,6 +11,7 @@ from dvc.utils.hydra import apply_overrides
 from sentidistill import config
 from sentidistill.commands import profiles
 from sentidistill.errors import SentiDistillError
+from sentidistill.student.processes import STARTED, passes
 from tests.project import ROOT
 
 
@@ -121,12 +122,18 @@ def test_a_profile_that_is_like_another_changes_what_that_one_changes(folder):
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen", "gemma"])
-def test_the_paper_profiles_are_as_published(folder, family):
+def test_the_paper_profiles_are_as_published(folder, monkeypatch, family):
     values = profiles.with_profile(f"paper-{family}")
     params = config.checked(values, "paper")
     assert sum(params.compose_prompts.prompts.values()) == 50_000
     assert (params.select_samples.rate, params.train_student.epochs, params.train_student.learning_rate) == (1, 4, 5e-5)
+    # Rows of a step, on as many devices as a node has; 340 tokens is about the mean row, by params/paper-llama.yaml.
     assert params.train_student.batch_size * 340 == pytest.approx(128 * 2048, rel=0.01)
+    monkeypatch.setenv(STARTED, "1")
+    for devices in (1, 2, 4, 8):
+        monkeypatch.setenv("WORLD_SIZE", str(devices))
+        of_device = passes(params.train_student.batch_size, params.runtime.train_rows_per_step)
+        assert of_device * params.runtime.train_rows_per_step * devices == params.train_student.batch_size
     enumeration = params.enumerate_attributes.sampling
     assert (enumeration.temperature, enumeration.max_new_tokens) == (0, 1048)
     assert params.propose_tasks.attributes_per_cluster == 1

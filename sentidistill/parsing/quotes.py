@@ -8,34 +8,48 @@ from sentidistill.parsing.markup import JSON, parse_json
 
 
 class Span(NamedTuple):
-    """`text[start:end]` of the text as it was given."""
+    """`text[start:end]` of the text as it was given: what the answer quotes under `key` of its object `item`, from 0.
+
+    Of an answer that is no JSON, each quote is an item, and the key is "".
+    """
 
     start: int
     end: int
+    item: int = 0
+    key: str = ""
 
 
 def spans(answer: str, text: str) -> tuple[Span, ...]:
     """Of each quote that stands in `text`, whatever its case and blanks, the first place, whole words before parts.
 
-    Quotes are parted by semicolons, or are the texts of a JSON object or list; no other words of an answer count.
+    Quotes are parted by semicolons, or are the texts of a JSON object or of a list of them; no other words count.
     """
     value = parse_json(answer)[0] if JSON.match(answer) else None
-    quotes = answer.split(";") if value is None else list(_texts(value))
-    found = (_place(quote.strip(" \t\r\n\"'“”."), text) for quote in quotes)
-    return tuple(dict.fromkeys(span for span in found if span))
+    items = answer.split(";") if value is None else value if isinstance(value, list) else [value]
+    found = (
+        Span(*place, item, key)
+        for item, one in enumerate(items)
+        for key, quote in _texts(one)
+        if (place := _place(quote.strip(" \t\r\n\"'“”."), text))
+    )
+    return tuple(dict.fromkeys(found))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of all texts in a value of JSON."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, key)
 
 
-def _place(quote: str, text: str) -> Span | None:
+def _place(quote: str, text: str) -> tuple[int, int] | None:
     words = r"\s+".join(map(re.escape, quote.split()))
     for pattern in (rf"(?<!\w){words}(?!\w)", words):
         if words and (match := re.search(pattern, text, re.IGNORECASE)):
-            return Span(*match.span())
+            return match.span()
     return None

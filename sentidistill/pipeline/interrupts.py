@@ -103,7 +103,7 @@ def _forget() -> None:
 
 
 def _watch(reading: socket.socket, writing: socket.socket, above: int | None, grace: float) -> None:
-    """Wait for a signal or, with `above`, for its end or that of who started this process; then see that this one ends."""
+    """Wait for a signal or, with `above`, for its end or that of who started this one; then see that this one ends."""
     started_by = _starters() if above else ()
     while not above or (_starters() == started_by and _is_there(above)):
         ready, _, _ = select.select([reading], [], [], POLL_SECONDS if above else None)

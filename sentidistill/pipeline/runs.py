@@ -6,6 +6,7 @@ A run is noted in .cache/runs; `make record` puts the notes into git, so that a 
 
 import os
 import platform
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,13 @@ def minutes(seconds: float) -> str:
 
 
 def processor() -> str:
-    """What kind of processor this is, as far as it changes how long a stage takes: "AVX2, 2 cores"."""
+    """What kind of processor this is, as far as it changes how long a stage takes: "AVX2, 2 cores".
+
+    Where the process works on GPUs, these: "2 x NVIDIA H100 80GB HBM3".
+    """
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
