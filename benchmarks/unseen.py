@@ -56,9 +56,9 @@ def main(perspective: str = "excitement", name: str = "breadth") -> None:
         fitting = [one for one in samples if one.id in fitted]
         return agreement(fitting, [one.label_scores for one in model.score(fitting, fitted, "unseen")])
 
+    students = still_here(experiment.trials_of(name, asked, dict.fromkeys(asked.arms, asked.max_seeds)))
     rows = [{"arm": "student_base", **measured(Path("models/student_base"))}]
-    trials = experiment.trials_of(name, asked, dict.fromkeys(asked.arms, asked.max_seeds))
-    for one, commit in still_here(trials).items():
+    for one, commit in students.items():
         lines = records.lines_of(dvc.api.read("data/train.jsonl", rev=commit))
         learned = {row.id for row in records.parse_jsonl(lines, TRAIN_ROWS.row, "data/train.jsonl")}
         seen = " (seen)" if learned & {sample.id for sample in samples} else ""

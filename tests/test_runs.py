@@ -35,6 +35,15 @@ def note_all(folder: Path, seconds: float) -> list[str]:
     return names
 
 
+def test_a_process_that_has_worked_on_gpus_is_named_by_them(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
+    assert runs.processor() == "2 x H100"
+
+
 def test_a_stages_note_says_how_long_it_took_and_where_its_answers_came_from(folder):
     with answering(Scripted()):
         from stages import enumerate_attributes

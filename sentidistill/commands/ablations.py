@@ -19,7 +19,7 @@ Each question has a file in `experiments/`, written before anything runs, and on
 `make experiment NAME=...` has DVC's queue run what is not done yet. It keeps the settings of each run, the MD5s of its
 inputs and the student's labels in `experiments/NAME/`, which is in git. So the command goes on after a kill, and in
 another clone, and an arm that another experiment has run with the same settings is not run again. It writes
-`experiments/NAME.md`, `.json` and `.png`, and this page. With `KEPT=1`, nothing runs: it writes these of what is kept.
+`experiments/NAME.md`, `.json` and `.png`, and this page. With `KEPT=1` it writes them for what is kept, and no more.
 
 ## The files
 

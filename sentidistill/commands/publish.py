@@ -39,8 +39,8 @@ LIBRARIES = ("torch", "transformers", "trl", "xllamacpp", "dvc")
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, the machine of the training, commit, and DVC's hashes of what each stage wrote."""
-    trained = runs.last(stage.cache_root()).get("train_student")
+    """Versions, the machine of the last training in this clone, commit, and DVC's hashes of what each stage wrote."""
+    trained = runs.here(stage.cache_root()).get("train_student")
     lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout.strip()
@@ -48,7 +48,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit + (" and changes that are in no commit" if changed else ""),
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
-        "processor": trained.processor if trained else runs.processor(),
+        "processor": trained.processor if trained else "a machine that is not noted in this clone",
         "weights": records.read_json(STUDENT / models.ORIGIN)["weights"],
         "outputs": {out["path"]: out["md5"] for one in lock.values() for out in one.get("outs", []) if "md5" in out},
     }

@@ -67,7 +67,12 @@ def write(cache_root: Path, name: str, seconds: float) -> None:
 
 def last(cache_root: Path) -> dict[str, Run]:
     """The last run of each stage here or else, where it is known, in the recorded run."""
-    found = recorded()
+    return recorded() | here(cache_root)
+
+
+def here(cache_root: Path) -> dict[str, Run]:
+    """The last run of each stage that ran in this clone."""
+    found = {}
     for path in sorted((cache_root / "runs").glob("*.json")):
         try:
             found[path.stem] = Run.model_validate(records.read_json(path))
@@ -127,10 +132,10 @@ def minutes(seconds: float) -> str:
 def processor() -> str:
     """What kind of processor this is, as far as it changes how long a stage takes: "AVX2, 2 cores".
 
-    Where the process works on GPUs, these: "2 x NVIDIA H100 80GB HBM3".
+    Where this process has worked on GPUs, these: "2 x NVIDIA H100 80GB HBM3".
     """
     torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_available():
+    if torch and torch.cuda.is_initialized():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
