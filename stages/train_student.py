@@ -47,29 +47,33 @@ def main() -> None:
     if section.keep == "best" and not scored:
         raise SentiDistillError("train_student.keep: best needs validation texts, of prepare_benchmark.tasks or own")
     texts = [task.validation for task in scored]
-    key = records.content_id(models.identity(base), section.model_dump(), data.input_ids, data.answers, texts)
+    settings = section.model_dump(exclude={"max_failure_rate"})  # looked at after training
+    key = records.content_id(models.identity(base), settings, data.input_ids, data.answers, texts)
     checkpoints, out = cache / "train" / key, Path("models/student")
 
+    def asking(model):
+        return folder.asking(model, tokenizer, student, params.runtime.batch_tokens)
+
     def measured(model, task):
-        asked = folder.asking(model, tokenizer, student, params.runtime.batch_tokens)
-        return folder.label_scores(*asked, task, folder.spread(task.validation))
+        return folder.label_scores(*asking(model), task, folder.spread(task.validation))
 
     def validate(model):
         return mean(folder.macro_f1(*measured(model, task)) for task in scored)
 
-    places = {"root": cache.parent, "checkpoints": checkpoints}
     with held(checkpoints):
-        model, losses = training.fine_tuned(base, tokenizer, data, params, counts, **places, validate=validate)
+        model, losses = training.fine_tuned(
+            base, tokenizer, data, params, counts, root=cache.parent, checkpoints=checkpoints, validate=validate
+        )
         if processes.launched():
             return
+        answers = answer(*asking(model), checks.probes(data, student.prompt_format))
+        probed = checks.endings(answers, section.max_failure_rate)
         folder.save(out, model, tokenizer, student.prompt_format, models.locate(base, cache.parent))
         if section.lora:
             training.save_adapter(checkpoints, out / "adapter", models.name(base))
     table = pd.DataFrame(losses, columns=[name for name in training.LOGGED if name in losses[0]])
     records.write_text("plots/training_loss.csv", table.to_csv(index=False))
     folder.describe(out, student, {task.name: folder.known_task(task, *fit(*measured(model, task))) for task in tasks})
-    asked = folder.asking(model, tokenizer, student, params.runtime.batch_tokens)
-    probed = checks.endings(answer(*asked, checks.probes(data, student.prompt_format)), section.max_failure_rate)
     learned = {"first_loss": losses[0]["loss"], "last_loss": losses[-1]["loss"]}
     learned |= {name: losses[-1][name] for name in ("validation_f1",) if name in losses[-1]}
     stage.finish("train_student", {**counts, **learned, **probed})

@@ -433,11 +433,21 @@ def trained_by_the_stage(folder: Path, tiny_models: Path, lora: Lora | None, **m
 
 
 def test_a_student_that_does_not_end_its_answers_fails_the_stage(tiny_models, tmp_path):
-    process = start_training(tmp_path, tiny_models, {}, epochs=0.1, learning_rate=1e-9, max_failure_rate=0.5)
+    settings = {"epochs": 1, "keep": "best", "learning_rate": 1e-9}
+    process = start_training(tmp_path, tiny_models, {}, **settings, max_failure_rate=0.5)
     said = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     assert "are empty; train for more epochs" in " ".join(said.split())
     assert not (tmp_path / "metrics/train_student.json").exists()
+    (state,) = tmp_path.glob(".cache/train/*/checkpoint-*/trainer_state.json")
+    noted = records.read_json(state)
+    noted["log_history"][0]["loss"] = 123.0
+    records.write_json(state, noted)
+    params = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    tolerant = params.replace("max_failure_rate: 0.5", "max_failure_rate: 1.0")
+    (tmp_path / "params.yaml").write_text(tolerant, encoding="utf-8")
+    finish(start(tmp_path, "train_student", PYTHONPATH=str(ROOT)))
+    assert pd.read_csv(tmp_path / "plots/training_loss.csv")["loss"][0] == 123.0, "the training was not done again"
 
 
 @pytest.mark.heavy
