@@ -33,6 +33,7 @@ from sentidistill.samples import TRAIN_ROWS, TrainRow
 from sentidistill.sources.corpus import clean
 from sentidistill.student import folder
 from tests.project import ROOT, environment
+from tests.tiny_models import FAMILIES, model_of_family, tokenizer_of_family
 
 HUB = {"source": "hub", "revision": "main"}
 LABELS = ("glad", "angry", "other")
@@ -71,6 +72,18 @@ def tell_apart(model, tokenizer) -> None:
         model.get_output_embeddings().weight[tokenizer.eos_token_id] = 10 * model.base_model.norm.weight
 
 
+def write_texts() -> None:
+    """Labelled texts of a task of one's own, here."""
+    records.write_json("data/benchmark/mood/task.json", {"name": "mood", **ASKED})
+    rows = [
+        {"id": f"{number:016x}", "sentence": f"{text} {number}", "label": LABELS[number % 3]}
+        for number, text in enumerate(TEXTS * 6)
+    ]
+    for split in ("validation", "test"):
+        path = Path(f"data/benchmark/mood/{split}.jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def write_student(path: Path, base: Path) -> None:
     """The folder of a student that tells texts apart, with a task of one's own, of the architecture of `base`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -88,14 +101,7 @@ def write_student(path: Path, base: Path) -> None:
 def student(tiny_models, tmp_path, monkeypatch) -> Path:
     """The folder of `write_student`, where there are labelled texts of its task."""
     monkeypatch.chdir(tmp_path)
-    records.write_json("data/benchmark/mood/task.json", {"name": "mood", **ASKED})
-    rows = [
-        {"id": f"{number:016x}", "sentence": f"{text} {number}", "label": LABELS[number % 3]}
-        for number, text in enumerate(TEXTS * 6)
-    ]
-    for split in ("validation", "test"):
-        path = Path(f"data/benchmark/mood/{split}.jsonl")
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_texts()
     write_student(tmp_path / "models/student", tiny_models / "student")
     return tmp_path / "models/student"
 
@@ -151,6 +157,32 @@ def test_a_calibrated_export_gives_the_labels_of_predict(student):
 def test_a_text_closes_no_prompt_of_an_export(student):
     export.text_classification(student, "mood", Path("out"), True, 1000)
     assert classified("out", CLOSING) == [one.answer for one in Predictor(student).predict(CLOSING, "mood")]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_student_of_each_family_is_exported_with_its_chat_around_the_text(family, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    write_texts()
+    tokenizer, out = tokenizer_of_family(family), Path("models/student")
+    model = model_of_family(family, len(tokenizer))
+    random = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, generator=random)
+    folder.save(out, model, tokenizer, "chat", Path())
+    params = load(ROOT / "params.yaml").student.model_copy(update={"prompt_format": "chat"})
+    folder.describe(out, params, {"mood": folder.KnownTask(**ASKED, offsets=list(OFFSETS), temperature=2.0)})
+    assert export.text_classification(out, "mood", Path("out"), False, 1000)["same_as_first_token"] == 1.0
+    task = Predictor(out).tasks["mood"]
+    first = [answer_ids(label, tokenizer, "chat")[0] for label in LABELS]
+    expected = []
+    for text in (*TEXTS, *CLOSING):
+        ids = render(task.request(clean(text), ()).prompt, tokenizer, "chat").prompt_ids
+        with torch.no_grad():
+            expected.append(LABELS[int(model(torch.tensor([ids])).logits[0, -1, first].argmax())])
+    assert classified("out", [*TEXTS, *CLOSING]) == expected
+    assert len(set(expected)) > 1, "the texts are told apart"
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
