@@ -16,7 +16,7 @@ import pytest
 
 from sentidistill.commands import evaluate
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation import suite
+from sentidistill.evaluation import published, sentibench, suite
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.questions import answer_of, limited, questions, schema
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
@@ -299,7 +299,7 @@ def benchmark(folder: Path, *arguments: str, params: str = "") -> tuple[str, str
 def test_the_command_tests_a_model_folder_and_writes_every_outcome(tiny_models, copy, tmp_path):
     tasks = ["twitter", "pstance", "atsa_rest16", "opener"]
     arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", *tasks, "--max-new-tokens", "8"]
-    arguments += ["--label-limit", "9", "--seeds", "1", "2", "--calibrate", "6"]
+    arguments += ["--label-limit", "9", "--seeds", "1", "2", "--calibrate", "6", "--rules", "reference"]
     shown, _ = benchmark(tmp_path, *arguments)
     metrics = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())
     assert set(metrics) == {"split", "mean", "system", *tasks}
@@ -311,6 +311,12 @@ def test_the_command_tests_a_model_folder_and_writes_every_outcome(tiny_models, 
         rows = [json.loads(line) for line in (tmp_path / f"sentibench/student/predictions/{task}.jsonl").open()]
         assert len(rows) == 2 * metrics[task]["records"]
         assert all(len(row["shown"]) == 4 for row in rows)
+        test, scores = sentibench.load(copy, task, "test"), []
+        for seed in (1, 2):
+            given = {row["record"]: row["output"] for row in rows if row["seed"] == seed}
+            scores.append(published.score(task, [test[record] for record in given], list(given.values())))
+        assert metrics[task]["reference"] == pytest.approx(np.mean(scores), abs=0.01)
+    assert "reference" in shown
     wrong = [row for row in rows if not row["right"]]
     command = [
         sys.executable,

@@ -29,6 +29,7 @@ from sentidistill.evaluation import published, sentibench
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.questions import answer_of
 from sentidistill.evaluation.sentibench import LABELS, MEANS, TUPLE_TASKS
+from sentidistill.evaluation.suite import Outcome
 from sentidistill.evaluation.tasks import known
 from sentidistill.evaluation.tuples import KEYS
 from sentidistill.pipeline import stage
@@ -156,7 +157,7 @@ def outcomes_of(folder: Path) -> dict[str, list[Answered]]:
     return {task: rows for task, rows in found.items() if rows}
 
 
-def by_seed(task: str, test: Sequence[dict], outcomes: Sequence[Answered]) -> list[Finding]:
+def by_seed(task: str, test: Sequence[dict], outcomes: Sequence[Answered | Outcome]) -> list[Finding]:
     """Of each draw of demonstrations. `test` are all records of the task, which the outcomes point into."""
     if (last := max(row.record for row in outcomes)) >= len(test):
         raise SentiDistillError(
