@@ -8,12 +8,10 @@ published way: one sample at a time, the logits of every position, and a full so
 `make repro`.
 """
 
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.timing import faster, in_turn, rates
 from sentidistill import config, difficulty
 from sentidistill.difficulty import Row
 from sentidistill.inference.packing import shared_prefix
@@ -78,16 +76,6 @@ def loop(model, rows: list[Row]) -> None:
                 scores.append(rank / nucleus if rank < nucleus else 1.0)
 
 
-def tokens(rows: list[Row]) -> int:
-    return sum(len(completion) for _, completion in rows)
-
-
-def rate(call: Callable[[], object], number: int) -> float:
-    started = time.perf_counter()
-    call()
-    return number / (time.perf_counter() - started)
-
-
 def measure(folder: Path) -> None:
     tokenizer = models.load_tokenizer(folder, Path())
     model = models.load_causal_lm(folder, Path(), config.load().runtime)
@@ -111,15 +99,11 @@ def compare(name: str, model, rows: list[Row]) -> None:
         "loop": lambda: loop(model, rows),
     }
     calls["bare"]()
-    found: dict[str, list[float]] = {kind: [] for kind in calls}
-    for _ in range(ROUNDS):
-        for kind, call in calls.items():
-            found[kind].append(rate(call, tokens(rows)))
-    rates = ", ".join(f"{kind} {statistics.median(values):.1f}" for kind, values in found.items())
-    print(f"  {name}, {len(rows)} samples of {tokens(rows) / len(rows):.1f} answer tokens: {rates} scored tokens/s")
+    seconds, tokens = in_turn(ROUNDS, calls), sum(len(completion) for _, completion in rows)
+    shown = rates(seconds, tokens)
+    print(f"  {name}, {len(rows)} samples of {tokens / len(rows):.1f} answer tokens: {shown} scored tokens/s")
     for other in ("bare", "loop"):
-        ratios = sorted(ours / one for ours, one in zip(found["ours"], found[other]))
-        print(f"    ours to {other}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        print(f"    {faster(seconds, 'ours', other)}")
 
 
 def main(*folders: str) -> None:

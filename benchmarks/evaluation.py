@@ -7,12 +7,11 @@ at a time, as the papers' evaluator does. "Bare" is one forward pass over padded
 what `python -m sentidistill.commands.evaluate` does, with an empty cache.
 """
 
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from benchmarks.timing import faster, in_turn, rates
 from sentidistill import config
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.questions import limited, questions
@@ -26,6 +25,16 @@ from sentidistill.sources import models
 
 TASKS = ("twitter", "tweeteval", "intimacy")
 RECORDS, ROUNDS, BATCH = 96, 3, 16
+
+
+def last_logits(model, rows: list[list[int]], batch: int) -> None:
+    """The bare forward pass over padded batches of whole prompts."""
+    import torch
+
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch):
+            own, mask, positions = shared_prefix.own_parts(rows[start : start + batch], 0, 0, model.device)
+            model(input_ids=own, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
 
 
 def measure(name: str, data: Path, folder: Path) -> None:
@@ -47,31 +56,17 @@ def measure(name: str, data: Path, folder: Path) -> None:
             teacher = CachedTeacher(reader, lambda: engine, Cache(Path(name, "cache")))
             assert all(answer.error is None for answer in teacher.generate(requests, "ours"))
 
-    def bare() -> None:
-        with torch.inference_mode():
-            for start in range(0, len(ids), BATCH):
-                own, mask, positions = shared_prefix.own_parts(ids[start : start + BATCH], 0, 0, model.device)
-                model(input_ids=own, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
-
     def loop() -> None:
         with torch.inference_mode():
             for row in ids:
                 model.generate(torch.tensor([row]), max_new_tokens=2, do_sample=False, pad_token_id=0)
 
-    calls = {"ours": ours, "bare": bare, "loop": loop}
-    rates: dict[str, list[float]] = {name: [] for name in calls}
+    calls = {"ours": ours, "bare": lambda: last_logits(model, ids, BATCH), "loop": loop}
     ours()
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            rates[name].append(len(ids) / (time.perf_counter() - started))
-    shown = ", ".join(f"{name} {statistics.median(values):.1f}" for name, values in rates.items())
-    tokens = sum(map(len, ids)) / len(ids)
-    print(f"{name}, {folder}, {len(ids)} prompts of {tokens:.0f} tokens: {shown} records/s")
+    seconds, tokens = in_turn(ROUNDS, calls), sum(map(len, ids)) / len(ids)
+    print(f"{name}, {folder}, {len(ids)} prompts of {tokens:.0f} tokens: {rates(seconds, len(ids))} records/s")
     for other in ("bare", "loop"):
-        ratios = sorted(one / two for one, two in zip(rates["ours"], rates[other]))
-        print(f"  ours to {other}: {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+        print(f"  {faster(seconds, 'ours', other)}")
 
 
 def main(data: str, folder: str = "models/student_base") -> None:

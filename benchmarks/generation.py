@@ -11,7 +11,6 @@ what a stage does: rendering, cache look-up, engine, storing. The bare library g
 import asyncio
 import importlib.util
 import logging
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
+from benchmarks.timing import faster, in_turn, rates
 from sentidistill import config
 from sentidistill.config import Params
 from sentidistill.config.runtime import Ray, Runtime
@@ -32,7 +33,7 @@ from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.packing import shared_prefix
 from sentidistill.inference.requests import Engine, Reader, Request
 from sentidistill.inference.store import Cache
-from sentidistill.prompts import Prompt, Template, render
+from sentidistill.prompts import Prompt, Template, transcript
 from sentidistill.samples import prompt
 from sentidistill.sources import models
 from sentidistill.sources.corpus import TEXTS
@@ -66,20 +67,12 @@ def ours(reader: Reader, engine: Engine, requests: list[Request]) -> int:
 
 
 def compare(name: str, bare: Callable[[], int], layer: Callable[[], int]) -> None:
-    """Print tokens per second of both, in turn so that both meet the same machine, and their ratio."""
-    bare(), layer()
-    rates: dict[str, list[float]] = {"bare": [], "ours": []}
-    for _ in range(ROUNDS):
-        for kind, call in (("bare", bare), ("ours", layer)):
-            started = time.perf_counter()
-            tokens = call()
-            rates[kind].append(tokens / (time.perf_counter() - started))
-    ratios = sorted(a / b for a, b in zip(rates["ours"], rates["bare"]))
-    print(
-        f"{name:>12}: bare {statistics.median(rates['bare']):6.1f} tokens/s, ours "
-        f"{statistics.median(rates['ours']):6.1f}, ratio {statistics.median(ratios):.2f} "
-        f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    )
+    """Print tokens per second of both, and their ratio. Greedy answers have as many tokens in every round."""
+    calls = {"bare": bare, "ours": layer}
+    tokens = {kind: call() for kind, call in calls.items()}
+    seconds = in_turn(ROUNDS, calls)
+    per_token = {kind: [one / tokens[kind] for one in times] for kind, times in seconds.items()}
+    print(f"{name:>12}: {rates(per_token, 1)} tokens/s, {faster(per_token, 'ours', 'bare')}")
 
 
 def with_transformers(params: Params, reader: Reader, requests: list[Request]) -> None:
@@ -235,24 +228,14 @@ def prefix(params: Params) -> None:
         model, tokenizer, rows_per_batch=params.runtime.concurrency, batch_tokens=params.runtime.batch_tokens
     )
 
-    def seconds(shared: int) -> float:
-        kept, shared_prefix.MIN_TOKENS = shared_prefix.MIN_TOKENS, shared
-        started = time.perf_counter()
-        ours(reader, engine, requests)
-        shared_prefix.MIN_TOKENS = kept
-        return time.perf_counter() - started
+    def read(shared: int) -> None:
+        with patch.object(shared_prefix, "MIN_TOKENS", shared):
+            ours(reader, engine, requests)
 
-    seconds(1)
-    without, reused = [], []
-    for _ in range(ROUNDS):
-        without.append(seconds(10**9))
-        reused.append(seconds(1))
-    ratios = sorted(a / b for a, b in zip(without, reused))
-    print(
-        f"{PROMPTS} enumeration prompts, {tokens} tokens: {statistics.median(without):.1f} s without and "
-        f"{statistics.median(reused):.1f} s with prefix reuse, {statistics.median(ratios):.1f} times faster "
-        f"({ratios[0]:.1f} to {ratios[-1]:.1f})"
-    )
+    read(1)
+    seconds = in_turn(ROUNDS, {"whole prompts": lambda: read(10**9), "prefix reuse": lambda: read(1)})
+    print(f"{PROMPTS} enumeration prompts, {tokens} tokens: {rates(seconds, tokens)} tokens/s")
+    print(f"  {faster(seconds, 'prefix reuse', 'whole prompts')}")
 
 
 def agreement(params: Params) -> None:
@@ -289,7 +272,7 @@ def agreement(params: Params) -> None:
         )
         for request, one, other in pairs:
             if one.text != other.text:
-                print(f"  {render(request.prompt, tokenizer, 'transcript').text[-160:]!r}")
+                print(f"  {transcript(request.prompt)[-160:]!r}")
                 print(f"    transformers {one.choice_logprobs}, {name} {other.choice_logprobs}")
 
 

@@ -8,23 +8,21 @@ prompts, made beforehand. Two minutes on 2 cores with AVX-512.
 """
 
 import csv
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.evaluation import last_logits
+from benchmarks.timing import spread
 from sentidistill import scored
 from sentidistill.evaluation import tasks
-from sentidistill.inference.packing import shared_prefix
 from sentidistill.predict import Predictor, cells, columns
 
 PART, BATCH = 500, 32
 
 
 def main(folder: str = "models/student", rows: str = "2000") -> None:
-    import torch
-
     student = Predictor(folder)
     model, in_model, started = student._engine._model, 0.0, 0.0
 
@@ -49,12 +47,6 @@ def main(folder: str = "models/student", rows: str = "2000") -> None:
             lambda *_, **__: None,
         )
 
-    def bare(prompts: list[list[int]]) -> None:
-        with torch.inference_mode():
-            for start in range(0, len(prompts), BATCH):
-                own, mask, positions = shared_prefix.own_parts(prompts[start : start + BATCH], 0, 0, model.device)
-                model(input_ids=own, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=1)
-
     texts = list(dict.fromkeys(text for text, _ in tasks.for_use(Path("data/benchmark"), "test")["sentiment"][1]))
     texts = texts[: int(rows)]
     student.predict(texts[:BATCH])
@@ -68,14 +60,11 @@ def main(folder: str = "models/student", rows: str = "2000") -> None:
             in_model, first = 0.0, time.perf_counter()
             command(path)
             second, of_model = time.perf_counter(), in_model
-            bare(prompts)
+            last_logits(model, prompts, BATCH)
             times.append((second - first, of_model, time.perf_counter() - second))
     print(f"{folder}: {len(texts)} rows, {len(texts) / sum(one for one, _, _ in times):.1f} a second")
     for place, other in ((1, "model"), (2, "bare")):
-        ratios = sorted(one[0] / one[place] for one in times)
-        print(
-            f"  time of the command to {other}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        )
+        print(f"  time of the command to {other}: {spread(one[0] / one[place] for one in times)}")
 
 
 if __name__ == "__main__":

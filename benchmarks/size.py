@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.timing import spread
 from sentidistill import config
 from sentidistill.evaluation import tasks
 from sentidistill.inference.opening import Role, make_engine, make_reader
@@ -58,8 +59,8 @@ def main(number: str = "100") -> None:
     for role, needs in found.items():
         weights, memory, rate = (statistics.median(one) for one in zip(*needs))
         print(f"| {role} | {weights:.2f} | {memory:.2f} | {rate:.1f} |")
-    ratios = sorted(ours.rate / its.rate for ours, its in zip(found["student"], found["teacher"]))
-    print(f"\nThe student is {statistics.median(ratios):.1f} times as fast ({ratios[0]:.1f} to {ratios[-1]:.1f}).")
+    ratios = (ours.rate / its.rate for ours, its in zip(found["student"], found["teacher"]))
+    print(f"\nThe student is so many times as fast: {spread(ratios)}.")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@
 The same batches of the default run's training rows in one run, in turn, forward and backward. Run after `make repro`.
 """
 
-import statistics
 import sys
 import tempfile
-import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
+from benchmarks.timing import faster, in_turn, rates
 from sentidistill import config
 from sentidistill.samples import TRAIN_ROWS
 from sentidistill.sources import models
@@ -30,23 +30,22 @@ def compare(trainer, **_) -> None:
     trainer.model.train()
     batches = list(islice(trainer.get_train_dataloader(), BATCHES))
     rows = sum(len(batch["input_ids"]) for batch in batches)
-    found: dict[str, list[float]] = {"ours": [], "bf16": [], "TRL's": []}
-    for number in range(ROUNDS + 1):
-        for name, kind in zip(found, (type(trainer), type(trainer), SFTTrainer)):
-            started = time.perf_counter()
-            for batch in batches:
-                scored = (batch["labels"] != -100).sum()
-                with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
-                    loss = kind.compute_loss(trainer, trainer.model, dict(batch), num_items_in_batch=scored)
-                loss.backward()
-                trainer.model.zero_grad()
-            if number:  # the first round warms up
-                found[name].append(rows / (time.perf_counter() - started))
-    shown = ", ".join(f"{name} {statistics.median(rates):.2f}" for name, rates in found.items())
-    print(f"{rows} rows in batches of {len(batches[0]['input_ids'])}: {shown} rows/s")
-    for faster, slower in (("ours", "TRL's"), ("bf16", "ours")):
-        ratios = sorted(one / other for one, other in zip(found[faster], found[slower]))
-        print(f"  {faster} to {slower}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+    def pass_over(kind: type, bf16: bool) -> None:
+        for batch in batches:
+            scored = (batch["labels"] != -100).sum()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = kind.compute_loss(trainer, trainer.model, dict(batch), num_items_in_batch=scored)
+            loss.backward()
+            trainer.model.zero_grad()
+
+    kinds = {"ours": (type(trainer), False), "bf16": (type(trainer), True), "TRL's": (SFTTrainer, False)}
+    calls = {name: partial(pass_over, *kind) for name, kind in kinds.items()}
+    in_turn(1, calls)
+    seconds = in_turn(ROUNDS, calls)
+    print(f"{rows} rows in batches of {len(batches[0]['input_ids'])}: {rates(seconds, rows)} rows/s")
+    for one, other in (("ours", "TRL's"), ("bf16", "ours")):
+        print(f"  {faster(seconds, one, other)}")
 
 
 def main(folder: str = "models/student_base") -> None:
