@@ -10,6 +10,7 @@ from sentidistill.commands import page
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.report import story, trust
+from sentidistill.report.templates import rendered
 from sentidistill.samples import SAMPLES
 from tests.browser import Parts, is_whole, opened
 
@@ -25,7 +26,7 @@ def values(project) -> dict:
 
 @pytest.mark.heavy
 def test_the_figures_of_the_page_are_those_of_the_metrics(values, project):
-    text = page.render(values)
+    text = rendered("report.html.jinja", **values)
     report = project.json("metrics/report.json")
     verdict = re.search(r'<p class="verdict">(.*?)</p>', text, re.DOTALL)[1]
     for score in report["macro_f1"].values():
@@ -43,7 +44,9 @@ def test_what_a_text_holds_is_shown_and_not_obeyed(values):
     row = {"task": HOSTILE, "text": HOSTILE, "gold": HOSTILE, "said": HOSTILE, "sure": 0.5, "teacher": HOSTILE}
     told = {**values["story"], "text": values["story"]["text"].model_copy(update={"text": HOSTILE})}
     trusted = {"texts": 1, "error": 0.0, "reliability": "", "risk": "", "wrong": [row]}
-    text = page.render({**values, "trust": trusted, "story": told, "losses": [(HOSTILE, HOSTILE, 1)]})
+    text = rendered(
+        "report.html.jinja", **{**values, "trust": trusted, "story": told, "losses": [(HOSTILE, HOSTILE, 1)]}
+    )
     assert HOSTILE not in text
     assert "&lt;script&gt;document.title" in text
     assert Parts(text).fetched == []
@@ -93,7 +96,7 @@ def test_a_student_that_is_as_right_as_it_says_has_no_error_and_its_sure_answers
 @pytest.fixture(scope="module")
 def browser(values, tmp_path_factory):
     path: Path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page.render(values), encoding="utf-8")
+    path.write_text(rendered("report.html.jinja", **values), encoding="utf-8")
     with opened(path) as found:
         yield found
 

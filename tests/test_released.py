@@ -13,6 +13,7 @@ from sentidistill.commands.rehearsal import asking
 from sentidistill.construct import released
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.default_tasks import Example
+from sentidistill.report.templates import rendered
 from sentidistill.samples import SAMPLES, TRAIN_ROWS
 from stages import collect_responses
 from tests.project import ROOT, run_stages
@@ -109,7 +110,7 @@ def test_a_student_learns_from_released_answers_and_the_report_and_page_are_made
     assert (tmp_path / "models/student/model.safetensors").exists()
     assert "Number " in (tmp_path / "report.md").read_text()
     monkeypatch.chdir(tmp_path)
-    assert page.render(page.gathered(None)).startswith("<!doctype html>")
+    assert rendered("report.html.jinja", **page.gathered(None)).startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(

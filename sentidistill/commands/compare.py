@@ -27,9 +27,9 @@ from sentidistill import records
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate, draws_of, macro_f1, mean
 from sentidistill.pipeline import stage
-from sentidistill.report import figures, html
-from sentidistill.report.html import drawn
+from sentidistill.report import figures
 from sentidistill.report.page import cell
+from sentidistill.report.templates import drawn, rendered
 
 PREDICTIONS, INSTRUCTIONS = "metrics/predictions.csv", "data/instructions.jsonl"
 SAMPLES = 2000
@@ -337,7 +337,7 @@ def main(*arguments: str) -> None:
     print(text)
     if chosen.out and chosen.out.suffix == ".html":
         values = {"a": a, "b": b, "verdict": said, "sections": parts, "charts": charts(a, b)}
-        records.write_text(chosen.out, html.render("compare.html.jinja", values))
+        records.write_text(chosen.out, rendered("compare.html.jinja", **values))
     elif chosen.out:
         records.write_text(chosen.out, text)
     if chosen.fail and any(one.worse for one in found):

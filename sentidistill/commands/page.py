@@ -25,9 +25,9 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Request, answer
 from sentidistill.pipeline import graph, runs, stage
 from sentidistill.prompts import stop_strings
-from sentidistill.report import figures, html, page, scores, story, trust
-from sentidistill.report.html import drawn
+from sentidistill.report import figures, page, scores, story, trust
 from sentidistill.report.licences import called
+from sentidistill.report.templates import drawn, rendered
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
 from sentidistill.sources import models
 from sentidistill.sources.corpus import TEXTS, Text
@@ -172,15 +172,11 @@ def gathered(text_id: str | None) -> dict[str, Any]:
     }
 
 
-def render(values: Mapping[str, Any]) -> str:
-    return html.render("report.html.jinja", values)
-
-
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="page", description="The run as one page, report.html.")
     parser.add_argument("--text", metavar="ID", help="of data/corpus.jsonl: the text that is followed through the run")
     chosen = parser.parse_args(arguments)
-    text = render(gathered(chosen.text))
+    text = rendered("report.html.jinja", **gathered(chosen.text))
     records.write_text(OUT, text)
     print(f"{OUT}: {len(text.encode()) / 1e6:.1f} MB")
 

@@ -17,12 +17,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from rich.table import Table
 
 from sentidistill import config, records
@@ -40,6 +38,7 @@ from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.inference.opening import cache_path, make_reader, recordings
 from sentidistill.inference.store import Cache
 from sentidistill.pipeline import graph, runs, stage
+from sentidistill.report.templates import rendered
 from sentidistill.report.trust import wilson
 from sentidistill.samples import SAMPLES
 from sentidistill.sources.tables import Source
@@ -135,9 +134,8 @@ def as_csv(items: Iterable[Item]) -> str:
 
 
 def as_page(items: Sequence[Item]) -> str:
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    template = files("sentidistill.report").joinpath("review.html.jinja").read_text("utf-8")
-    return environment.from_string(template).render(
+    return rendered(
+        "review.html.jinja",
         items=[asdict(item) for item in items],
         columns=COLUMNS,
         formula=FORMULA.pattern,

@@ -1,16 +1,15 @@
 """The pieces of report.md."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any, TypeVar
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from sentidistill import records
 from sentidistill.construct.checks import CHECKS
 from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline.stage import without_controls
+from sentidistill.report.templates import rendered
 
 EXAMPLES = 10
 R = TypeVar("R")
@@ -62,6 +61,4 @@ def losses() -> list[tuple[str, str, int]]:
 
 def render(**values: Any) -> str:
     """The report, from the values that its template names."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("sentidistill.report").joinpath("report.md.jinja").read_text("utf-8"))
-    return template.render(cell=cell, losses=losses(), **values)
+    return rendered("report.md.jinja", cell=cell, losses=losses(), **values)

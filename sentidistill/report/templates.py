@@ -1,27 +1,22 @@
-"""Pages that open anywhere, offline: one style and one script (base.html.jinja), and figures that stand in the page."""
+"""Documents from the templates beside this file. Pages open anywhere, offline: their figures stand in them."""
 
-from collections.abc import Callable, Mapping
-from importlib.resources import files
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 
-def _template(name: str) -> str:
-    return files("sentidistill.report").joinpath(name).read_text("utf-8")
-
-
-def render(name: str, values: Mapping[str, Any]) -> str:
-    """The page of the template `name`, with all that is told to it escaped."""
+def rendered(name: str, /, **values: Any) -> str:
+    """The text of the template `name`. In a page, all that is told to it is escaped."""
     environment = Environment(
-        loader=FunctionLoader(_template),
+        loader=PackageLoader("sentidistill", "report"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=True,
+        autoescape=name.endswith(".html.jinja"),
     )
     return environment.get_template(name).render(values)
 
