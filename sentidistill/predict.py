@@ -17,6 +17,7 @@ Or as a command: a file with the predictions beside its columns, or a JSON objec
 import argparse
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ from sentidistill.student.folder import which_label
 from sentidistill.student.passages import passages
 
 ROWS_PER_BATCH, BATCH_TOKENS = 32, 16384
+LEAST_ROOM = 32  # tokens that a prompt leaves for a text; where it leaves fewer, long texts are not cut
+# What is cleaned by itself: an entity, also one that was escaped several times, blanks, or a character with its marks.
+UNIT = re.compile(r"&(?:amp;)*#?\w+;|\s+|.[\u0300-\u036f]*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,17 @@ class Task:
     temperature: float = 1.0
 
     def __post_init__(self):
-        if isinstance(self.labels, str) or self.max_new_tokens < 1:
-            raise SentiDistillError("a task's labels are several texts, like ('yes', 'no'); max_new_tokens is above 0")
+        several = not isinstance(self.labels, str) and all(isinstance(one, str) and one.strip() for one in self.labels)
+        if not several or len(set(self.labels)) < len(self.labels):
+            raise SentiDistillError(f"a task's labels are different texts, like ('yes', 'no'), and not {self.labels!r}")
+        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
+            raise SentiDistillError(f"max_new_tokens is a whole number above 0, and not {self.max_new_tokens!r}")
+        if any(isinstance(one, str) or len(one) != 2 for one in self.demonstrations):
+            raise SentiDistillError("a task's demonstrations are pairs, like (('We won!', 'yes'), ('We lost.', 'no'))")
+        if len(self.offsets) not in (0, len(self.labels)) or not np.isfinite([*self.offsets, self.temperature]).all():
+            raise SentiDistillError("a task has one offset for each label, or none; offsets and temperature are finite")
+        if self.temperature <= 0:
+            raise SentiDistillError(f"a task's temperature is above 0, and not {self.temperature}")
 
     def request(self, text: str, stop: tuple[str, ...]) -> Request:
         if self.labels:
@@ -168,6 +181,7 @@ class Predictor:
 
         Texts are cleaned as those of the corpus are. Equal ones are asked once.
         """
+        _check(max_error)
         task, texts = self._task(task), list(texts)
         cleaned = [clean(text) if isinstance(text, str) else "" for text in texts]
         different = list(dict.fromkeys(cleaned))
@@ -200,6 +214,7 @@ class Predictor:
         self, sums: Sequence[float], task: str | Task = "sentiment", *, max_error: float = 1.0
     ) -> list[Prediction]:
         """The prediction for each text, from the summed log-probabilities of the sequences of `answered`."""
+        _check(max_error)
         task = self._task(task)
         ends = end_ids(self._tokenizer, self.prompt_format)
         rows = np.logaddexp.reduce(np.reshape(sums, (-1, len(task.labels), len(ends))), axis=2)
@@ -220,7 +235,7 @@ class Predictor:
             return len(job.prompt_ids) + job.new_tokens() + 1  # with its end
 
         frame = tokens("")
-        room = self._limit - frame if task.labels and frame < self._limit else sys.maxsize
+        room = self._limit - frame if task.labels and self._limit - frame >= LEAST_ROOM else sys.maxsize
 
         def pieces(text: str) -> list[str]:
             if len(text.encode()) <= room:  # a text has no more tokens than bytes
@@ -233,13 +248,34 @@ class Predictor:
         self, task: Task, text: str, pieces: Sequence[str], responses: Sequence[Response], max_error: float
     ) -> Prediction | str:
         if failed := [response for response in responses if response.error]:
-            return f"too long for the model ({failed[0].prompt_tokens} tokens)"
+            asked = "" if task.labels else f", and up to {task.max_new_tokens} for the answer"
+            return f"too long for the model ({failed[0].prompt_tokens} tokens{asked})"
         if not task.labels:
             written = responses[0].text.strip()
-            return Prediction(written, {}, spans(written, text))
+            return Prediction(written, {}, quoted(written, text))
         rows = [list(task.probabilities(response.choice_logprobs).values()) for response in responses]
         means = np.average(rows, axis=0, weights=[len(piece) for piece in pieces])
         return _chosen(dict(zip(task.labels, means.tolist())), max_error)
+
+
+def quoted(answer: str, text: str) -> tuple[Span, ...]:
+    """The `spans` of an answer in a text as it was given. What answers has seen the text as `clean` leaves it."""
+    cleaned, made = clean(text), ""
+    places: list[tuple[int, int]] = []  # by character of `made`, those of `text` that it came from
+    for unit in UNIT.finditer(text):
+        piece = clean(f".{unit[0]}.")[1:-1]  # the points keep blanks
+        if piece != " " or made[-1:] not in ("", " "):
+            made += piece
+            places += [unit.span()] * len(piece)
+    if made.rstrip() != cleaned:  # characters that only together become others
+        return spans(answer, text)
+    found = spans(answer, cleaned)
+    return tuple(one._replace(start=places[one.start][0], end=places[one.end - 1][1]) for one in found)
+
+
+def _check(max_error: float) -> None:
+    if not 0 <= max_error <= 1:
+        raise SentiDistillError(f"max_error is a probability, from 0 to 1, and not {max_error}")
 
 
 def _chosen(likely: dict[str, float], max_error: float) -> Prediction:
@@ -270,10 +306,10 @@ def options() -> argparse.ArgumentParser:
 
 def columns(tasks: Mapping[str, Task]) -> dict[str, type]:
     """The columns of predictions: for each task, its answer and the probability of each label."""
-    found: dict[str, type] = {}
-    for key, task in tasks.items():
-        found |= {key: str, **{f"{key} {label}": float for label in task.labels}}
-    return found
+    found = [column for key, task in tasks.items() for column in (key, *(f"{key} {label}" for label in task.labels))]
+    if twice := [name for name in found if found.count(name) > 1 or name == "error"]:
+        raise SentiDistillError(f"two columns would be called {twice[0]!r}; ask these tasks one by one, or rename one")
+    return {name: str if name in tasks else float for name in found}
 
 
 def cells(
@@ -311,15 +347,18 @@ def answer_lines(student: Predictor, task: str, max_error: float) -> None:
             row: dict[str, Any] = {"error": one}
             if isinstance(one, Prediction):
                 row = {"answer": one.answer, "probabilities": one.probabilities}
-            print(json.dumps({"text": text, **row}, ensure_ascii=False), flush=True)
+            line = json.dumps({"text": text, **row}, ensure_ascii=False)
+            sys.stdout.buffer.write(f"{line}\n".encode())  # JSON is in UTF-8, whatever the terminal's encoding
+            sys.stdout.buffer.flush()
 
 
 def main(*arguments: str) -> None:
     chosen = options().parse_args(arguments)
+    _check(chosen.max_error)
     tasks = list(dict.fromkeys(chosen.task or ["sentiment"]))
     if chosen.texts is None:
-        if len(tasks) > 1 or chosen.out:
-            raise SentiDistillError("several tasks, and --out, need a file of texts")
+        if len(tasks) > 1 or chosen.out or chosen.encoding != "utf-8-sig":
+            raise SentiDistillError("several tasks, --out and --encoding need a file of texts")
         return answer_lines(Predictor(chosen.model), tasks[0], chosen.max_error)
     source = scored.Source(chosen.texts, chosen.text_field, chosen.encoding)
     source.columns()  # faults of the file are reported before the model is loaded
@@ -331,10 +370,10 @@ def main(*arguments: str) -> None:
     with track(f"predict, {chosen.texts.name}", sum(1 for _ in source.rows())) as progress:
         names = columns({task: student.tasks[task] for task in tasks})
         key = [*files, chosen.max_error]
-        number = scored.write(
+        number, errors = scored.write(
             source, out, names, lambda texts: cells(student, texts, tasks, chosen.max_error), key, progress.advance
         )
-    print(f"{out}: {number} rows")
+    print(f"{out}: {number} rows" + (f", {errors} of them with an error (column error)" if errors else ""))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Files of texts in, files of predictions out, a chunk at a time, so memory does not grow with the file."""
 
 import csv
+import fcntl
 import io
 import itertools
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sentidistill import records
 from sentidistill.errors import SentiDistillError
@@ -27,33 +30,38 @@ def write(
     predict: Callable[[list[str]], list[dict[str, Any]]],
     key: Sequence[Any],
     advance: Callable[..., None],
-) -> int:
-    """Write the rows of `source` with the columns `names`, which `predict` gives for a text, and return their number.
+) -> tuple[int, int]:
+    """Write the rows of `source` with the columns `names`, which `predict` gives for a text.
 
-    `names` are those of texts (str) and numbers (float).
+    `names` are those of texts (str) and numbers (float). Returns the number of rows, and of those with an error.
 
     Equal texts are predicted once, as long as there are no more than `MOST_KNOWN` different ones. A row that cannot be
     read, or has no text, gets its fault in the column "error", and the next rows are predicted. Finished rows lie in a
     file beside `out` until all are finished. After a kill, a run with the same `key` continues there, and ends with the
     same bytes. `advance` is told of the rows that are done.
+    Raises `SentiDistillError` where `out` is the file of `source`, or another run is writing it.
     """
     kind = out.suffix.lower()
     if kind not in WRITES:
         raise SentiDistillError(f"{out}: unknown kind of file; write one of {', '.join(WRITES)}")
-    columns = source.columns()
+    if out.exists() and out.samefile(source.path):
+        raise SentiDistillError(
+            f"{out}: the texts are in it, and a row that cannot be read would be lost; name another"
+        )
+    columns = _columns(source)
     if taken := [name for name in (*names, "error") if name in columns]:
         raise SentiDistillError(f"{source.path}: its column {taken[0]!r} has the name of one that is added; rename it")
     part, state = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.part.json")
     stat = source.path.stat()
-    key = records.content_id(str(source), stat.st_size, stat.st_mtime_ns, [*names], *key)
-    done = records.read_json(state) if state.exists() and part.exists() else {}
-    if done.get("key") != key:
-        done = {"key": key, "rows": 0, "bytes": 0}
+    key = records.content_id(str(source), stat.st_size, stat.st_mtime_ns, columns, [*names], *key)
     out.parent.mkdir(parents=True, exist_ok=True)
     known: Known = {}
-    with open(part, "r+b" if done["bytes"] else "w+b") as file:
+    with open(part, "a+b") as file:
+        _hold(file, out)
+        done = records.read_json(state) if state.exists() else {}
+        if done.get("key") != key or part.stat().st_size < done["bytes"]:
+            done = {"key": key, "rows": 0, "errors": 0, "bytes": 0}
         file.truncate(done["bytes"])
-        file.seek(done["bytes"])
         for row, predicted in zip(source.rows(), _finished(part, kind)):
             if not predicted["error"]:
                 _remember(known, at(row.values or {}, source.field), {name: predicted[name] for name in names})
@@ -67,18 +75,44 @@ def write(
             written = [*names, "error"] if kind == ".parquet" else [*columns, *names, "error"]
             file.write(_lines(found, written, kind, header).encode("utf-8", "replace"))
             file.flush()
-            done = {"key": key, "rows": done["rows"] + len(chunk), "bytes": file.tell()}
+            errors = sum(bool(row["error"]) for row in found)
+            done |= {"rows": done["rows"] + len(chunk), "errors": done["errors"] + errors, "bytes": file.tell()}
             records.write_json(state, done)
-            advance(len(chunk), failures=sum(bool(row["error"]) for row in found))
-    if kind == ".parquet":
-        whole = out.with_name(f"{out.name}.part.parquet")
-        _write_parquet(source, columns, names, part, whole)
-        os.replace(whole, out)
-        part.unlink()
-    else:
-        os.replace(part, out)
-    state.unlink()
-    return done["rows"]
+            advance(len(chunk), failures=errors)
+        if kind == ".parquet":
+            whole = out.with_name(f"{out.name}.part.parquet")
+            _write_parquet(source, columns, names, part, whole)
+            os.replace(whole, out)
+            part.unlink()
+        else:
+            os.replace(part, out)
+        state.unlink()
+    return done["rows"], done["errors"]
+
+
+def _columns(source: Source) -> list[str]:
+    """Of the file; of JSON Lines, the keys of all its objects."""
+    columns = source.columns()
+    if ".jsonl" in source.path.suffixes:
+        return list(dict.fromkeys(itertools.chain(columns, *(row.values or {} for row in source.rows()))))
+    if source.path.suffix.lower() == ".parquet":
+        import pyarrow.parquet
+
+        columns = pyarrow.parquet.read_schema(source.path).names
+        if twice := [name for name, number in Counter(columns).items() if number > 1]:
+            raise SentiDistillError(f"{source.path}: two columns are called {twice[0]}; rename one")
+    return columns
+
+
+def _hold(part: IO[bytes], out: Path) -> None:
+    """Keep others from writing `part`, until it is closed."""
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(part.fileno()), os.stat(part.name)):  # else the other run has ended just now
+            return
+    except OSError:
+        pass
+    raise SentiDistillError(f"{out}: another run is writing it; wait for its end, or name another file by --out")
 
 
 def _predicted(
@@ -125,13 +159,26 @@ def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str], kind: str, he
     if kind == ".parquet":
         rows = [{name: row[name] for name in columns} for row in rows]
     if kind != ".csv":
-        return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-    lines = io.StringIO(newline="")
-    writer = csv.DictWriter(lines, columns, extrasaction="ignore", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
+        finite = ({name: None if _is_no_number(value) else value for name, value in row.items()} for row in rows)
+        return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in finite)
+    cells = [list(columns)] if header else []
+    cells += [[_cell(row.get(name)) for name in columns] for row in rows]
+    return "".join(map(_csv_line, cells))
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    """Ended by a line feed. The writer is told of both characters, or it would leave a carriage return unquoted."""
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _write_parquet(source: Source, columns: Sequence[str], names: Mapping[str, type], found: Path, out: Path) -> None:

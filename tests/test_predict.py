@@ -133,6 +133,21 @@ def test_quoted_words_have_their_places_object_and_key(predictor, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "quote", "place"),
+    [
+        ("  I don&#39;t\n like it", "don't like", "don&#39;t\n like"),
+        ("Tom &amp;amp; Jerry, again", "Tom & Jerry", "Tom &amp;amp; Jerry"),
+        ("the cafe\u0301 again", "caf\u00e9", "cafe\u0301"),
+        ("so\x00 &nbsp; bad\ufeff food", "bad food", "bad\ufeff food"),
+    ],
+)
+def test_quoted_words_are_found_where_the_text_was_cleaned(text, quote, place, predictor, monkeypatch):
+    monkeypatch.setattr(command, "answer", lambda *asked: [Response(quote, "stop", 9, 9)])
+    (span,) = predictor.predict(text, task=Task("What is quoted?")).spans
+    assert text[span.start : span.end] == place
+
+
 def test_equal_texts_are_asked_once(predictor):
     read: list[int] = []
     model = predictor._engine._model
@@ -156,9 +171,30 @@ def test_faults_are_named(predictor, tiny_models, tmp_path):
         predictor.predict(["A fine day.", " "])
     with pytest.raises(SentiDistillError, match="text 1: too long"):
         Predictor(tiny_models / "student", prompt_format="transcript").predict("no " * 50_000)
-    for wrong in ({"labels": "yes"}, {"max_new_tokens": 0}):
-        with pytest.raises(SentiDistillError, match="labels are several texts"):
-            Task("Is it so?", **wrong)
+    with pytest.raises(SentiDistillError, match=r"too long for the model \(\d+ tokens, and up to 9999 for the answer"):
+        predictor.predict("A fine day.", Task("Why?", max_new_tokens=9999))
+    for share in (20, -0.1, float("nan")):
+        with pytest.raises(SentiDistillError, match=f"max_error is a probability, from 0 to 1, and not {share}"):
+            predictor.predict("A fine day.", max_error=share)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"labels": "yes"}, "labels are different texts, .* not 'yes'"),
+        ({"labels": ("yes", "no", "yes")}, "labels are different texts"),
+        ({"labels": (1, 2)}, "labels are different texts"),
+        ({"max_new_tokens": 0}, "max_new_tokens is a whole number above 0, and not 0"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens is a whole number"),
+        ({"demonstrations": ("We won!", "yes")}, "demonstrations are pairs"),
+        ({"labels": ("yes", "no"), "offsets": (0.1, 0.2, 0.3)}, "one offset for each label"),
+        ({"labels": ("yes", "no"), "offsets": (0.1, float("nan"))}, "offsets and temperature are finite"),
+        ({"labels": ("yes", "no"), "temperature": 0}, "temperature is above 0, and not 0"),
+    ],
+)
+def test_a_task_that_cannot_be_asked_is_refused(wrong, message):
+    with pytest.raises(SentiDistillError, match=message):
+        Task("Is it so?", **wrong)
 
 
 def test_texts_may_come_from_a_generator(predictor):
@@ -208,6 +244,11 @@ def test_200_000_rows_take_no_more_memory_than_2_000_and_a_kill_changes_no_byte(
 
 
 SENTENCES = ["The first one is fine. ", "Is the second? ", "No, it is bad! "]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_text_whose_characters_are_many_tokens_is_cut_to_characters(limit):
+    assert passages("\u6f22\u5b57.", lambda piece: 3 * len(piece), limit) == ["\u6f22", "\u5b57", "."]
 
 
 @pytest.mark.parametrize("limit", [3, 10, 40, 1000])
@@ -411,8 +452,115 @@ def rows_of(path: Path) -> list[dict]:
         return pyarrow.parquet.read_table(path).to_pylist()
     text = path.read_bytes().decode()
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in text.split("\n") if line]
     return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def upper(texts: list[str]) -> list[dict]:
+    return [{"mood": text.upper()} for text in texts]
+
+
+def write_moods(source: Path, out: Path, predict=upper) -> tuple[int, int]:
+    return scored.write(scored.Source(source, "text"), out, {"mood": str}, predict, [], lambda *_, **__: None)
+
+
+def write_killed(source: Path, out: Path, chunks: int) -> None:
+    """As `write_moods`, ended after so many chunks."""
+    asked = 0
+
+    def predict(texts: list[str]) -> list[dict]:
+        nonlocal asked
+        asked += 1
+        if asked > chunks:
+            raise KeyboardInterrupt
+        return upper(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_moods(source, out, predict)
+
+
+def lines_of(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
+def test_a_kill_gives_no_row_the_answer_of_another_text(kind, tmp_path, monkeypatch):
+    """Whatever ends of lines are in the texts."""
+    monkeypatch.setattr(scored, "CHUNK", 10)
+    ends = ("\r", "\n", "\r\n", "\u2028", '"\r', ",\r")
+    texts = [f"text{end}{number}" for number, end in enumerate(ends * 10)]
+    source, out = tmp_path / "in.jsonl", tmp_path / f"out{kind}"
+    source.write_text(lines_of([{"text": text} for text in [*texts, *texts]]))
+    write_killed(source, out, chunks=3)
+    write_moods(source, out)
+    rows = rows_of(out)
+    assert [row["text"] for row in rows] == [*texts, *texts]
+    assert [row["mood"] for row in rows] == [text.upper() for text in [*texts, *texts]]
+
+
+def test_a_file_that_lost_its_end_is_begun_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(scored, "CHUNK", 1)
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text(lines_of([{"text": f"text {number}"} for number in range(9)]))
+    write_moods(source, out)
+    whole = out.read_bytes()
+    write_killed(source, out, chunks=5)
+    part = tmp_path / "out.csv.part"
+    part.write_bytes(part.read_bytes()[:20])
+    write_moods(source, out)
+    assert out.read_bytes() == whole
+
+
+def test_two_runs_never_write_one_file(tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"text": "Good"}\n')
+
+    def write_beside(texts: list[str]) -> list[dict]:
+        with pytest.raises(SentiDistillError, match=r"out\.csv: another run is writing it"):
+            write_moods(source, out)
+        return upper(texts)
+
+    write_moods(source, out, write_beside)
+    assert [row["mood"] for row in rows_of(out)] == ["GOOD"]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
+def test_keys_of_late_rows_are_kept_and_never_written_over(kind, tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / f"out{kind}"
+    rows = [{"text": "Good"}] * 200 + [{"text": "Bad", "note": {"by": "me", "at": [1, None]}}]
+    source.write_text(lines_of(rows))
+    assert write_moods(source, out) == (201, 0)
+    note = rows_of(out)[-1]["note"]
+    assert (note if kind == ".jsonl" else json.loads(note)) == rows[-1]["note"]
+    source.write_text(lines_of([*rows, {"text": "Bad", "mood": "mine"}]))
+    with pytest.raises(SentiDistillError, match=r"its column 'mood' has the name of one that is added"):
+        write_moods(source, out)
+
+
+def test_what_would_lose_the_users_data_is_refused(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    source = tmp_path / "in.csv"
+    source.write_text('text,n\n"torn"x,1\nGood,2\n')
+    before = source.read_bytes()
+    with pytest.raises(SentiDistillError, match=r"in\.csv: the texts are in it.*name another"):
+        write_moods(source, source)
+    assert source.read_bytes() == before
+    twice = tmp_path / "twice.parquet"
+    pyarrow.parquet.write_table(pyarrow.table([["Good"], ["Bad"]], ["text", "text"]), twice)
+    with pytest.raises(SentiDistillError, match=r"twice\.parquet: two columns are called text"):
+        write_moods(twice, tmp_path / "out.csv")
+
+
+def test_a_number_that_is_none_is_null_in_lines_of_json(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"text": ["Good", "Bad"], "stars": [float("nan"), 2.0]})
+    pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
+    write_moods(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert [row["stars"] for row in rows_of(tmp_path / "out.jsonl")] == [None, 2.0]
 
 
 def test_the_columns_of_a_parquet_file_keep_their_types(tmp_path):
@@ -477,6 +625,14 @@ def test_several_tasks_are_answered_in_columns_of_their_own(described, tmp_path)
         expected = Predictor(described).predict([row["text"] for row in rows], task)
         assert [row[task] for row in rows] == [one.answer for one in expected]
         assert {f"{task} {label}" for label in expected[0].probabilities} < set(rows[0])
+
+
+def test_tasks_whose_columns_would_be_one_are_refused():
+    tasks = {"mood": MOOD, "mood glad": MOOD}
+    with pytest.raises(SentiDistillError, match="two columns would be called 'mood glad'"):
+        command.columns(tasks)
+    with pytest.raises(SentiDistillError, match="two columns would be called 'error'"):
+        command.columns({"error": MOOD})
 
 
 def test_an_answer_that_is_too_likely_to_be_wrong_is_not_given(described):

@@ -16,7 +16,7 @@ def passages(text: str, tokens: Callable[[str], int], limit: int) -> list[str]:
     number = -(-tokens(text) // limit)
     if number < 2 or len(text) < 2:
         return [text]
-    aim = len(text) * (number // 2) // number
+    aim = max(1, len(text) * (number // 2) // number)
     ends = (sorted({at.end() for at in place.finditer(text)} - {len(text)}) for place in PLACES)
     cut = next((min(found, key=lambda end: abs(end - aim)) for found in ends if found), aim)
     parts = text[:cut].strip(), text[cut:].strip()
