@@ -11,6 +11,7 @@ than those of the read texts alone.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,26 +23,27 @@ from rich.table import Table
 
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
-from sentidistill.sources.tables import Source
+from sentidistill.sources.tables import Source, at
 
 LEAST_READ = 20  # texts; a t interval of fewer says too little
+LEAST_OF_LABEL = 10  # of the read texts; with fewer, intervals by variance hold too seldom (tests/test_shares.py)
 CONFIDENCE = 0.95
 MONTH = r"^(\d{4}-(?:0[1-9]|1[0-2]))(?:-\d\d(?!\d)|$)"
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share (0 to 1) and half the width of its interval; `alone`: that half width by the read texts alone."""
+    """A share (0 to 1) and its interval; `alone`: half the width of the interval by the read texts alone."""
 
     share: float
-    half_width: float
+    interval: tuple[float, float]
     alone: float
     read: int
     texts: int
 
     @property
-    def interval(self) -> tuple[float, float]:
-        return max(0.0, self.share - self.half_width), min(1.0, self.share + self.half_width)
+    def half_width(self) -> float:
+        return (self.interval[1] - self.interval[0]) / 2
 
 
 def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
@@ -49,10 +51,15 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
 
     With weight w on the predictions: mean(w others) + mean(read - w predicted). Its variance is least at
     w = cov(read, predicted) / ((1 + n / N) var(predicted)), which is taken from the read texts, between 0 and 1.
+    Where fewer than `LEAST_OF_LABEL` of the read texts have the label, or have another one, a variance says too little:
+    then the share and its interval (Wilson's) are those of the read texts alone.
     """
-    from scipy.stats import t
+    from scipy.stats import binomtest, t
 
     n, N = len(read), len(others)
+    if min(read.sum(), n - read.sum()) < LEAST_OF_LABEL:
+        found = binomtest(int(read.sum()), n).proportion_ci(CONFIDENCE, method="wilson")
+        return Share(float(read.mean()), (found.low, found.high), (found.high - found.low) / 2, n, n + N)
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
     alone = quantile * float(np.sqrt(read.var(ddof=1) / n))
     spread = np.concatenate([predicted, others]).var(ddof=1)
@@ -61,7 +68,9 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
         weight = float(np.clip(np.cov(read, predicted)[0, 1] / ((1 + n / N) * spread), 0, 1))
     centre = float(read.mean()) + weight * float((others.mean() if N else 0.0) - predicted.mean()) * (N > 1)
     variance = (read - weight * predicted).var(ddof=1) / n + (weight**2 * others.var(ddof=1) / N if N > 1 else 0.0)
-    return Share(float(np.clip(centre, 0, 1)), quantile * float(np.sqrt(variance)), alone, n, n + N)
+    half_width = quantile * float(np.sqrt(variance))
+    interval = max(0.0, centre - half_width), min(1.0, centre + half_width)
+    return Share(float(np.clip(centre, 0, 1)), interval, alone, n, n + N)
 
 
 def more_to_read(found: Share, half_width: float) -> int:
@@ -86,10 +95,11 @@ def table_of(path: Path, text: str) -> pd.DataFrame:
     """A file as a table of texts. Raises `SentiDistillError` with the place of a row that cannot be read."""
     source = Source(path, text, recode="save it in UTF-8")
     columns, rows = source.columns(), []
+    columns += [text] if text not in columns else []  # the name of one within an object
     for row in source.rows():
         if row.fault or row.values is None:
             raise SentiDistillError(f"{path}, {row.place}: {row.fault}")
-        cells = (row.values.get(name) for name in columns)
+        cells = (at(row.values, name) for name in columns)
         rows.append(["" if cell is None else str(cell) for cell in cells])
     return pd.DataFrame(rows, columns=columns, dtype=str)
 
@@ -102,7 +112,9 @@ def joined(
     Of equal texts, as many count as read as were read. Raises `SentiDistillError` where a column is missing, a label
     or text is unknown, or too few were read.
     """
-    labels = [name.removeprefix(f"{task} ") for name in scored.columns if name.startswith(f"{task} ")]
+    after = itertools.dropwhile(lambda name: name != task, scored.columns)
+    of_task = itertools.takewhile(lambda name: name.startswith(f"{task} "), itertools.islice(after, 1, None))
+    labels = [name.removeprefix(f"{task} ") for name in of_task]
     if not labels:
         raise SentiDistillError(f"no columns of the task {task!r}; the file has to be one of `sentidistill.predict`")
     if label not in read.columns:
@@ -153,6 +165,8 @@ def main(*arguments: str) -> None:
     by.add_argument("--month", metavar="COLUMN", help="shares for each month of the dates in this column")
     parser.add_argument("--width", type=float, default=5.0, help="points either side that you wish for (%(default)s)")
     chosen = parser.parse_args(arguments)
+    if not 0 < chosen.width < 100:
+        raise SentiDistillError(f"--width is a number of points between 0 and 100, and not {chosen.width}")
     text = chosen.text_field
     scored, labelled = (table_of(path, text) for path in (chosen.scored, chosen.labelled))
     rows, read, labels = joined(scored, labelled, text, chosen.label_field, chosen.task)
@@ -170,11 +184,11 @@ def main(*arguments: str) -> None:
         "with the student: ±",
         f"to read for ± {chosen.width:g}",
     )
-    table = Table(*headings, title=f"{chosen.task}, {len(rows):,} texts")
+    table = Table(*headings, title=stage.visible(f"{chosen.task}, {len(rows):,} texts"))
     for name, of_group in [*groups.items(), ("all texts", rows)]:
         of_read = read[of_group.index]
         if (missing := LEAST_READ - of_read.notna().sum()) > 0:
-            table.add_row(name, f"read {missing} more of its texts", *[""] * 5)
+            table.add_row(stage.visible(name), f"read {missing} more of its texts", *[""] * 5)
             continue
         for label, one in shares(of_group, of_read, labels, chosen.task).items():
             low, high = (100 * value for value in one.interval)
@@ -182,7 +196,13 @@ def main(*arguments: str) -> None:
             more = more_to_read(one, chosen.width / 100)
             left = one.texts - one.read
             wished = f"{more:,} more" if more <= left else f"more than the {left:,} left"
-            table.add_row(name, label, f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", *widths, wished)
+            table.add_row(
+                *map(stage.visible, (name, label)),
+                f"{100 * one.share:.1f}",
+                f"{low:.1f} to {high:.1f}",
+                *widths,
+                wished,
+            )
     stage.console().print(table)
     equal, done = (rows[chosen.task] == read).sum(), read.notna().sum()
     print(

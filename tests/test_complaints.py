@@ -46,15 +46,16 @@ def test_a_perspective_that_is_near_to_every_text_takes_none_for_that():
 @pytest.fixture
 def asked(project, tmp_path, monkeypatch):
     path = tmp_path / "reviews.csv"
-    texts = [json.loads(line)["text"] for line in (project.folder / "data/corpus.jsonl").open(encoding="utf-8")][:40]
+    rows = (project.folder / "data/corpus.jsonl").open(encoding="utf-8")
+    texts = [f"[/i] {json.loads(line)['text']}" for line in rows][:40]
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["review"], *[[text] for text in texts], [""]])
+        csv.writer(file).writerows([["review"], *[[text] for text in texts], [""], ["cut by its comma", " bad"]])
 
     monkeypatch.chdir(project.folder)
     return partial(command.main, str(path), "--text-field", "review"), texts
 
 
-def test_one_command_from_a_file_to_a_table(asked, tmp_path):
+def test_one_command_from_a_file_to_a_table(asked, tmp_path, capsys):
     run, texts = asked
     out = tmp_path / "complaints.csv"
     answers = Counter(one.answer for one in Predictor("models/student").predict(texts))
@@ -64,6 +65,11 @@ def test_one_command_from_a_file_to_a_table(asked, tmp_path):
                 run("--label", label)
             continue
         run("--label", label, "--out", str(out))
+        shown = " ".join(capsys.readouterr().out.split())
+        assert (
+            f"{answers[label]} of {len(texts)} texts are {label}, as the student says; 2 rows cannot be read" in shown
+        )
+        assert any(text in shown for text in texts), "its brackets are no markup"
         rows = list(csv.DictReader(out.open(encoding="utf-8")))
         assert sum(int(row["texts"]) for row in rows) == answers[label]
         assert sum(float(row["share"]) for row in rows) == pytest.approx(1, abs=0.01)

@@ -12,9 +12,11 @@ from sentidistill.shares import joined, months, more_to_read, share, table_of
 from tests.project import ROOT
 
 
-def made_up(random: np.random.Generator, worth: float, lean: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(labels, probabilities): 30 % have the label; predictions follow it by `worth` and lean by `lean`."""
-    truth = (random.random(size) < 0.3).astype(float)
+def made_up(
+    random: np.random.Generator, worth: float, lean: float, size: int, common: float = 0.3
+) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, probabilities): so `common` is the label; predictions follow it by `worth` and lean by `lean`."""
+    truth = (random.random(size) < common).astype(float)
     noise = random.normal(0, 1, size)
     return truth, 1 / (1 + np.exp(-(worth * (2 * truth - 1) + noise + lean)))
 
@@ -32,6 +34,21 @@ def test_nineteen_of_twenty_intervals_hold_the_share(worth, lean):
         narrower.append(found.half_width / found.alone)
     assert 0.925 <= hits / 600 <= 0.975
     assert np.mean(narrower) < (0.85 if worth else 1.02)
+
+
+@pytest.mark.parametrize("worth", [2.0, 0.0])
+@pytest.mark.parametrize(
+    ("share_of_label", "read"), [(0.02, 20), (0.02, 100), (0.05, 20), (0.1, 20), (0.1, 80), (0.97, 40)]
+)
+def test_intervals_of_rare_labels_hold_too_and_are_never_a_point(share_of_label, read, worth):
+    random, hits = np.random.default_rng(6), 0
+    for _ in range(600):
+        truth, predicted = made_up(random, worth, 0.0, 1000, share_of_label)
+        found = share(truth[:read], predicted[:read], predicted[read:])
+        hits += found.interval[0] <= share_of_label <= found.interval[1]
+        assert found.half_width > 0
+        assert more_to_read(found, 0.01) > 0
+    assert hits / 600 >= 0.9
 
 
 def test_a_student_alone_would_be_wrong_and_what_was_read_puts_it_right():
@@ -116,6 +133,14 @@ def test_equal_texts_count_as_often_as_they_are_there_and_as_read_as_often_as_th
     assert len(rows) == 420
     assert read.notna().sum() == 63
     assert read[rows["text"] == "Text 2."].notna().sum() == 2
+
+
+def test_a_column_of_ones_own_is_no_label():
+    scored, labelled = tables()
+    own = scored.assign(**{"sentiment by": "me", "sentiment of day": "7"})
+    own = own[["text", "sentiment by", "sentiment of day", *scored.columns[1:]]]
+    *_, labels = joined(own, labelled, "text", "label", "sentiment")
+    assert labels == ["negative", "positive"]
 
 
 def test_rows_without_an_answer_count_if_they_have_probabilities():

@@ -139,7 +139,9 @@ def main(*arguments: str) -> None:
     if not found:
         print(f"{chosen.out}: trained on all texts; with {LEAST} or more, every fifth would tell what was gained")
         return
-    table = Table("student", "texts kept out", "macro-F1", "accuracy", title=f"{chosen.task}, {chosen.out}")
+    table = Table(
+        "student", "texts kept out", "macro-F1", "accuracy", title=stage.visible(f"{chosen.task}, {chosen.out}")
+    )
     for name, scores in found:
         table.add_row(name, str(scores["records"]), f"{scores['macro_f1']:.1f}", f"{scores['accuracy']:.1f}")
     stage.console().print(table)

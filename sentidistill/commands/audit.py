@@ -205,7 +205,9 @@ def sampler_table() -> Table:
 
 def beside(title: str, figures: Mapping[str, Figure], ours: Mapping[str, Finding]) -> Table:
     """The reader's figures; a figure named as one of `ours` has that beside it."""
-    table = Table("figure", "value", "protocol", "source", "ours, published rules", "ours, our rules", title=title)
+    table = Table(
+        "figure", "value", "protocol", "source", "ours, published rules", "ours, our rules", title=stage.visible(title)
+    )
     for name, row in figures.items():
         own = (ours[name].published, ours[name].ours) if name in ours else (None, None)
         table.add_row(*map(stage.visible, (name, row.value, row.protocol, row.source, *map(percent, own))))

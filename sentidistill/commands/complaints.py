@@ -8,7 +8,7 @@ the drawing of texts; `sentidistill.shares` takes the student's mistakes into ac
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +67,11 @@ def complaints(
     return sorted(found, key=lambda one: (-one.texts, one.perspective))
 
 
-def read_texts(source: Source) -> Iterator[str]:
-    """The cleaned texts of the rows that have one."""
-    for row in source.rows():
-        text = at(row.values, source.field) if row.values else None
-        if isinstance(text, str) and (cleaned := corpus.clean(text)):
-            yield cleaned
+def read_texts(source: Source) -> tuple[list[str], int]:
+    """(cleaned texts, number of rows that cannot be read or have none)"""
+    found = [None if row.fault else at(row.values or {}, source.field) for row in source.rows()]
+    texts = [cleaned for text in found if isinstance(text, str) and (cleaned := corpus.clean(text))]
+    return texts, len(found) - len(texts)
 
 
 def options() -> argparse.ArgumentParser:
@@ -97,7 +96,8 @@ def main(*arguments: str) -> None:
     if asked.task not in student.tasks or asked.label not in student.tasks[asked.task].labels:
         known = "; ".join(f"{name}: {', '.join(task.labels)}" for name, task in student.tasks.items())
         raise SentiDistillError(f"no label {asked.label!r} of a task {asked.task!r}; {asked.model} knows {known}")
-    texts, answers = list(read_texts(source)), list[bool]()
+    texts, left_out = read_texts(source)
+    answers: list[bool] = []
     with track(f"complaints, {asked.texts.name}", len(texts)) as progress:
         for start in range(0, len(texts), scored.CHUNK):
             some = texts[start : start + scored.CHUNK]
@@ -109,23 +109,29 @@ def main(*arguments: str) -> None:
         raise SentiDistillError(f"{asked.texts}: the student calls none of {len(texts)} texts {asked.label}")
     vectors = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
     rows = complaints(texts, chosen, vectors, [one.exemplar for one in perspectives], of)
+    if asked.out:
+        written = [
+            {"perspective": one.perspective, "texts": one.texts, "share": one.share}
+            | dict(zip(("low", "high"), one.interval))
+            | {f"typical {number}": text for number, text in enumerate(one.typical, 1)}
+            for one in rows
+        ]
+        records.write_text(asked.out, pd.DataFrame(written).round(4).to_csv(index=False))
     title = f"{chosen.sum():,} of {len(texts):,} texts are {asked.label}, as the student says"
+    if left_out:
+        title += f"; {left_out:,} rows cannot be read or have no text"
     table = Table("perspective", "texts", "share, %", "95 %", "typical texts", title=title)
     for one in rows:
         low, high = (100 * end for end in one.interval)
-        shown = "\n".join(f"- {text[:160]}" for text in one.typical)
-        table.add_row(one.perspective, f"{one.texts:,}", f"{100 * one.share:.1f}", f"{low:.1f} to {high:.1f}", shown)
-    stage.console().print(table)
-    if asked.out:
-        written = pd.DataFrame(
-            [
-                {"perspective": one.perspective, "texts": one.texts, "share": one.share}
-                | dict(zip(("low", "high"), one.interval))
-                | {f"typical {number}": text for number, text in enumerate(one.typical, 1)}
-                for one in rows
-            ]
+        shown = stage.visible("\n".join(f"- {text[:160]}" for text in one.typical))
+        table.add_row(
+            stage.visible(one.perspective),
+            f"{one.texts:,}",
+            f"{100 * one.share:.1f}",
+            f"{low:.1f} to {high:.1f}",
+            shown,
         )
-        records.write_text(asked.out, written.round(4).to_csv(index=False))
+    stage.console().print(table)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def known_folder(model: str, cache_root: Path) -> Path:
 
 def table(name: str, metrics: dict[str, dict], group_means: dict[str, float]) -> Table:
     numbers = ("±", "calibrated", *(["reference"] if any("reference" in row for row in metrics.values()) else []))
-    shown = Table(Column("task", no_wrap=True), "records", "F1", "95 %", *numbers, *COUNTS, title=name)
+    shown = Table(Column("task", no_wrap=True), "records", "F1", "95 %", *numbers, *COUNTS, title=stage.visible(name))
     for task, row in metrics.items():
         optional = [row["deviation"], row["calibrated"] and row["calibrated"]["main"], row.get("reference")]
         shown.add_row(
@@ -322,7 +322,8 @@ def comparison(found: dict[str, Tested], data: Data, split: str, samples: int, c
     """
     first, *others = found
     labels = " (calibrated)" if column == "calibrated" else ""
-    shown = Table(Column("task", no_wrap=True), *others, title=f"more than {first}{labels}")
+    title = stage.visible(f"more than {first}{labels}")
+    shown = Table(Column("task", no_wrap=True), *map(Column, map(stage.visible, others)), title=title)
     gains: dict[str, list[dict[str, float]]] = {name: [] for name in others}
     for task, base in found[first].items():
         test, cells = data[task][split], []
