@@ -89,6 +89,25 @@ def test_a_new_task_is_told_by_its_instruction(student, capsys):
     assert Predictor("models/adapted").predict("Ticket 9: fire.", "support").answer in ("urgent", "later")
 
 
+@pytest.mark.heavy
+def test_a_text_of_two_labels_is_told(student, capsys):
+    file = labelled(
+        "few.csv", [*reviews(1), ("Item 0:  it is awful.", "positive"), ("Item 0: it is awful.", "positive")]
+    )
+    adapt.main(file, *COLUMNS, "--epochs", "1")
+    assert "1 texts have more than one label, such as 'Item 0: it is awful.'; the first one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [["--epochs", "0"], ["--epochs", "nan"], ["--seed", "-1"], ["--learning-rate", "x"]])
+def test_numbers_that_mean_nothing_are_refused(option, capsys):
+    with pytest.raises(SystemExit):
+        adapt.main("few.csv", *option)
+    assert f"{option[0]}: expected a" in capsys.readouterr().err
+
+
+NEW = ["--task", "t", "--instruction", "Say."]
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
@@ -97,10 +116,15 @@ def test_a_new_task_is_told_by_its_instruction(student, capsys):
         ([("Fine.", "4 stars")], [], "label '4 stars' is none of sentiment's: negative, neutral, positive"),
         (
             [("Fine.", "a"), ("Bad.", "a")],
-            ["--task", "t", "--instruction", "Say."],
+            NEW,
             "few.csv: all texts have one label",
         ),
-        (reviews(1), ["--text-field", "text"], "no column 'text'; it has review, stars"),
+        (reviews(1), ["--text-field", "text"], "no column 'text'; it has review, stars; name the right one by --text"),
+        (reviews(1), ["--label-field", "label"], "no column 'label'; it has review, stars; name it by --label-field"),
+        ([("Fine.", "Yes"), ("Bad.", "yes ")], NEW, "label 'Yes' is empty, or 'yes' in another case"),
+        ([("Fine.", "yes"), ("Bad.", " ")], NEW, "label '' is empty"),
+        (reviews(1), [*NEW[2:], "--task", "error"], "'error' is no name of a task"),
+        (reviews(1), [*NEW[2:], "--task", "[/b]"], r"'\[/b\]' is no name of a task: small letters"),
         (reviews(1), ["--model", "models/none"], "no student of this version"),
     ],
 )

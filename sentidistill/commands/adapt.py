@@ -10,6 +10,7 @@ other tasks stays as it was.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 from rich.table import Table
 
 from sentidistill import config
+from sentidistill.commands.arguments import at_least
+from sentidistill.config.rules import TASK_NAME
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.tasks import EvaluationTask
@@ -26,6 +29,7 @@ from sentidistill.inference.calibration import fit, fit_temperature, normalised
 from sentidistill.pipeline import stage
 from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
+from sentidistill.sources.tables import Source, at
 from sentidistill.student import checks, folder, training
 from sentidistill.student.rows import tokenise
 
@@ -56,9 +60,9 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--instruction", help="of a new task: what is to be told of a text")
     made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
     made.add_argument("--out", type=Path, default=Path("models/adapted"), help="(%(default)s)")
-    made.add_argument("--epochs", type=float, help="(from 12 for a few texts to 3 for many)")
-    made.add_argument("--learning-rate", type=float, default=1e-4, help="(%(default)s)")
-    made.add_argument("--seed", type=int, default=42, help="(%(default)s)")
+    made.add_argument("--epochs", type=at_least(0.01), help="(from 12 for a few texts to 3 for many)")
+    made.add_argument("--learning-rate", type=at_least(0.0), default=1e-4, help="(%(default)s)")
+    made.add_argument("--seed", type=at_least(0), default=42, help="(%(default)s)")
     return made
 
 
@@ -67,7 +71,17 @@ def task_of(about: folder.About, name: str, instruction: str | None, labels: Seq
     if instruction:
         if name in about.tasks:
             raise SentiDistillError(f"{name!r} is a task that the student knows; give the new one another name")
-        return EvaluationTask(name, instruction, "Answer", tuple(sorted(set(labels))))
+        if not re.fullmatch(TASK_NAME, name) or name == "error":  # names of columns
+            raise SentiDistillError(
+                f"{name!r} is no name of a task: small letters, digits and _, a letter first; and not 'error'"
+            )
+        made = EvaluationTask(name, instruction, "Answer", tuple(sorted({label.strip() for label in labels})))
+        twins = [label for label in made.labels if not label or made.find(label) != label]
+        if twins:
+            raise SentiDistillError(
+                f"label {twins[0]!r} is empty, or {made.find(twins[0])!r} in another case or with other blanks; mend it"
+            )
+        return made
     if name not in about.tasks:
         raise SentiDistillError(
             f"the student does not know {name!r}; it knows {', '.join(about.tasks)}; tell a new task by --instruction"
@@ -82,16 +96,36 @@ def task_of(about: folder.About, name: str, instruction: str | None, labels: Seq
     return task
 
 
+def check_columns(source: Source, label_field: str) -> None:
+    """Raises `SentiDistillError` where the column of the texts or of the labels is not in the file."""
+    columns = source.columns()
+    if all(at(row.values or {}, label_field) is None for row in source.rows()):
+        raise SentiDistillError(
+            f"{source.path}: no column {label_field!r}; it has {', '.join(columns)}; name it by --label-field"
+        )
+
+
+def of_several_labels(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> list[str]:
+    """The texts, as they are read, that have different labels."""
+    found: dict[str, set[str | None]] = {}
+    for text, label in rows:
+        found.setdefault(corpus.clean(text), set()).add(task.find(label))
+    return [text for text, labels in found.items() if len(labels) > 1]
+
+
 def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     """Train, and write the folder. Returns (name, scores) of the student before and after, on the texts kept out."""
     about = folder.read(chosen.model)
     if about is None:
         raise SentiDistillError(f"{chosen.model} has no {folder.FILE}; it is no student of this version: train one")
+    check_columns(Source(chosen.labelled, chosen.text_field, recode="save the file in UTF-8"), chosen.label_field)
     rows, _ = corpus.read_rows(chosen.labelled, chosen.text_field, chosen.label_field)
     task = task_of(about, chosen.task, chosen.instruction, [label for _, label in rows])
     if len(task.labels) < 2:
         raise SentiDistillError(f"{chosen.labelled}: all texts have one label; there is nothing to learn")
     learned, kept_out = parts(rows, task)
+    if differing := of_several_labels(rows, task):
+        print(f"{len(differing)} texts have more than one label, such as {differing[0][:80]!r}; the first one counts")
     params = config.load()
     runtime = params.runtime.model_copy(update={"save_steps": 0})
     epochs = chosen.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS / len(learned)))

@@ -33,6 +33,7 @@ from pydantic import ValidationError
 from rich.table import Column, Table
 
 from sentidistill import config, records
+from sentidistill.commands.arguments import at_least
 from sentidistill.commands.audit import by_seed
 from sentidistill.config import Params
 from sentidistill.config.benchmark import SENTIBENCH
@@ -90,24 +91,28 @@ def options() -> argparse.ArgumentParser:
         "--out": {"type": Path, "default": Path("sentibench"), "help": "folder for the results"},
         "--tasks": {"nargs": "+", "default": TASKS, "metavar": "TASK"},
         "--split": {"choices": ("validation", "test"), "default": "test"},
-        "--shots": {"type": int, "default": 4, "help": "demonstrations"},
-        "--seeds": {"type": int, "nargs": "+", "default": [42], "help": "draws of demonstrations"},
+        "--shots": {"type": at_least(0), "default": 4, "help": "demonstrations"},
+        "--seeds": {"type": at_least(0), "nargs": "+", "default": [42], "help": "draws of demonstrations"},
         "--demonstrations": {"choices": ("shared", "per_record"), "default": "shared"},
         "--label-limit": {
-            "type": int,
+            "type": at_least(0),
             "default": 0,
             "help": "records of a label task, classes in their shares; 0: all",
         },
-        "--tuple-limit": {"type": int, "default": 0, "help": "records of a tuple task; 0: all"},
-        "--calibrate": {"type": int, "default": 48, "help": "also by so many unlabelled training texts; 0: not"},
+        "--tuple-limit": {"type": at_least(0), "default": 0, "help": "records of a tuple task; 0: all"},
+        "--calibrate": {
+            "type": at_least(0),
+            "default": 48,
+            "help": "also by so many unlabelled training texts; 0: not",
+        },
         "--rules": {
             "choices": ("ours", "reference"),
             "default": "ours",
             "help": "reference: SentiBench also by the published evaluator's rules, its faults included",
         },
         "--schema": {"action": "store_true", "help": "constrain tuples to the task's JSON schema"},
-        "--max-new-tokens": {"type": int, "default": 512, "help": "of the answer to a tuple task"},
-        "--max-prompt-tokens": {"type": int, "default": 8000, "help": "longer prompts count as empty outputs"},
+        "--max-new-tokens": {"type": at_least(1), "default": 512, "help": "of the answer to a tuple task"},
+        "--max-prompt-tokens": {"type": at_least(1), "default": 8000, "help": "longer prompts count as empty outputs"},
         "--format": {
             "nargs": "+",
             "choices": ("transcript", "chat"),
@@ -204,7 +209,7 @@ def run(chosen: argparse.Namespace) -> None:
     params = config.load()
     settings = suite.Settings(
         shots=chosen.shots,
-        seeds=tuple(chosen.seeds),
+        seeds=tuple(dict.fromkeys(chosen.seeds)),
         demonstrations=chosen.demonstrations,
         label_limit=chosen.label_limit,
         tuple_limit=chosen.tuple_limit,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentidistill import config, records
+from sentidistill.commands.arguments import at_least
 from sentidistill.config.prompting import PromptFormat
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import baselines, suite, tasks
@@ -266,7 +267,7 @@ def main(*arguments: str) -> None:
     parser.add_argument("--task", default="sentiment", help="of those that the student knows (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder to write (exports/TASK, exports/dataset)")
     parser.add_argument("--calibrated", action="store_true", help="with the offsets of the labels in the head")
-    parser.add_argument("--texts", type=int, default=1000, help="test texts for parity.json (%(default)s)")
+    parser.add_argument("--texts", type=at_least(1), default=1000, help="test texts for parity.json (%(default)s)")
     chosen = parser.parse_args(arguments)
     if chosen.format == "dataset":
         out = chosen.out or Path("exports/dataset")
