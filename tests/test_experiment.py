@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from sentidistill import records, yaml_files
+from sentidistill import config, records, yaml_files
 from sentidistill.commands import ablations, experiment, trials
 from sentidistill.commands.ablations import more_seeds
 from sentidistill.commands.experiment import Queue, Result, comparisons, trials_of
@@ -218,12 +218,6 @@ def test_the_queue_is_read_by_the_names_of_our_runs():
     assert Queue.of(nothing, trials) == Queue([])
 
 
-OUTCOME = {
-    **{"record": 0, "seed": 1, "text": "", "gold": "neutral", "output": "neutral", "calibrated": "negative"},
-    **{"right": True, "finish_reason": "choice", "error": None, "shown": [], "scores": []},
-}
-
-
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A pipeline of one stage and one run, which waits for the file `go` and fails where there is a file `bad`."""
@@ -231,18 +225,18 @@ def small(tmp_path, monkeypatch):
         "stage.py": "import json, pathlib, sys, time, yaml\n"
         f"top = pathlib.Path({str(tmp_path)!r})\n"
         "values = yaml.safe_load(open('params.yaml'))\n"
-        "pathlib.Path('data/predictions/student').mkdir(parents=True, exist_ok=True)\n"
-        "for task in values['evaluate']['tasks']:\n"
-        f"    row = {OUTCOME} | {{'task': task}}\n"
-        "    pathlib.Path(f'data/predictions/student/{task}.jsonl').write_text(json.dumps(row))\n"
         "pathlib.Path('metrics').mkdir(exist_ok=True)\n"
+        "rows = [f'{task},{model},neutral,neutral,negative'\n"
+        "        for task in values['evaluate']['tasks'] for model in ('student', 'student_base')]\n"
+        "rows = ['task,model,gold,output,calibrated', *rows]\n"
+        "pathlib.Path('metrics/predictions.csv').write_text('\\n'.join(rows))\n"
         "pathlib.Path('metrics/train_student.json').write_text('{\"rows\": 2, \"supervised_tokens\": 3}')\n"
         "changed = values['select_samples']['strategy'] == 'hard'\n"
         "while changed and not (top / 'go').exists():\n"
         "    time.sleep(0.2)\n"
         "sys.exit((top / 'bad').exists())\n",
         "dvc.yaml": "stages: {one: {cmd: python stage.py, params: [select_samples, train_student], "
-        "outs: [data/predictions/student], metrics: [metrics/train_student.json: {cache: false}]}}\n",
+        "metrics: [metrics/train_student.json: {cache: false}, metrics/predictions.csv: {cache: false}]}}\n",
         ".gitignore": "go\nbad\n",
     }
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -281,7 +275,8 @@ def test_a_run_that_failed_is_named_and_queued_again_and_one_that_is_done_is_not
     trials.keep_done(ONE)
     assert list(trials.done(ONE)) == ONE
     (of_one,) = trials.kept(ONE).values()
-    assert (of_one.samples, of_one.supervised_tokens, of_one.records) == (2, 6, 4)
+    tokens = 3 * config.load().train_student.epochs
+    assert (of_one.samples, of_one.supervised_tokens, of_one.records) == (2, tokens, 4)
     assert of_one.tasks["tweet"] == Answers(gold=["neutral"], output=["neutral"], calibrated=["negative"])
     # A commit that changes nothing of the pipeline takes nothing away.
     (small / "notes.md").touch()

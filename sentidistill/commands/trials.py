@@ -4,6 +4,7 @@ What is kept is small and in git. So an experiment goes on in another clone and 
 made without DVC's cache.
 """
 
+import io
 import json
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import yaml
 from pydantic import ValidationError
 
@@ -23,7 +25,7 @@ from sentidistill.commands.ablations import COLUMNS, FOLDER
 from sentidistill.config.benchmark import SENTIBENCH
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate, draws_of, macro_f1, mean
-from sentidistill.evaluation.suite import Column, Outcome
+from sentidistill.evaluation.suite import Column
 from sentidistill.evaluation.tasks import tasks_of
 from sentidistill.pipeline import runs, stage
 from sentidistill.records import Record
@@ -212,30 +214,15 @@ def keep_done(trials: Sequence[Trial]) -> None:
 
 
 def of_run(trial: Trial, start: str, commit: str) -> Kept:
-    """What the run of `trial` from the commit `start` has left in its own `commit`.
-
-    Raises `SentiDistillError` where DVC has not got it any more.
-    """
-    import dvc.api
-    from dvc.exceptions import DvcException
-
+    """What the run of `trial` from the commit `start` has left in its own `commit`."""
     params = config.checked(values_of(trial), trial.name)
-    tasks = {}
-    for name in params.evaluate.tasks:
-        if name in SENTIBENCH:
-            continue
-        path = f"data/predictions/student/{name}.jsonl"
-        try:
-            lines = records.lines_of(dvc.api.read(path, rev=commit))
-        except (DvcException, OSError) as error:
-            remedy = f"`dvc exp remove {trial.name}`, and run the same command again"
-            raise SentiDistillError(f"{path} of {trial.name} is not here any more ({error}); {remedy}") from error
-        rows = sorted(records.parse_jsonl(lines, Outcome, path), key=lambda row: row.record)
-        tasks[name] = Answers(
-            gold=[row.gold for row in rows],
-            output=[row.output for row in rows],
-            calibrated=[row.calibrated or "" for row in rows],
-        )
+    answered = io.StringIO(output("git", "show", f"{commit}:metrics/predictions.csv"))
+    rows = pd.read_csv(answered, dtype=str, keep_default_na=False).query("model == 'student'")
+    tasks = {
+        name: Answers(**rows.loc[rows["task"] == name, list(Answers.model_fields)].to_dict("list"))
+        for name in params.evaluate.tasks
+        if name not in SENTIBENCH
+    }
     trained = json.loads(output("git", "show", f"{commit}:metrics/train_student.json"))
     return Kept(
         settings=settings_of(values_of(trial)),
