@@ -118,6 +118,14 @@ def test_in_a_browser_the_page_is_whole_and_sorted_by_keyboard(runs):
     assert len(gains) == 6
 
 
+def test_runs_that_share_no_record_are_not_called_alike(runs):
+    path = Path("metrics/predictions.csv")
+    path.write_text(re.sub(r",(\d{4}),", r",other\1,", path.read_text()))
+    found = compare("good", "--fail")
+    assert found.returncode == 1
+    assert found.stdout.splitlines()[0].startswith("**good and the work tree have no record of a model in common")
+
+
 def test_runs_that_differ_by_chance_alone_are_not_told_apart(runs):
     """The same rate of right answers, other records; B is the work tree."""
     result = compare("good", "--fail")

@@ -31,6 +31,7 @@ from sentidistill.report import figures
 from sentidistill.report.page import cell
 from sentidistill.report.templates import drawn, rendered
 
+NOTHING_SHARED = "have no record of a model in common, so no score can be compared; were they tested on the same split?"
 PREDICTIONS, INSTRUCTIONS = "metrics/predictions.csv", "data/instructions.jsonl"
 SAMPLES = 2000
 MOST = 10  # records that are listed
@@ -327,12 +328,16 @@ def main(*arguments: str) -> None:
     parser.add_argument("a", help="commit, branch, tag or experiment")
     parser.add_argument("b", nargs="?", default="", help="another; else the work tree")
     parser.add_argument("--out", type=Path, help="write it to this file, too: Markdown, or a page (.html)")
-    parser.add_argument("--fail", action="store_true", help="exit status 1 if a score got worse beyond its interval")
+    parser.add_argument(
+        "--fail", action="store_true", help="exit status 1 if a score got worse, or none can be compared"
+    )
     chosen = parser.parse_args(arguments)
     a, b = Revision(chosen.a), Revision(chosen.b)
     before, after = predictions(a), predictions(b)
     found = differences(before, after)
-    said, parts = verdict(found, str(a), str(b)), sections(a, b, found, moved(before, after))
+    comparable = len(before.index.intersection(after.index)) > 0
+    said = verdict(found, str(a), str(b)) if comparable else f"{a} and {b} {NOTHING_SHARED}"
+    parts = sections(a, b, found, moved(before, after))
     text = markdown(a, b, said, parts)
     print(text)
     if chosen.out and chosen.out.suffix == ".html":
@@ -340,7 +345,7 @@ def main(*arguments: str) -> None:
         records.write_text(chosen.out, rendered("compare.html.jinja", **values))
     elif chosen.out:
         records.write_text(chosen.out, text)
-    if chosen.fail and any(one.worse for one in found):
+    if chosen.fail and (not comparable or any(one.worse for one in found)):
         sys.exit(1)
 
 
