@@ -252,6 +252,21 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(student):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("out", ["mine", "models/student", ".", "mine/thesis.txt"])
+def test_an_export_removes_no_files_of_others(student, out):
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    TRAIN_ROWS.write([])
+    before = sorted(Path().rglob("*"))
+    for write in (
+        lambda: export.text_classification(student, "mood", Path(out), False, 10),
+        lambda: export.dataset(Path(out)),
+    ):
+        with pytest.raises(SentiDistillError, match=r"no export has written what is in it|is a file"):
+            write()
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_the_training_set_in_the_layout_of_datasets(tmp_path, monkeypatch):
     from datasets import load_dataset
 
@@ -278,6 +293,7 @@ def finished(project, tmp_path, monkeypatch) -> Path:
     """The folder of a finished run."""
     project.copy_of_files(tmp_path)
     monkeypatch.chdir(tmp_path)
+    subprocess.run(["dvc", "init", "--no-scm", "-q"], env=environment(), check=True)
     return tmp_path
 
 
@@ -381,6 +397,11 @@ def test_a_published_folder_answers_in_an_environment_that_has_never_seen_this_r
     student = finished / "models/student"
     shutil.rmtree(student)
     write_student(student, tiny_models / "student")
+    refused = subprocess.run(
+        [sys.executable, "-m", "sentidistill.commands.publish"], env=environment(), capture_output=True
+    )
+    assert b"models/student is not the student that the run has trained" in refused.stderr
+    subprocess.run(["dvc", "commit", "-f", "-q", "train_student"], env=environment(), check=True)
     away = finished / "away"
     published(finished, "--push", str(away / "student"))
     venv.create(finished / "env")

@@ -8,6 +8,7 @@ and provenance.json. What would be uploaded is printed; with `--push` it is, to 
 """
 
 import argparse
+import json
 import platform
 import shutil
 import subprocess
@@ -94,6 +95,19 @@ def dataset_card(params: Params, made: dict[str, Any], origins: dict[str, dict[s
     )
 
 
+def check_student() -> None:
+    """Raises `SentiDistillError` for a student that is not the run's, as the run's figures are not its own."""
+    found = subprocess.run(["dvc", "status", "--json", "train_student"], capture_output=True, text=True)
+    if found.returncode:
+        raise SentiDistillError(f"`dvc status train_student` fails: {found.stderr.strip()[-500:]}")
+    parts = [part for part in json.loads(found.stdout).get("train_student", []) if isinstance(part, dict)]
+    if any(part.get("changed outs", {}).get(str(STUDENT)) == "modified" for part in parts):
+        raise SentiDistillError(
+            f"{STUDENT} is not the student that the run has trained (dvc.lock), and the run's figures are not its own; "
+            f"`dvc checkout {STUDENT}` brings that one back, `make repro` trains it"
+        )
+
+
 def assemble() -> None:
     """Write both folders. Raises `SentiDistillError` where the run is not finished."""
     about = folder.read(STUDENT)
@@ -101,10 +115,11 @@ def assemble() -> None:
         raise SentiDistillError(
             f"{STUDENT} or metrics/report.json is not there, or of an older version; run `make repro`"
         )
+    check_student()
     made, params = provenance(), config.load()
     origins = {role: models.origin(Path("models", role)) for role in ("teacher", "student_base")}
     texts = {OUT: card(params, about, made, origins), DATASET: dataset_card(params, made, origins)}
-    shutil.rmtree(OUT, ignore_errors=True)
+    export.clear(OUT)
     shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN))
     export.dataset(DATASET)
     for out, text in texts.items():
@@ -119,6 +134,8 @@ def push(out: Path, target: str, kind: str) -> str:
 
     try:
         if Path(target).is_absolute():
+            if Path(target).is_file() or Path(target).resolve() == out.resolve():
+                raise SentiDistillError(f"{target} is a file, or the folder {out} itself; name another folder")
             return str(shutil.copytree(out, target, dirs_exist_ok=True))
         HfApi().create_repo(target, repo_type=kind, exist_ok=True)
         return str(HfApi().upload_folder(repo_id=target, repo_type=kind, folder_path=out))
@@ -133,6 +150,8 @@ def main(*arguments: str) -> None:
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the student to this repository, or to /a/folder")
     parser.add_argument("--push-dataset", metavar="OWNER/NAME", help="upload the training set, likewise")
     chosen = parser.parse_args(arguments)
+    if chosen.push and chosen.push == chosen.push_dataset:
+        raise SentiDistillError("--push and --push-dataset name one place, where one README.md would replace the other")
     assemble()
     for out, target, kind in ((OUT, chosen.push, "model"), (DATASET, chosen.push_dataset, "dataset")):
         table = Table("file", "MB", title=str(out))
