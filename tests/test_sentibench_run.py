@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from sentidistill.commands import evaluate
+from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import published, sentibench, suite
 from sentidistill.evaluation.metrics import score
@@ -25,6 +27,7 @@ from sentidistill.evaluation.tasks import known
 from sentidistill.inference.model import CachedTeacher
 from sentidistill.inference.requests import Reader, Request, Response
 from sentidistill.inference.store import Cache
+from sentidistill.student import folder
 from tests.local_server import running
 from tests.made_up_sentibench import RECORDS, labelled, records_of, write_copy
 from tests.project import ROOT, environment
@@ -377,6 +380,41 @@ def test_a_gguf_file_beside_a_folder_each_in_its_own_prompt_format(gguf_file, de
 
 
 @pytest.mark.heavy
+def test_a_student_is_asked_in_the_format_of_its_training(tiny_models, copy, tmp_path):
+    student = shutil.copytree(tiny_models / "student", tmp_path / "student")
+    params = load(ROOT / "params.yaml").student
+    folder.describe(student, params.model_copy(update={"prompt_format": "chat"}), {})
+    assert evaluate.format_of(str(student), None) == "chat"
+    assert evaluate.format_of(str(tiny_models / "student"), None) == "transcript"
+    arguments = [str(student), "--data", str(copy), "--tasks", "twitter", "--format", "transcript"]
+    with pytest.raises(SentiDistillError, match="was trained on prompts of the format chat; ask it so"):
+        benchmark(tmp_path, *arguments)
+
+
+def test_seeds_that_are_given_twice_count_once(tiny_models, copy, tmp_path):
+    arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", "twitter", "--label-limit", "3"]
+    benchmark(tmp_path, *arguments, "--seeds", "1", "1", "--calibrate", "0")
+    found = json.loads((tmp_path / "sentibench/student/metrics.json").read_text())["twitter"]
+    assert (found["records"], found["seeds"]) == (3, 1)
+
+
+def test_what_baselines_cannot_predict_is_said(copy, tmp_path):
+    with pytest.raises(SentiDistillError, match="these tasks: baselines learn from the training records of label"):
+        benchmark(tmp_path, "baselines", "--data", str(copy), "--tasks", "opener")
+
+
+def test_labels_that_the_params_do_not_have_are_named_with_the_remedy(tmp_path):
+    for split in ("train", "test"):
+        path = tmp_path / f"data/benchmark/tweet/{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"id": "a", "sentence": "Fine.", "label": "glad"}\n')
+    with pytest.raises(SentiDistillError, match=r"tweet: .* label 'glad', the task has .*dvc repro prepare_benchmark"):
+        benchmark(tmp_path, "baselines", "--tasks", "tweet")
+    path.write_text("")
+    with pytest.raises(SentiDistillError, match="tweet: no records in its test split"):
+        benchmark(tmp_path, "baselines", "--tasks", "tweet")
+
+
 def test_two_ray_actors_give_the_same_outcomes(tiny_models, copy, tmp_path):
     tasks = ["twitter", "atsa_rest16"]
     arguments = [str(tiny_models / "student"), "--data", str(copy), "--tasks", *tasks, "--max-new-tokens", "8"]

@@ -50,6 +50,7 @@ from sentidistill.inference.store import Cache
 from sentidistill.pipeline import stage
 from sentidistill.report.scores import MARGIN
 from sentidistill.sources import models
+from sentidistill.student.folder import read as read_about
 
 BASELINES = "baselines"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -116,8 +117,7 @@ def options() -> argparse.ArgumentParser:
         "--format": {
             "nargs": "+",
             "choices": ("transcript", "chat"),
-            "default": ["transcript"],
-            "help": "how prompts are written: for all models, or for each",
+            "help": "how prompts are written: for all models, or for each (a student's own; else transcript)",
         },
         "--engine": {"choices": ("transformers", "vllm"), "default": "transformers", "help": "of model folders"},
         "--server": {"default": "", "help": "address of an OpenAI-compatible server"},
@@ -219,16 +219,38 @@ def run(chosen: argparse.Namespace) -> None:
     )
     tasks = [tasks_of(params.prepare_benchmark)[name] for name in chosen.tasks]
     data = {task: {split: read(chosen.data, task.name, split) for split in ("train", chosen.split)} for task in tasks}
+    check(data, chosen.split)
     found: dict[str, Tested] = {}
-    formats = chosen.format if len(chosen.format) > 1 else chosen.format * len(chosen.models)
-    for model, prompt_format in zip(chosen.models, formats, strict=True):
-        for name, system in systems(model, prompt_format, chosen, params, data, settings).items():
+    formats = chosen.format if len(chosen.format or ()) > 1 else (chosen.format or [None]) * len(chosen.models)
+    for model, asked_format in zip(chosen.models, formats, strict=True):
+        for name, system in systems(model, format_of(model, asked_format), chosen, params, data, settings).items():
             report(name, chosen.out / name, system, data, chosen, settings)
             found[name] = system.outcomes
     if len(found) > 1:
         columns: tuple[suite.Column, ...] = ("output", "calibrated") if settings.calibration_texts else ("output",)
         for column in columns:
             stage.console().print(comparison(found, data, chosen.split, settings.bootstrap_samples, column))
+
+
+def check(data: Data, split: str) -> None:
+    """Raises `SentiDistillError` for a task without records, or with a label that the params do not have."""
+    for task, rows in data.items():
+        if not rows[split]:
+            raise SentiDistillError(f"{task.name}: no records in its {split} split")
+        strange = [row["label"] for of in rows.values() for row in of if task.labels and not task.find(row["label"])]
+        if strange:
+            raise SentiDistillError(
+                f"{task.name}: its records have the label {strange[0]!r}, the task has {', '.join(task.labels)}; if "
+                "params.yaml was changed, run `dvc repro prepare_benchmark`"
+            )
+
+
+def format_of(model: str, asked: PromptFormat | None) -> PromptFormat:
+    """How a model is asked. Raises `SentiDistillError` where a student was trained in another way."""
+    about = read_about(Path(model))
+    if about and asked not in (None, about.prompt_format):
+        raise SentiDistillError(f"{model} was trained on prompts of the format {about.prompt_format}; ask it so")
+    return about.prompt_format if about else asked or "transcript"
 
 
 def systems(
@@ -243,6 +265,12 @@ def systems(
     cache_root = stage.cache_root()
     if model == BASELINES:
         kinds = {kind: [task for task in data if kind in baselines.kinds(task)] for kind in baselines.KINDS}
+        without = [task.name for task, rows in data.items() if task.labels and not rows["train"]]
+        if without or not any(kinds.values()):
+            raise SentiDistillError(
+                f"{', '.join(without) or 'these tasks'}: baselines learn from the training records of label tasks, and "
+                "there are none; leave out `baselines`, or name other tasks by --tasks"
+            )
         return {
             f"{BASELINES}/{kind}": predicted(baselines.KINDS[kind], tasks, data, chosen.split, settings)
             for kind, tasks in kinds.items()
@@ -357,7 +385,7 @@ def main(*arguments: str) -> None:
         raise SentiDistillError(f"unknown task {unknown}; known are {', '.join(known)}")
     if missing := next((task for task in chosen.tasks if task in SENTIBENCH and not chosen.data), None):
         raise SentiDistillError(f"{missing} is a task of SentiBench: name a copy of its data sets by --data")
-    if len(chosen.format) not in (1, len(chosen.models)):
+    if chosen.format and len(chosen.format) not in (1, len(chosen.models)):
         raise SentiDistillError(
             f"--format has {len(chosen.format)} values for {len(chosen.models)} models: give one for all, or one each"
         )
