@@ -75,7 +75,7 @@ class Task:
             raise SentiDistillError(f"a task's labels are different texts, like ('yes', 'no'), and not {self.labels!r}")
         if not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
             raise SentiDistillError(f"max_new_tokens is a whole number above 0, and not {self.max_new_tokens!r}")
-        if any(isinstance(one, str) or len(one) != 2 for one in self.demonstrations):
+        if any(not isinstance(one, tuple | list) or len(one) != 2 for one in self.demonstrations):
             raise SentiDistillError("a task's demonstrations are pairs, like (('We won!', 'yes'), ('We lost.', 'no'))")
         if len(self.offsets) not in (0, len(self.labels)) or not np.isfinite([*self.offsets, self.temperature]).all():
             raise SentiDistillError("a task has one offset for each label, or none; offsets and temperature are finite")
@@ -261,6 +261,8 @@ class Predictor:
 def quoted(answer: str, text: str) -> tuple[Span, ...]:
     """The `spans` of an answer in a text as it was given. What answers has seen the text as `clean` leaves it."""
     cleaned, made = clean(text), ""
+    if cleaned == text:
+        return spans(answer, text)
     places: list[tuple[int, int]] = []  # by character of `made`, those of `text` that it came from
     for unit in UNIT.finditer(text):
         piece = clean(f".{unit[0]}.")[1:-1]  # the points keep blanks
@@ -308,7 +310,7 @@ def columns(tasks: Mapping[str, Task]) -> dict[str, type]:
     """The columns of predictions: for each task, its answer and the probability of each label."""
     found = [column for key, task in tasks.items() for column in (key, *(f"{key} {label}" for label in task.labels))]
     if twice := [name for name in found if found.count(name) > 1 or name == "error"]:
-        raise SentiDistillError(f"two columns would be called {twice[0]!r}; ask these tasks one by one, or rename one")
+        raise SentiDistillError(f"two columns would be called {twice[0]!r}; ask the tasks one by one, or rename one")
     return {name: str if name in tasks else float for name in found}
 
 

@@ -46,7 +46,7 @@ def write(
         raise SentiDistillError(f"{out}: unknown kind of file; write one of {', '.join(WRITES)}")
     if out.exists() and out.samefile(source.path):
         raise SentiDistillError(
-            f"{out}: the texts are in it, and a row that cannot be read would be lost; name another"
+            f"{out}: the texts are in it, and a row that cannot be read would be lost; name another file"
         )
     columns = _columns(source)
     if taken := [name for name in (*names, "error") if name in columns]:
@@ -86,14 +86,14 @@ def write(
             part.unlink()
         else:
             os.replace(part, out)
-        state.unlink()
+        state.unlink(missing_ok=True)
     return done["rows"], done["errors"]
 
 
 def _columns(source: Source) -> list[str]:
     """Of the file; of JSON Lines, the keys of all its objects."""
     columns = source.columns()
-    if ".jsonl" in source.path.suffixes:
+    if source.path.name.lower().removesuffix(".gz").endswith(".jsonl"):
         return list(dict.fromkeys(itertools.chain(columns, *(row.values or {} for row in source.rows()))))
     if source.path.suffix.lower() == ".parquet":
         import pyarrow.parquet
@@ -110,7 +110,7 @@ def _hold(part: IO[bytes], out: Path) -> None:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(part.fileno()), os.stat(part.name)):  # else the other run has ended just now
             return
-    except OSError:
+    except (BlockingIOError, FileNotFoundError):
         pass
     raise SentiDistillError(f"{out}: another run is writing it; wait for its end, or name another file by --out")
 
@@ -159,15 +159,19 @@ def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str], kind: str, he
     if kind == ".parquet":
         rows = [{name: row[name] for name in columns} for row in rows]
     if kind != ".csv":
-        finite = ({name: None if _is_no_number(value) else value for name, value in row.items()} for row in rows)
-        return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in finite)
+        return "".join(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
     cells = [list(columns)] if header else []
     cells += [[_cell(row.get(name)) for name in columns] for row in rows]
     return "".join(map(_csv_line, cells))
 
 
-def _is_no_number(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def _finite(value: Any) -> Any:
+    """None for what is no number, as JSON knows none."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> Any:

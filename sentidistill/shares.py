@@ -7,7 +7,7 @@ scored.csv is what `sentidistill.predict` writes, or the same as JSON Lines or P
 of its texts, drawn at random, with the label that you gave each. The student's mean error on the texts that you read
 corrects its labels on all others (prediction-powered inference: Angelopoulos et al., 2023; its weight: Angelopoulos,
 Duchi and Zrnic, 2023). So the 95 % intervals hold however bad the student is. The better it is, the narrower they are
-than those of the read texts alone.
+than those of the read texts alone. A label that fewer than ten of the read texts have gets the interval of these alone.
 """
 
 import argparse
@@ -67,10 +67,11 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
     if N > 1 and spread > 0:
         weight = float(np.clip(np.cov(read, predicted)[0, 1] / ((1 + n / N) * spread), 0, 1))
     centre = float(read.mean()) + weight * float((others.mean() if N else 0.0) - predicted.mean()) * (N > 1)
+    centre = float(np.clip(centre, 0, 1))
     variance = (read - weight * predicted).var(ddof=1) / n + (weight**2 * others.var(ddof=1) / N if N > 1 else 0.0)
     half_width = quantile * float(np.sqrt(variance))
     interval = max(0.0, centre - half_width), min(1.0, centre + half_width)
-    return Share(float(np.clip(centre, 0, 1)), interval, alone, n, n + N)
+    return Share(centre, interval, alone, n, n + N)
 
 
 def more_to_read(found: Share, half_width: float) -> int:
@@ -208,7 +209,8 @@ def main(*arguments: str) -> None:
     print(
         f"The student gives your label to {equal:,} of the {done:,} texts that you read. "
         "±: half of the 95 % interval, in points, by the texts that you read alone, and with the student's labels on "
-        "the others. Shares are estimated one by one, so their sum may differ a little from 100."
+        f"the others, where {LEAST_OF_LABEL} or more of the read texts have the label and as many have not. Shares are "
+        "estimated one by one, so their sum may differ a little from 100."
     )
 
 

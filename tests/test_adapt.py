@@ -91,11 +91,10 @@ def test_a_new_task_is_told_by_its_instruction(student, capsys):
 
 @pytest.mark.heavy
 def test_a_text_of_two_labels_is_told(student, capsys):
-    file = labelled(
-        "few.csv", [*reviews(1), ("Item 0:  it is awful.", "positive"), ("Item 0: it is awful.", "positive")]
-    )
+    twice = [("Item 0:  it is awful.", "positive"), ("ITEM 0: it is awful.", "positive")]
+    file = labelled("few.csv", [*reviews(1), *twice])
     adapt.main(file, *COLUMNS, "--epochs", "1")
-    assert "1 texts have more than one label, such as 'Item 0: it is awful.'; the first one" in capsys.readouterr().out
+    assert "1 texts have more than one label, such as 'Item 0: it is awful.'; one of them" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", [["--epochs", "0"], ["--epochs", "nan"], ["--seed", "-1"], ["--learning-rate", "x"]])

@@ -252,19 +252,38 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(student):
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("out", ["mine", "models/student", ".", "mine/thesis.txt"])
+@pytest.mark.parametrize("out", ["mine", "theirs", "models/student", ".", "mine/thesis.txt"])
 def test_an_export_removes_no_files_of_others(student, out):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")
+    shutil.copytree("mine", "theirs")
+    Path("theirs/train.parquet").touch()
     TRAIN_ROWS.write([])
     before = sorted(Path().rglob("*"))
     for write in (
         lambda: export.text_classification(student, "mood", Path(out), False, 10),
         lambda: export.dataset(Path(out)),
     ):
-        with pytest.raises(SentiDistillError, match=r"no export has written what is in it|is a file"):
+        with pytest.raises(SentiDistillError, match=r"no export has written|is a file"):
             write()
     assert sorted(Path().rglob("*")) == before
+
+
+def test_what_a_failed_or_killed_export_leaves_is_no_hindrance(student):
+    def write(task: str) -> None:
+        export.text_classification(student, task, Path("out"), False, 10)
+
+    write("mood")
+    before = sorted(Path("out").iterdir())
+    with pytest.raises(SentiDistillError, match="unknown task"):
+        write("irony")
+    assert sorted(Path("out").iterdir()) == before, "an earlier one stays"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "parity", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write("mood")
+    write("mood")
+    assert classified("out", TEXTS)
 
 
 def test_the_training_set_in_the_layout_of_datasets(tmp_path, monkeypatch):

@@ -524,9 +524,10 @@ def test_two_runs_never_write_one_file(tmp_path):
     assert [row["mood"] for row in rows_of(out)] == ["GOOD"]
 
 
+@pytest.mark.parametrize("name", ["in.jsonl", "in.JSONL"])
 @pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
-def test_keys_of_late_rows_are_kept_and_never_written_over(kind, tmp_path):
-    source, out = tmp_path / "in.jsonl", tmp_path / f"out{kind}"
+def test_keys_of_late_rows_are_kept_and_never_written_over(kind, name, tmp_path):
+    source, out = tmp_path / name, tmp_path / f"out{kind}"
     rows = [{"text": "Good"}] * 200 + [{"text": "Bad", "note": {"by": "me", "at": [1, None]}}]
     source.write_text(lines_of(rows))
     assert write_moods(source, out) == (201, 0)
@@ -557,10 +558,12 @@ def test_a_number_that_is_none_is_null_in_lines_of_json(tmp_path):
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.table({"text": ["Good", "Bad"], "stars": [float("nan"), 2.0]})
+    nan = float("nan")
+    table = pyarrow.table({"text": ["Good", "Bad"], "stars": [nan, 2.0], "by": [{"age": nan}, {"age": 3.0}]})
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
     write_moods(tmp_path / "in.parquet", tmp_path / "out.jsonl")
-    assert [row["stars"] for row in rows_of(tmp_path / "out.jsonl")] == [None, 2.0]
+    rows = rows_of(tmp_path / "out.jsonl")
+    assert [(row["stars"], row["by"]["age"]) for row in rows] == [(None, None), (2.0, 3.0)]
 
 
 def test_the_columns_of_a_parquet_file_keep_their_types(tmp_path):

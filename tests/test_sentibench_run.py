@@ -379,7 +379,6 @@ def test_a_gguf_file_beside_a_folder_each_in_its_own_prompt_format(gguf_file, de
     assert not np.allclose(other, of_folder)
 
 
-@pytest.mark.heavy
 def test_a_student_is_asked_in_the_format_of_its_training(tiny_models, copy, tmp_path):
     student = shutil.copytree(tiny_models / "student", tmp_path / "student")
     params = load(ROOT / "params.yaml").student
@@ -387,7 +386,7 @@ def test_a_student_is_asked_in_the_format_of_its_training(tiny_models, copy, tmp
     assert evaluate.format_of(str(student), None) == "chat"
     assert evaluate.format_of(str(tiny_models / "student"), None) == "transcript"
     arguments = [str(student), "--data", str(copy), "--tasks", "twitter", "--format", "transcript"]
-    with pytest.raises(SentiDistillError, match="was trained on prompts of the format chat; ask it so"):
+    with pytest.raises(SentiDistillError, match="was trained on prompts of the format chat; leave out --format"):
         benchmark(tmp_path, *arguments)
 
 

@@ -51,6 +51,12 @@ def test_intervals_of_rare_labels_hold_too_and_are_never_a_point(share_of_label,
     assert hits / 600 >= 0.9
 
 
+def test_texts_that_were_not_drawn_at_random_give_no_interval_without_a_share():
+    truth = np.repeat([1.0, 0.0], [10, 90])
+    found = share(truth, 0.3 + 0.6 * truth, np.full(900, 0.01))
+    assert 0 <= found.interval[0] <= found.share <= found.interval[1] <= 1
+
+
 def test_a_student_alone_would_be_wrong_and_what_was_read_puts_it_right():
     truth, predicted = made_up(np.random.default_rng(1), 2.0, 1.5, 50_000)
     found = share(truth[:1000], predicted[:1000], predicted[1000:])

@@ -29,7 +29,7 @@ from sentidistill.inference.calibration import fit, fit_temperature, normalised
 from sentidistill.pipeline import stage
 from sentidistill.samples import labelled_rows
 from sentidistill.sources import corpus, models
-from sentidistill.sources.tables import Source, at
+from sentidistill.sources.tables import Source, at, names
 from sentidistill.student import checks, folder, training
 from sentidistill.student.rows import tokenise
 
@@ -98,19 +98,21 @@ def task_of(about: folder.About, name: str, instruction: str | None, labels: Seq
 
 def check_columns(source: Source, label_field: str) -> None:
     """Raises `SentiDistillError` where the column of the texts or of the labels is not in the file."""
-    columns = source.columns()
-    if all(at(row.values or {}, label_field) is None for row in source.rows()):
+    source.columns()
+    rows = [row.values for row in source.rows() if row.values]
+    if all(at(values, label_field) is None for values in rows):
         raise SentiDistillError(
-            f"{source.path}: no column {label_field!r}; it has {', '.join(columns)}; name it by --label-field"
+            f"{source.path}: no column {label_field!r}; it has {names(rows[0])}; name it by --label-field"
         )
 
 
 def of_several_labels(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> list[str]:
-    """The texts, as they are read, that have different labels."""
-    found: dict[str, set[str | None]] = {}
+    """The texts that have different labels, each once."""
+    found: dict[str, dict[str | None, str]] = {}  # by text and label
     for text, label in rows:
-        found.setdefault(corpus.clean(text), set()).add(task.find(label))
-    return [text for text, labels in found.items() if len(labels) > 1]
+        cleaned = corpus.clean(text)
+        found.setdefault(corpus.text_id(cleaned), {}).setdefault(task.find(label), cleaned)
+    return [next(iter(labels.values())) for labels in found.values() if len(labels) > 1]
 
 
 def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
@@ -125,7 +127,7 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
         raise SentiDistillError(f"{chosen.labelled}: all texts have one label; there is nothing to learn")
     learned, kept_out = parts(rows, task)
     if differing := of_several_labels(rows, task):
-        print(f"{len(differing)} texts have more than one label, such as {differing[0][:80]!r}; the first one counts")
+        print(f"{len(differing)} texts have more than one label, such as {differing[0][:80]!r}; one of them counts")
     params = config.load()
     runtime = params.runtime.model_copy(update={"save_steps": 0})
     epochs = chosen.epochs or min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS / len(learned)))

@@ -120,7 +120,7 @@ def main(*arguments: str) -> None:
     title = f"{chosen.sum():,} of {len(texts):,} texts are {asked.label}, as the student says"
     if left_out:
         title += f"; {left_out:,} rows cannot be read or have no text"
-    table = Table("perspective", "texts", "share, %", "95 %", "typical texts", title=title)
+    table = Table("perspective", "texts", "share, %", "95 %", "typical texts", title=stage.visible(title))
     for one in rows:
         low, high = (100 * end for end in one.interval)
         shown = stage.visible("\n".join(f"- {text[:160]}" for text in one.typical))

@@ -117,6 +117,7 @@ def options() -> argparse.ArgumentParser:
         "--format": {
             "nargs": "+",
             "choices": ("transcript", "chat"),
+            "default": [],
             "help": "how prompts are written: for all models, or for each (a student's own; else transcript)",
         },
         "--engine": {"choices": ("transformers", "vllm"), "default": "transformers", "help": "of model folders"},
@@ -220,10 +221,17 @@ def run(chosen: argparse.Namespace) -> None:
     tasks = [tasks_of(params.prepare_benchmark)[name] for name in chosen.tasks]
     data = {task: {split: read(chosen.data, task.name, split) for split in ("train", chosen.split)} for task in tasks}
     check(data, chosen.split)
+    without = [task.name for task, rows in data.items() if task.labels and not rows["train"]]
+    if BASELINES in chosen.models and (without or not any(task.labels for task in data)):
+        raise SentiDistillError(
+            f"{', '.join(without) or 'these tasks'}: baselines learn from the training records of label tasks, and "
+            "there are none; leave out `baselines`, or name other tasks by --tasks"
+        )
     found: dict[str, Tested] = {}
-    formats = chosen.format if len(chosen.format or ()) > 1 else (chosen.format or [None]) * len(chosen.models)
-    for model, asked_format in zip(chosen.models, formats, strict=True):
-        for name, system in systems(model, format_of(model, asked_format), chosen, params, data, settings).items():
+    asked = chosen.format if len(chosen.format) > 1 else (chosen.format or [None]) * len(chosen.models)
+    formats = [format_of(model, one) for model, one in zip(chosen.models, asked, strict=True)]
+    for model, prompt_format in zip(chosen.models, formats):
+        for name, system in systems(model, prompt_format, chosen, params, data, settings).items():
             report(name, chosen.out / name, system, data, chosen, settings)
             found[name] = system.outcomes
     if len(found) > 1:
@@ -249,7 +257,9 @@ def format_of(model: str, asked: PromptFormat | None) -> PromptFormat:
     """How a model is asked. Raises `SentiDistillError` where a student was trained in another way."""
     about = read_about(Path(model))
     if about and asked not in (None, about.prompt_format):
-        raise SentiDistillError(f"{model} was trained on prompts of the format {about.prompt_format}; ask it so")
+        raise SentiDistillError(
+            f"{model} was trained on prompts of the format {about.prompt_format}; leave out --format"
+        )
     return about.prompt_format if about else asked or "transcript"
 
 
@@ -265,12 +275,6 @@ def systems(
     cache_root = stage.cache_root()
     if model == BASELINES:
         kinds = {kind: [task for task in data if kind in baselines.kinds(task)] for kind in baselines.KINDS}
-        without = [task.name for task, rows in data.items() if task.labels and not rows["train"]]
-        if without or not any(kinds.values()):
-            raise SentiDistillError(
-                f"{', '.join(without) or 'these tasks'}: baselines learn from the training records of label tasks, and "
-                "there are none; leave out `baselines`, or name other tasks by --tasks"
-            )
         return {
             f"{BASELINES}/{kind}": predicted(baselines.KINDS[kind], tasks, data, chosen.split, settings)
             for kind, tasks in kinds.items()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-WRITTEN = {"parity.json", "train.parquet", "provenance.json"}  # one of these is in every folder of an export
+DATASET = {"train.parquet", "README.md", "provenance.json"}  # all that the folder of a data set has
 LEAST_EQUAL = 0.995  # share of the labels that have to be those of the student
 SAMPLES = ("Quite.", "A b c d", "7 of 9", "We lost, again", "#no @one", "\tIt is so.\r\n\nSo:\x1c \u2028it\xa0is\n")
 BLANKS = r"[\s\x1c-\x1f]+"  # what str.split divides at, in the regular expressions of `tokenizers`
@@ -170,7 +170,7 @@ def text_classification(source: Path, name: str, out: Path, calibrated: bool, li
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # the head is new, as it has to be
-    clear(out)
+    check_out(out, "parity.json")
     student = Predictor(source)
     train, validation, test = (labelled(name, split, limit) for split in ("train", "validation", "test"))
     if name not in student.tasks or not test:
@@ -195,6 +195,8 @@ def text_classification(source: Path, name: str, out: Path, calibrated: bool, li
         head = (rows - torch.from_numpy(carried).float()) / task.temperature
     first = [task.labels[place] for place in (states(test) @ rows.numpy().T).argmax(axis=1)]
     framed.model_max_length = getattr(model.config.get_text_config(), "max_position_embeddings", 10**6)
+    shutil.rmtree(out, ignore_errors=True)
+    records.write_json(out / "parity.json", {})  # first, so that what a kill leaves is known for an export
     with_head(source, head, task.labels, framed.pad_token_id).save_pretrained(out)
     framed.save_pretrained(out)
     found = {"task": name, "calibrated": calibrated, **parity(student, name, out, first, test)}
@@ -245,17 +247,12 @@ def parity(
     }
 
 
-def clear(out: Path) -> None:
-    """Remove an earlier export. Raises `SentiDistillError` for a folder with other files, and for a file."""
-    if out.is_dir():
-        names = [file.name for file in out.iterdir()]
-        if names and not WRITTEN.intersection(names):
-            raise SentiDistillError(
-                f"{out}: no export has written what is in it, such as {names[0]}; name a new folder by --out"
-            )
-        shutil.rmtree(out)
-    elif out.exists():
-        raise SentiDistillError(f"{out} is a file; name a folder by --out")
+def check_out(out: Path, marker: str) -> None:
+    """Raises `SentiDistillError` for a folder that is not empty and has no file `marker`, and for a file."""
+    if out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+        raise SentiDistillError(f"{out}: no export has written what is in it; move it away, or name another folder")
+    if out.is_file():
+        raise SentiDistillError(f"{out} is a file; name a folder")
 
 
 def dataset(out: Path) -> int:
@@ -264,12 +261,14 @@ def dataset(out: Path) -> int:
     import pyarrow.parquet
 
     rows = TRAIN_ROWS.read()
-    clear(out)
+    check_out(out, "train.parquet")
+    if out.is_dir() and (others := {file.name for file in out.iterdir()} - DATASET):
+        raise SentiDistillError(f"{out}: no export has written {min(others)}; move it away, or name another folder")
     columns = [
         {"id": row.id, "family": row.family, "prompt": transcript(row.prompt()), "completion": row.answer}
         for row in rows
     ]
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(columns), out / "train.parquet")
     return len(rows)
 

@@ -8,7 +8,6 @@ and provenance.json. What would be uploaded is printed; with `--push` it is, to 
 """
 
 import argparse
-import json
 import platform
 import shutil
 import subprocess
@@ -97,11 +96,16 @@ def dataset_card(params: Params, made: dict[str, Any], origins: dict[str, dict[s
 
 def check_student() -> None:
     """Raises `SentiDistillError` for a student that is not the run's, as the run's figures are not its own."""
-    found = subprocess.run(["dvc", "status", "--json", "train_student"], capture_output=True, text=True)
-    if found.returncode:
-        raise SentiDistillError(f"`dvc status train_student` fails: {found.stderr.strip()[-500:]}")
-    parts = [part for part in json.loads(found.stdout).get("train_student", []) if isinstance(part, dict)]
-    if any(part.get("changed outs", {}).get(str(STUDENT)) == "modified" for part in parts):
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(".") as repo:
+            outs = [out for one in repo.stage.collect("train_student") for out in one.outs]
+            changed = {path: how for out in outs for path, how in out.workspace_status().items()}
+    except DvcException as error:
+        raise SentiDistillError(f"DVC does not know the run here ({error}); run `make repro`") from error
+    if changed.get(str(STUDENT)) == "modified":
         raise SentiDistillError(
             f"{STUDENT} is not the student that the run has trained (dvc.lock), and the run's figures are not its own; "
             f"`dvc checkout {STUDENT}` brings that one back, `make repro` trains it"
@@ -119,8 +123,10 @@ def assemble() -> None:
     made, params = provenance(), config.load()
     origins = {role: models.origin(Path("models", role)) for role in ("teacher", "student_base")}
     texts = {OUT: card(params, about, made, origins), DATASET: dataset_card(params, made, origins)}
-    export.clear(OUT)
-    shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN))
+    export.check_out(OUT, "provenance.json")
+    shutil.rmtree(OUT, ignore_errors=True)
+    records.write_json(OUT / "provenance.json", made)  # first, so that what a kill leaves is known for an export
+    shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN), dirs_exist_ok=True)
     export.dataset(DATASET)
     for out, text in texts.items():
         records.write_json(out / "provenance.json", made)
@@ -150,7 +156,8 @@ def main(*arguments: str) -> None:
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the student to this repository, or to /a/folder")
     parser.add_argument("--push-dataset", metavar="OWNER/NAME", help="upload the training set, likewise")
     chosen = parser.parse_args(arguments)
-    if chosen.push and chosen.push == chosen.push_dataset:
+    folders = [Path(one) for one in (chosen.push, chosen.push_dataset) if one and Path(one).is_absolute()]
+    if len(folders) > len(set(folders)):
         raise SentiDistillError("--push and --push-dataset name one place, where one README.md would replace the other")
     assemble()
     for out, target, kind in ((OUT, chosen.push, "model"), (DATASET, chosen.push_dataset, "dataset")):
