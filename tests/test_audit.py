@@ -145,6 +145,12 @@ def test_a_models_scores_are_rounded_before_seeds_are_averaged_by_the_published_
     assert whole.ours == pytest.approx(200 / 3, abs=0.005)
 
 
+def test_a_record_is_answered_once():
+    twice = [outcome("imdb", 0, "positive"), outcome("imdb", 1, "positive"), outcome("imdb", 1, "negative")]
+    with pytest.raises(SentiDistillError, match=r"imdb\.jsonl: 2 answers to record 1 by seed 42; leave one"):
+        audit.by_seed("imdb", labelled("negative", "positive"), twice)
+
+
 def test_outcomes_of_another_copy_are_refused():
     with pytest.raises(SentiDistillError, match=r"imdb\.jsonl: an answer to record 2, but .* 2 test records"):
         audit.by_seed("imdb", labelled("negative", "positive"), [outcome("imdb", 2, "positive")])

@@ -219,6 +219,18 @@ def test_exported_answers_replay_the_run_elsewhere(filled, tmp_path, name):
     assert read == [json.loads(line) for line in _lines(tmp_path / f"again-{name}")]
 
 
+def test_an_export_of_nothing_or_onto_the_store_writes_over_nothing(filled, tmp_path):
+    out, store = tmp_path / "answers.jsonl", filled / ".cache/generations/responses.sqlite"
+    command(filled, "export", str(out))
+    before = out.read_bytes()
+    refused = command(filled, "export", str(out), "--model", "student", check=False)
+    assert "no answers of a model 'student'; known are " in refused.stderr
+    assert out.read_bytes() == before
+    for path in (store, tmp_path):
+        assert "is a folder, or the store itself" in command(filled, "export", str(path), check=False).stderr
+    assert "3" in command(filled, "stats").stdout
+
+
 def _lines(path: Path) -> list[str]:
     import gzip
 

@@ -167,6 +167,10 @@ def test_a_value_that_cannot_be_is_named_with_what_may_be(key, value, expected):
     [
         ({"compose_prompts.prompts": {"scoring": 0, "analysis": 0}}, "compose_prompts.prompts: all are 0"),
         ({"define_tasks.max_tasks": {"scoring": 0}}, "define_tasks.max_tasks are all 0"),
+        (
+            {"select_samples.perspectives": ["excitement"], "build_instructions.source": "hand_written"},
+            "select_samples.perspectives and without_perspectives need the instructions made from perspectives",
+        ),
         ({"evaluate.shots_per_label": 20}, "evaluate.shots_per_label is 20; it has to be below .*, 20"),
         ({"prepare_benchmark.min_chars": 300}, "prepare_benchmark: min_chars lies above max_chars"),
         ({"prepare_corpus.max_chars": 30}, "prepare_corpus: min_chars lies above max_chars"),
@@ -323,7 +327,7 @@ def test_a_name_is_never_a_command_a_path_or_an_option(key):
         assert "\x1b" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["own/../../x", "own", "own/", "/own/x", "./../own/x", "own/a\nb", ""])
+@pytest.mark.parametrize("path", ["own/../../x", "own", "own/", ".", "./", "/own/x", "./../own/x", "own/a\nb", ""])
 @pytest.mark.parametrize("key", ["prepare_corpus.held_out", "prepare_corpus.sources.0"])
 def test_a_file_of_the_users_lies_in_own(key, path):
     assert key in refusal(key, path if key.endswith("held_out") else {"domain": "mine", "path": path})

@@ -53,6 +53,12 @@ def test_the_page_of_experiments_is_that_of_their_files():
         ({"compare": [["hard", "hard"]]}, "an arm beside itself"),
         ({"max_seeds": 2}, r"max_seeds \(2\) is below seeds \(3\)"),
         ({"arms": {**VALUES["arms"], "easy": ["train_student.seed=3"]}}, "arms set train_student.seed"),
+        ({"arms": {**VALUES["arms"], "easy": ["evaluate.tasks=[tweet]"]}}, "arms set evaluate.tasks, which all arms"),
+        ({"arms": {**VALUES["arms"], "easy": ["runtime.train.bf16=true"]}}, "arms set runtime.train.bf16, of the mach"),
+        (
+            {"arms": {**VALUES["arms"], "easy": ["select_samples.strategy=hard", "select_samples.peak=1.0"]}},
+            "the arms easy and hard have the same settings",
+        ),
         ({"arms": {**VALUES["arms"], "easy": ["strategy: easy"]}}, "arms.easy.0: expected a setting"),
         ({"arms": {**VALUES["arms"], "easy": ["select_samples.rte=1"]}}, "arm easy: .*'select_samples.rte'"),
         ({"arms": {**VALUES["arms"], "easy": ["select_samples.rate=2"]}}, "arm easy: select_samples.rate: .*found 2"),
@@ -80,6 +86,21 @@ KEPT = Kept(
     supervised_tokens=2000,
     tasks={"tweet": Answers(gold=["positive"] * 60, output=["positive"] * 60, calibrated=["negative"] * 60)},
 )
+
+
+def test_a_run_does_not_hold_for_settings_that_were_empty_then(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (one, *_) = trials_of("one", BOTH, {"hard": 1, "easy": 0})
+    then = trials.settings_of(trials.values_of(one))
+    assert trials.holds(then, one)
+    with_budget = dataclasses.replace(one, settings=(*one.settings, "+select_samples.budget.samples=50"))
+    assert not trials.holds(then, with_budget)
+
+
+@pytest.mark.parametrize("text", ["", "stages:\n<<<<<<< HEAD\n  a: {}\n", "- 1\n"])
+def test_a_damaged_lock_is_named_with_the_remedy(text):
+    with pytest.raises(SentiDistillError, match=r"dvc\.lock: damaged, or in conflict .*`git checkout dvc\.lock`"):
+        trials.inputs_of(text)
 
 
 def results(hard: list[float], easy: list[float]) -> dict[Trial, Result]:

@@ -2,6 +2,7 @@
 
 import difflib
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,23 @@ def test_an_unknown_profile_is_told_which_there_are(folder):
     known = "own, paper-gemma, paper-llama, paper-llama-tenth, paper-qwen, "
     with pytest.raises(SentiDistillError, match=f"'fast'; NAME is one of {known}"):
         profiles.main("fast")
+
+
+def test_an_empty_mapping_of_a_profile_empties_that_of_another(folder):
+    (folder / "params/base.yaml").write_text("select_samples: {budget: {samples: 500}}\n")
+    (folder / "params/mine.yaml").write_text("like: base\nselect_samples: {budget: {}, rate: 0.1}\n")
+    assert profiles.with_profile("mine")["select_samples"]["budget"] == {}
+
+
+def test_what_a_profile_leaves_of_another_is_told(folder, capsys):
+    for command in ("init -q", "add params.yaml", "-c user.name=a -c user.email=a@b commit -qm params"):
+        subprocess.run(["git", *command.split()], check=True)
+    profiles.main("quick")
+    assert "What differed before" not in capsys.readouterr().out
+    profiles.main("own")
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "What differed before and stays" in line]
+    assert "train_student.learning_rate" in told
+    assert "compose_prompts.prompts" not in told, "which the profile sets itself"
 
 
 def test_a_profile_that_is_like_another_changes_what_that_one_changes(folder):

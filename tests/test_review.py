@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sentidistill import config, records
 from sentidistill.commands import review
-from sentidistill.commands.review import COLUMNS, Item, as_csv, as_it_was, drawn, read_verdicts, shown
+from sentidistill.commands.review import COLUMNS, Item, as_csv, as_it_was, drawn, not_imported, read_verdicts, shown
 from sentidistill.construct import reviews
 from sentidistill.construct.attributes import ATTRIBUTES, AttributeCount, write_vectors
 from sentidistill.construct.build import from_tasks, reviewed
@@ -193,6 +193,25 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def judged(*verdicts: Verdict) -> None:
     records.write_jsonl(reviews.PATH, verdicts)
+
+
+@pytest.mark.parametrize(
+    ("row", "number"),
+    [
+        ("demonstration-1,right,", 0),
+        ("demonstration-1,,", 0),
+        ("demonstration-1,wrong,", 1),
+        ("demonstration-2,right,", 1),
+        ('demonstration-1,"wro"ng,', 1),
+        ("demonstration-1,,other", 1),
+    ],
+)
+@pytest.mark.parametrize("header", ["id,verdict,correction", "id, verdict, correction"])
+def test_verdicts_that_were_not_imported_as_they_are_now_are_counted(tmp_path, header, row, number):
+    table = tmp_path / "review.csv"
+    table.write_text(f"{header}\n{row}\n")
+    known = {"demonstration-1": Verdict(id="demonstration-1", verdict="right", answer="")}
+    assert not_imported(table, known) == number
 
 
 def test_the_file_in_git_is_empty_so_that_the_default_run_is_nobodys_opinion():

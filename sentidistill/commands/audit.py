@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -164,6 +165,9 @@ def by_seed(task: str, test: Sequence[dict], outcomes: Sequence[Answered | Outco
             f"{task}.jsonl: an answer to record {last}, but the copy of SentiBench has {len(test)} test records; "
             "name the copy that the model was tested on"
         )
+    (place, times), *_ = Counter((row.record, row.seed) for row in outcomes).most_common(1)
+    if times > 1:
+        raise SentiDistillError(f"{task}.jsonl: {times} answers to record {place[0]} by seed {place[1]}; leave one")
     found = []
     for seed in sorted({row.seed for row in outcomes}):
         rows = [row for row in outcomes if row.seed == seed]

@@ -83,8 +83,14 @@ def verify(path: Path, drop: bool) -> None:
 def export(cache: Cache, path: Path, model: str | None) -> None:
     """Write all answers, or those of `model`, to `path`; an older file there is replaced at the end.
 
-    Raises `SentiDistillError` for a damaged answer, as it could not be imported.
+    Raises `SentiDistillError` for a damaged answer, as it could not be imported, for a model of which there is none,
+    and where `path` is a folder or the store itself.
     """
+    known = {entry.model for entry in cache.entries()}
+    if model is not None and model not in known:
+        raise SentiDistillError(f"no answers of a model {model!r}; known are {', '.join(sorted(known))}, as in `stats`")
+    if path.is_dir() or (path.exists() and path.samefile(cache.path)):
+        raise SentiDistillError(f"{path} is a folder, or the store itself; name a file to write")
     temporary = path.with_name(f".{path.name}.tmp")
     number = 0
     try:

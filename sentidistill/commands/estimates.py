@@ -9,8 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
+from sentidistill.commands.trials import number, stages_of
 from sentidistill.config import Params
 from sentidistill.config.models import HubModel, TeacherSource
 from sentidistill.config.runtime import Runtime
@@ -168,7 +167,7 @@ def changed(stages: list[Stage], values: Mapping[str, Any], lock: Path = Path("d
     """
     if not lock.exists():
         return set()
-    last = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    last = stages_of(lock.read_text(encoding="utf-8"))
     written = {path for one in stages for path in (*one.outs, *one.metrics)}
     found = set()
     for one in stages:
@@ -177,7 +176,7 @@ def changed(stages: list[Stage], values: Mapping[str, Any], lock: Path = Path("d
         files = {dep["path"]: dep["md5"] for dep in noted.get("deps", [])}
         fixed = written | {str(reviews.PATH)}
         own = [path for path in one.inputs if not one.reads(fixed & {path}) and path in files]
-        if any(_at(values, key) != value for key, value in settings.items()) or any(
+        if any(number(_at(values, key)) != number(value) for key, value in settings.items()) or any(
             _md5(Path(path)) != files[path] for path in own
         ):
             found.add(one.name)
@@ -188,7 +187,7 @@ def edited(path: Path, lock: Path = Path("dvc.lock")) -> bool:
     """Whether a file that a stage of the last run read is not as it was."""
     if not lock.exists():
         return False
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"].values()
+    stages = stages_of(lock.read_text(encoding="utf-8")).values()
     return any(dep["path"] == str(path) and dep["md5"] != _md5(path) for one in stages for dep in one.get("deps", []))
 
 

@@ -8,6 +8,7 @@ Writes experiments/NAME.json (all figures), NAME.md, NAME.png and docs/ablations
 """
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import psutil
 from sentidistill import records, yaml_files
 from sentidistill.commands import ablations
 from sentidistill.commands.ablations import COLUMNS, FOLDER, more_seeds
-from sentidistill.commands.trials import Kept, Trial, keep_done, kept, output, scores, take_over, values_of
+from sentidistill.commands.trials import Kept, Trial, keep_done, kept, output, scores, settings_of, take_over, values_of
 from sentidistill.config.experiment import Experiment
 from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.metrics import Estimate
@@ -41,9 +42,14 @@ def read(name: str) -> Experiment:
     if name not in known:
         raise SentiDistillError(f"no experiment {name!r}; NAME is one of {', '.join(known)}")
     experiment: Experiment = yaml_files.read(FOLDER / f"{name}.yaml", Experiment)
+    settings: dict[str, str] = {}
     for arm in experiment.arms:
-        if not values_of(Trial(name, arm, 1, tuple(experiment.settings(arm, 1))))["evaluate"]["calibration_texts"]:
+        values = values_of(Trial(name, arm, 1, tuple(experiment.settings(arm, 1))))
+        if not values["evaluate"]["calibration_texts"]:
             raise SentiDistillError(f"experiments/{name}.yaml: needs evaluate.calibration_texts above 0 in params.yaml")
+        twin = settings.setdefault(json.dumps(settings_of(values), sort_keys=True), arm)
+        if twin != arm:
+            raise SentiDistillError(f"experiments/{name}.yaml: the arms {twin} and {arm} have the same settings")
     return experiment
 
 

@@ -20,10 +20,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sentidistill import records
+from sentidistill.commands.arguments import at_least
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import INSTRUCTIONS
 from sentidistill.construct.perspectives import PERSPECTIVES
 from sentidistill.construct.tasks import TASK_DEFINITIONS
+from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation.suite import Outcome
 from sentidistill.inference.calls import CALLING_STAGES, table_of
 from sentidistill.pipeline import stage
@@ -82,6 +84,8 @@ def calls(chosen: argparse.Namespace) -> Rows:
 def predictions(chosen: argparse.Namespace) -> Rows:
     apart = Path("sentibench", chosen.model, "predictions")
     folder = apart if apart.is_dir() else DATA / "predictions" / chosen.model
+    if not folder.is_dir():
+        raise SentiDistillError(f"no predictions of a model {chosen.model!r}: neither {apart} nor {folder} is there")
     return [
         row.model_dump(include={"task", "text", "gold", "calibrated"}) | {"prediction": row.error or row.output}
         for path in sorted(folder.glob("*.jsonl"))
@@ -112,7 +116,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "model": {"help": "such as student, or the name of a model's folder"},
     "--task": {},
     "--wrong": {"action": "store_true", "help": "only wrong ones"},
-    "--limit": {"type": int, "default": 20, "help": "rows to show; 0: all"},
+    "--limit": {"type": at_least(0), "default": 20, "help": "rows to show; 0: all"},
 }
 TABLES = {
     clusters: ("--cluster", "--status"),
@@ -147,7 +151,11 @@ def parser() -> argparse.ArgumentParser:
 def main(*arguments: str) -> None:
     chosen = parser().parse_args(arguments)
     wanted = {name: value for name, value in vars(chosen).items() if name in CHOOSING and value is not None}
-    rows = [row for row in chosen.table(chosen) if all(row[name] == value for name, value in wanted.items())]
+    rows = chosen.table(chosen)
+    for name, value in wanted.items():
+        if name in ("cluster", "task") and rows and value not in (known := {row[name] for row in rows}):
+            raise SentiDistillError(f"no row with {name} {value!r}; there are {', '.join(sorted(map(str, known)))}")
+    rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     show(rows, chosen.limit, stage.console())
 
 

@@ -5,10 +5,13 @@ merged key by key, all else is replaced, a model as a whole. params.yaml keeps i
 brings the default run back.
 """
 
+import subprocess
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from sentidistill import config
 from sentidistill.errors import SentiDistillError
@@ -22,7 +25,7 @@ def laid_over(values: MutableMapping[str, Any], changes: dict[str, Any]) -> None
     """Change `values` in place."""
     for key, change in changes.items():
         old = values.get(key)
-        if isinstance(change, dict) and isinstance(old, MutableMapping) and "source" not in change and old:
+        if isinstance(change, dict) and change and isinstance(old, MutableMapping) and "source" not in change and old:
             laid_over(old, change)
         else:
             values[key] = change
@@ -63,14 +66,29 @@ def with_profile(name: str) -> dict[str, Any]:
     return values
 
 
-def main(name: str = "") -> None:
+def edited() -> list[str]:
+    """Keys of params.yaml that are not as in the last commit; none where git does not know."""
+    committed = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], capture_output=True)
+    if committed.returncode:
+        return []
+    before, now = (dict(stage.leaves(values)) for values in (yaml.safe_load(committed.stdout), read_yaml(PARAMS)))
+    return sorted(key for key in before.keys() | now.keys() if before.get(key, ...) != now.get(key, ...))
+
+
+def main(*names: str) -> None:
     # DVC's own writer, so that `dvc exp run -S` changes no other line.
     from dvc.utils.serialize import modify_yaml
 
+    name = " ".join(names)
     with_profile(name)  # an error leaves the file as it is
+    changes = read(name)
+    own = dict(stage.leaves(changes))
+    stays = [key for key in edited() if not any(key == one or key.startswith(f"{one}.") for one in own)]
     with modify_yaml(PARAMS) as values:
-        laid_over(values, read(name))
+        laid_over(values, changes)
     print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings back what is committed.")
+    if stays:
+        print(f"What differed before and stays: {', '.join(stays)}. For the profile alone, do that first.")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ stages took, and how fast the teacher was.
 """
 
 import argparse
+import re
 import sys
 from collections import defaultdict
 from contextlib import closing
@@ -25,6 +26,7 @@ from sentidistill.pipeline import graph, runs, stage
 from sentidistill.sources import models
 
 MEGABYTES = 8.0
+NAME = r"[A-Za-z0-9][\w-]{0,99}"
 
 
 def used(
@@ -92,10 +94,16 @@ def record_runs(cache: Cache, cache_root: Path) -> None:
     records.write_json(runs.RECORDED, {"model": model, "pace": pace, "stages": stages})
 
 
+def folder_name(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise argparse.ArgumentTypeError(f"expected a name of letters, digits, _ and -, found {text!r}")
+    return text
+
+
 def main(*arguments: str) -> None:
     parser = argparse.ArgumentParser(prog="python -m sentidistill.commands.record", description="Put answers into git.")
     parser.add_argument("stages", nargs="*", help="only these; all that are done if none is named")
-    parser.add_argument("--name", default=DEFAULT, help="folder of recordings/; default: default")
+    parser.add_argument("--name", type=folder_name, default=DEFAULT, help="folder of recordings/; default: default")
     options = parser.parse_args(arguments)
     params, cache_root = config.load(), stage.cache_root()
     with closing(Cache(cache_path(cache_root))) as cache:

@@ -24,6 +24,7 @@ import numpy as np
 from rich.table import Table
 
 from sentidistill import config, records
+from sentidistill.commands.arguments import at_least
 from sentidistill.commands.plan import of_stage, other_file
 from sentidistill.commands.rehearsal import Rehearsal, asking, has_inputs, run_on_stored
 from sentidistill.construct import reviews
@@ -76,6 +77,10 @@ def items() -> list[Item]:
     found = []
     for row in DEMONSTRATIONS.read():
         if row.shown:
+            if row.task not in tasks:
+                raise SentiDistillError(
+                    f"{DEMONSTRATIONS.path}: of other tasks than {TASK_DEFINITIONS.path} has; run `make repro`"
+                )
             task = tasks[row.task]
             key = reviews.demonstration_id(task.text(), row.input, row.output)
             found.append(Item(key, "demonstration", task.family, task.text(), row.input, row.output, task.labels))
@@ -300,7 +305,7 @@ def export(chosen: argparse.Namespace) -> None:
         raise SentiDistillError("there is nothing to judge that nobody has judged; ask for more, or take --again")
     chosen.out.mkdir(parents=True, exist_ok=True)
     page, table = chosen.out / "review.html", chosen.out / "review.csv"
-    if table.exists() and (number := len(filled(table) - reviews.read().keys())):
+    if table.exists() and (number := not_imported(table, reviews.read())):
         raise SentiDistillError(
             f"{table}: holds {number} verdicts that are not imported; run `make review-import FILE={table}`, or remove "
             "the file"
@@ -313,10 +318,16 @@ def export(chosen: argparse.Namespace) -> None:
     print(f"{counts}. Open {page} in a browser, or edit {table} (columns verdict and correction).")
 
 
-def filled(table: Path) -> set[str]:
-    """The ids of the rows of an exported table in which there is a verdict or a correction."""
-    rows = [row.values or {} for row in Source(table, "verdict").rows()]
-    return {str(row.get("id")) for row in rows if row.get("verdict") or row.get("correction")}
+def not_imported(table: Path, known: Mapping[str, Verdict]) -> int:
+    """How many rows of an exported table have a verdict or a correction that is not in `known`, or cannot be read."""
+    number = 0
+    for row in Source(table, "verdict", recode=f"`make review-import FILE={table}` reads it").rows():
+        cells = {name.strip(): str(cell).strip() for name, cell in (row.values or {}).items()}
+        said, correction = cells.get("verdict", "").casefold(), as_it_was(cells.get("correction", ""))
+        one = known.get(cells.get("id", ""))
+        same = one and said in ("", one.verdict) and correction.casefold() in ("", one.answer.casefold())
+        number += bool(row.fault or ((said or correction) and not same))
+    return number
 
 
 def import_(chosen: argparse.Namespace) -> None:
@@ -356,8 +367,8 @@ def main(*arguments: str) -> None:
     commands = parser.add_subparsers(required=True)
     exporting = commands.add_parser("export", help="draw things to judge: a page and a CSV file")
     for option, size in zip(("--demonstrations", "--answers", "--clusters", "--analyses"), SIZES.values()):
-        exporting.add_argument(option, type=int, default=size, help="how many at most (%(default)s)")
-    exporting.add_argument("--seed", type=int, default=42, help="of the draw (%(default)s)")
+        exporting.add_argument(option, type=at_least(0), default=size, help="how many at most (%(default)s)")
+    exporting.add_argument("--seed", type=at_least(0), default=42, help="of the draw (%(default)s)")
     exporting.add_argument("--again", action="store_true", help="also what was judged before")
     exporting.add_argument("--out", type=Path, default=Path("exports"), help="folder (%(default)s)")
     exporting.set_defaults(command=export)

@@ -118,23 +118,40 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
 def holds(settings: Mapping[str, Any], trial: Trial) -> bool:
     """Whether `settings` are those of `trial` now.
 
-    A setting that did not exist then is no difference: with its default, a run is what it was before.
+    A setting that did not exist then is no difference: with its default, a run is what it was before. What stands in a
+    mapping that was empty then, such as select_samples.budget, is one.
     """
     now = settings_of(values_of(trial))
-    return all(_number(now.get(key, ...)) == _number(value) for key, value in settings.items())
+    parents = {key.rpartition(".")[0] for key in settings}
+    filled = [
+        key for key in now.keys() - settings.keys() if key.count(".") > 1 and key.rpartition(".")[0] not in parents
+    ]
+    return not filled and all(number(now.get(key, ...)) == number(value) for key, value in settings.items())
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
     """DVC writes a small number as 5e-05, which YAML reads as text."""
+    if isinstance(value, Mapping):
+        return {name: number(inner) for name, inner in value.items()}
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
 
 
+def stages_of(lock: str) -> dict[str, Any]:
+    """The stages in the text of a dvc.lock. Raises `SentiDistillError` where it is damaged."""
+    try:
+        return yaml.safe_load(lock)["stages"]
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise SentiDistillError(
+            f"dvc.lock: damaged, or in conflict ({str(error).splitlines()[0]}); `git checkout dvc.lock`"
+        ) from error
+
+
 def inputs_of(lock: str) -> dict[str, str]:
-    """MD5s of what every arm starts from, by the text of a dvc.lock."""
-    outs = [out for one in yaml.safe_load(lock)["stages"].values() for out in one.get("outs", [])]
+    """MD5s of what every arm starts from, by the text of a dvc.lock. Raises `SentiDistillError` where it is damaged."""
+    outs = [out for one in stages_of(lock).values() for out in one.get("outs", [])]
     return {one["path"]: one["md5"] for one in outs if one["path"] in STARTS or "data/benchmark/" in one["path"]}
 
 

@@ -74,6 +74,13 @@ def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
         faults[
             "define_tasks.max_tasks are all 0; give a family some, or set build_instructions.source to hand_written"
         ] = of["build_instructions"].source == "attributes" and not any(of["define_tasks"].max_tasks.values())
+    if {"select_samples", "build_instructions", "collect_responses"} <= of.keys():
+        faults[
+            "select_samples.perspectives and without_perspectives need the instructions made from perspectives; empty "
+            "them, or set build_instructions.source to attributes and collect_responses.released to null"
+        ] = (of["select_samples"].perspectives or of["select_samples"].without_perspectives) and (
+            of["build_instructions"].source != "attributes" or of["collect_responses"].released
+        )
     if {"train_student", "runtime"} <= of.keys():
         batch, runtime = of["train_student"].batch_size, of["runtime"]
         rows, processes = runtime.train_rows_per_step, max(1, runtime.train.processes)

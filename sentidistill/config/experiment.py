@@ -1,6 +1,5 @@
 """`experiments/NAME.yaml`: a question, the runs that answer it and what is compared, decided before anything runs."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -29,20 +28,19 @@ class Experiment(Section):
     def _consistent(self) -> "Experiment":
         compared = {arm for pair in self.compare for arm in pair}
         unknown, alone = sorted(compared - set(self.arms)), sorted(set(self.arms) - compared)
-        own = {key for key in (*SEEDED, "evaluate.split") if any(_sets(arm, key) for arm in self.arms.values())}
+        keys = {setting.partition("=")[0] for arm in self.arms.values() for setting in arm}
+        own = {key for key in keys if key in SEEDED or key.startswith("evaluate.")}
+        machine = {key for key in keys if key.startswith("runtime.")}
         faults = {
             f"compare names {', '.join(unknown)}: no such arm": unknown,
             f"compare leaves out {', '.join(alone)}": alone,
             "compare has an arm beside itself": any(a == b for a, b in self.compare),
             f"max_seeds ({self.max_seeds}) is below seeds ({self.seeds})": self.max_seeds < self.seeds,
-            f"arms set {', '.join(sorted(own))}, which seeds and split set; take it out of the arms": own,
+            f"arms set {', '.join(sorted(own))}, which all arms have in common; take it out of the arms": own,
+            f"arms set {', '.join(sorted(machine))}, of the machine, by which no runs are told apart": machine,
         }
         return without_faults(self, faults)
 
     def settings(self, arm: str, seed: int) -> list[str]:
         """All settings of an arm's run, as `dvc exp run -S` takes them."""
         return [*self.arms[arm], f"evaluate.split={self.split}", *(f"{key}={seed}" for key in SEEDED)]
-
-
-def _sets(arm: Sequence[str], key: str) -> bool:
-    return any(setting.partition("=")[0] == key for setting in arm)

@@ -134,7 +134,7 @@ def without_faults(section: S, faults: Mapping[str, object]) -> S:
 
 def _in_own(path: str) -> str:
     parts = Path(path).parts
-    if parts[0] != "own" or len(parts) < 2 or ".." in parts:
+    if parts[:1] != ("own",) or len(parts) < 2 or ".." in parts:
         raise ValueError(
             f"{shown(path)} does not lie in own/, where DVC sees that a file changes; put it there, or a link"
         )
