@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -331,6 +332,21 @@ def test_a_name_is_never_a_command_a_path_or_an_option(key):
 @pytest.mark.parametrize("key", ["prepare_corpus.held_out", "prepare_corpus.sources.0"])
 def test_a_file_of_the_users_lies_in_own(key, path):
     assert key in refusal(key, path if key.endswith("held_out") else {"domain": "mine", "path": path})
+
+
+def test_a_file_in_a_linked_folder_is_refused_and_a_linked_file_is_not(tmp_path, monkeypatch):
+    text = Path("params.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    for name in ("elsewhere", "own"):
+        Path(name).mkdir()
+    Path("elsewhere/a.csv").touch()
+    Path("own/texts").symlink_to(tmp_path / "elsewhere")
+    Path("own/a.csv").symlink_to(tmp_path / "elsewhere/a.csv")
+    values = yaml.safe_load(text)
+    for path, refused in (("own/texts/a.csv", True), ("own/a.csv", False)):
+        values["prepare_corpus"]["sources"] = [{"domain": "mine", "path": path}]
+        with pytest.raises(SentiDistillError, match="'own/texts' is a linked folder") if refused else nullcontext():
+            config.checked(values, "params.yaml")
 
 
 @pytest.mark.parametrize("member", ["../x", "/x", "a/../../x", "a/..", "", "a\nb"])
