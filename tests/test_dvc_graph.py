@@ -60,11 +60,13 @@ def test_a_change_of_a_sections_rules_reruns_its_stages_and_one_of_the_display_n
 
 @pytest.mark.parametrize("name", STAGES)
 def test_files_of_the_package_that_the_code_reads_are_dependencies(name):
-    """Such as the report's template: a module names what it reads by `joinpath("...")` in its own package."""
+    """A module names what it reads by `joinpath("...")` in its own package, and a template by `rendered("...")`."""
     read = set()
     for path in of_stage(name, DVC_YAML):
-        for package, file in re.findall(r'files\("([\w.]+)"\)\.joinpath\("([\w.]+)"\)', (ROOT / path).read_text()):
+        code = (ROOT / path).read_text()
+        for package, file in re.findall(r'files\("([\w.]+)"\)\.joinpath\("([\w.]+)"\)', code):
             read.add(f"{package.replace('.', '/')}/{file}")
+        read |= {f"sentidistill/report/{file}" for file in re.findall(r'\brendered\("([\w.]+)"', code)}
     declared = {
         path for path in paths(body(name)["deps"]) if path.startswith("sentidistill/") and not path.endswith(".py")
     }
