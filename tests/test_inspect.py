@@ -66,6 +66,21 @@ def test_wrong_predictions_of_the_pipeline_are_shown_with_their_texts(project, i
     assert texts[wrong[0]["record"]]["sentence"].split()[0] in shown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predictions", "studnet"], "no predictions of a model 'studnet'"),
+        (["predictions", "student", "--task", "twet"], "no row with task 'twet'; there are "),
+        (["clusters", "--limit", "-5"], "--limit: expected a whole number from 0, found -5"),
+    ],
+)
+def test_what_is_not_there_is_named(project, arguments, message):
+    command = [sys.executable, "-m", "sentidistill.commands.inspect", *arguments]
+    result = subprocess.run(command, cwd=project.folder, env=environment(), capture_output=True, text=True)
+    assert result.returncode
+    assert message in " ".join(result.stderr.split())
+
+
 def test_a_stage_that_has_not_run_is_named(tmp_path):
     (tmp_path / "params.yaml").touch()
     result = subprocess.run(

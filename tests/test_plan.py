@@ -226,6 +226,20 @@ def test_verdicts_make_no_estimate_of_what_they_hardly_change(project, tmp_path)
     assert sum(works[stage]["requests"] for stage in CALLING_STAGES) > 0
 
 
+def test_the_committed_run_is_that_of_the_committed_settings(monkeypatch):
+    """Also where DVC has written a number as YAML reads it as text, such as 5e-05."""
+    monkeypatch.chdir(ROOT)
+    assert "learning_rate: 5e-05" in Path("dvc.lock").read_text(), "or there is nothing to read wrongly"
+    assert "train_student" not in estimates.changed(graph.load(), yaml.safe_load(Path("params.yaml").read_text()))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../evil", ""])
+def test_a_recordings_name_is_that_of_a_folder_beside_the_default(name, capsys):
+    with pytest.raises(SystemExit):
+        record.main("--name", name)
+    assert "expected a name of letters, digits, _ and -" in capsys.readouterr().err
+
+
 def test_an_estimate_keeps_to_the_limit_of_records():
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["evaluate"]["limit"] = 60
