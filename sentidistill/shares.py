@@ -46,6 +46,14 @@ class Share:
         return (self.interval[1] - self.interval[0]) / 2
 
 
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The central 95 % of a share (0 to 1) that was found in `n` draws: Wilson's interval (1927)."""
+    from scipy.stats import binomtest
+
+    found = binomtest(round(share * n), n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
 def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
     """The share of a label: `read` (n, 0 or 1) and `predicted` (n, 0 to 1) of the read texts, `others` (N) predicted.
 
@@ -54,12 +62,12 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
     Where fewer than `LEAST_OF_LABEL` of the read texts have the label, or have another one, a variance says too little:
     then the share and its interval (Wilson's) are those of the read texts alone.
     """
-    from scipy.stats import binomtest, t
+    from scipy.stats import t
 
     n, N = len(read), len(others)
     if min(read.sum(), n - read.sum()) < LEAST_OF_LABEL:
-        found = binomtest(int(read.sum()), n).proportion_ci(CONFIDENCE, method="wilson")
-        return Share(float(read.mean()), (found.low, found.high), (found.high - found.low) / 2, n, n + N)
+        low, high = wilson(float(read.mean()), n)
+        return Share(float(read.mean()), (low, high), (high - low) / 2, n, n + N)
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
     alone = quantile * float(np.sqrt(read.var(ddof=1) / n))
     spread = np.concatenate([predicted, others]).var(ddof=1)

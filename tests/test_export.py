@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from sentidistill import records
-from sentidistill.commands import export
+from sentidistill.commands import export, publish
 from sentidistill.config import load
 from sentidistill.config.benchmark import OwnTask
 from sentidistill.config.corpus import FileTexts
@@ -250,6 +250,14 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(student):
     with pytest.raises(SentiDistillError, match="'negative' and 'neutral' begin with the same token"):
         export.text_classification(student, "twins", Path("out"), False, 10)
     assert not Path("out").exists()
+
+
+def test_two_cards_are_not_pushed_to_one_folder_nor_onto_a_file(tmp_path):
+    with pytest.raises(SentiDistillError, match="--push and --push-dataset name one place"):
+        publish.main("--push", f"{tmp_path}/x", "--push-dataset", f"{tmp_path}/x/")
+    (tmp_path / "file").touch()
+    with pytest.raises(SentiDistillError, match="is a file, or the folder"):
+        publish.push(tmp_path, str(tmp_path / "file"), "model")
 
 
 @pytest.mark.parametrize("out", ["mine", "theirs", "models/student", ".", "mine/thesis.txt"])

@@ -664,6 +664,16 @@ def test_a_text_longer_than_those_of_training_is_pooled_over_its_sentences(descr
     assert student.predict("no " * 50_000).answer, "longer than the model's own positions"
 
 
+def test_a_text_is_not_cut_into_crumbs_where_the_task_leaves_no_room(described):
+    student, text = Predictor(described), "no end of it " * 30
+    room = {}
+    for words in range(1, 600):
+        task = Task("Is it so? " + "very " * words, labels=("yes", "no"))
+        room[student._limit - len(student.prompts([""], task)[0])] = len(student._pieces([text], task)[0])
+    assert any(number > 1 for left, number in room.items() if command.LEAST_ROOM <= left < 60), "it is cut"
+    assert {number for left, number in room.items() if left < command.LEAST_ROOM} == {1}
+
+
 def test_the_prompts_for_a_server_are_those_of_training(predictor, tiny_student):
     _, tokenizer = tiny_student
     texts = ["A fine day.", "<|end|> &amp; so on"]

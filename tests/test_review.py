@@ -25,8 +25,8 @@ from sentidistill.construct.perspectives import CLUSTERS, PERSPECTIVES, Cluster
 from sentidistill.construct.reviews import Verdict
 from sentidistill.construct.tasks import TaskDefinition
 from sentidistill.errors import SentiDistillError
-from sentidistill.report.trust import wilson
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
+from sentidistill.shares import wilson
 from sentidistill.sources.tables import Source
 from stages import select_perspectives, select_samples
 from tests.browser import opened

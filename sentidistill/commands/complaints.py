@@ -23,7 +23,7 @@ from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import stage
 from sentidistill.pipeline.progress import track
 from sentidistill.predict import Predictor
-from sentidistill.report.trust import wilson
+from sentidistill.shares import wilson
 from sentidistill.sources import corpus, models
 from sentidistill.sources.tables import Source, at
 

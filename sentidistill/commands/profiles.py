@@ -88,7 +88,7 @@ def main(*names: str) -> None:
         laid_over(values, changes)
     print(f"params.yaml holds the profile {name}. `git checkout params.yaml` brings back what is committed.")
     if stays:
-        print(f"What differed before and stays: {', '.join(stays)}. For the profile alone, do that first.")
+        print(f"What differed before and stays: {', '.join(stays)}. For the profile alone, do that, and lay it again.")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ from sentidistill.inference.opening import cache_path, make_reader, recordings
 from sentidistill.inference.store import Cache
 from sentidistill.pipeline import graph, runs, stage
 from sentidistill.report.templates import rendered
-from sentidistill.report.trust import wilson
 from sentidistill.samples import SAMPLES
+from sentidistill.shares import wilson
 from sentidistill.sources.tables import Source
 
 SIZES = {"demonstration": 60, "answer": 80, "cluster": 40, "analysis": 20}

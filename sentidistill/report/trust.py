@@ -7,6 +7,7 @@ import pandas as pd
 
 from sentidistill.inference.calibration import normalised
 from sentidistill.report.scores import Tested
+from sentidistill.shares import wilson
 from sentidistill.student.folder import KnownTask
 
 BINS = 8  # with equally many texts each
@@ -36,14 +37,6 @@ def answers(tested: Mapping[str, Tested], known: KnownTask) -> pd.DataFrame:
 def probabilities(scores: np.ndarray, offsets: Sequence[float], temperature: float) -> np.ndarray:
     """Of each label (n x labels), as `Predictor` gives them, from log-probabilities (n x labels)."""
     return np.exp(normalised((normalised(scores) - np.array(offsets)) / temperature))
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """The central 95 % of a share (0 to 1) that was found in `n` draws: Wilson's interval (1927)."""
-    z = 1.96
-    middle, spread = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low, high = ((middle + side * spread) / (1 + z**2 / n) for side in (-1, 1))
-    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def reliability(sure: np.ndarray, right: np.ndarray) -> pd.DataFrame:
