@@ -138,7 +138,7 @@ def _in_own(path: str) -> str:
         raise ValueError(
             f"{shown(path)} does not lie in own/, where DVC sees that a file changes; put it there, or a link"
         )
-    if linked := [folder for folder in Path(path).parents if folder.name and folder.is_symlink()]:
+    if linked := [folder for folder in Path(path).parents if len(folder.parts) > 1 and folder.is_symlink()]:
         raise ValueError(
             f"{shown(str(linked[0]))} is a linked folder, in which DVC sees no change; link the file itself"
         )
