@@ -367,7 +367,7 @@ def main(*arguments: str) -> None:
     student = Predictor(chosen.model)
     if unknown := [task for task in tasks if task not in student.tasks]:
         raise SentiDistillError(f"unknown task {unknown[0]!r}; {chosen.model} knows {', '.join(student.tasks)}")
-    out = chosen.out or chosen.texts.with_suffix(".scored.csv")
+    out = chosen.out or chosen.texts.with_name(f"{chosen.texts.name.removesuffix('.csv')}.scored.csv")
     files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in chosen.model.iterdir())
     with track(f"predict, {chosen.texts.name}", sum(1 for _ in source.rows())) as progress:
         names = columns({task: student.tasks[task] for task in tasks})

@@ -38,26 +38,24 @@ def main() -> None:
     judged_wrong = len(written) - len(demonstrations) + len(distinct) - len(analyses)
     made = sorted(tasks + analyses, key=lambda row: (row.cluster, row.family, row.id))
     by_hand = hand_written(HAND_WRITTEN)
-    given = {"attributes": made, "hand_written": by_hand}
-    rows = (
-        given[section.source] if section.source in given else hand_written(stage.cache_root().parent / section.source)
-    )
+    sets = {"attributes": made, "hand_written": by_hand}
+    if section.source not in sets:
+        sets["own"] = hand_written(stage.cache_root().parent / section.source)
+    rows = sets[section.source if section.source in sets else "own"]
     if not any(row.demonstrations for row in rows):
         raise SentiDistillError("build_instructions: no task has enough demonstrations; see metrics/define_tasks.json")
-    for row in rows:
-        if faults := row.faults():
-            raise SentiDistillError(f"build_instructions: a demonstration of {row.text!r} breaks its form: {faults[0]}")
     INSTRUCTIONS.write(rows)
     folder = models.locate(Path("models/embedder"), stage.cache_root().parent)
     vectors = read_vectors()
-    of_made, of_hand = np.split(clustering.embed([row.text for row in (*made, *by_hand)], folder), [len(made)])
-    size = min(len(made), len(by_hand))
-    sets = {"attributes": (made, of_made), "hand_written": (by_hand, of_hand)}
+    embedded = clustering.embed([row.text for one in sets.values() for row in one], folder)
+    parts = np.split(embedded, np.cumsum([len(one) for one in sets.values()])[:-1])
+    placed = {name: (one, part) for (name, one), part in zip(sets.items(), parts)}
+    size = min(map(len, sets.values()))
     beside = {}
     if section.other_attributes:
         other = diversity.read_counts(stage.cache_root().parent / section.other_attributes)
         of_other = clustering.embed([one.name for one in other], folder)
-        beside["other_coverage"] = {name: diversity.coverage(*one, other, of_other) for name, one in sets.items()}
+        beside["other_coverage"] = {name: diversity.coverage(*one, other, of_other) for name, one in placed.items()}
     families = Counter(row.family for row in rows)
     stage.finish(
         "build_instructions",
@@ -70,7 +68,7 @@ def main() -> None:
                 name: {"instructions": len(one[0])}
                 | diversity.coverage(*one, attributes, vectors)
                 | diversity.variety(*one, size)
-                for name, one in sets.items()
+                for name, one in placed.items()
             },
             **beside,
         },

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sentidistill import config, records
 from sentidistill.config.benchmark import SENTIBENCH
+from sentidistill.errors import SentiDistillError
 from sentidistill.evaluation import sentibench
 from sentidistill.evaluation.default_tasks import VALIDATION
 from sentidistill.evaluation.splits import split, split_own
@@ -32,8 +33,14 @@ def main() -> None:
         made[task] = split(rated, section, task)
     for own in section.own:
         path = stage.cache_root().parent / own.path
-        rows, empty = corpus.read_rows(path, own.text_field, own.label_field)
+        rows, empty = corpus.read_rows(corpus.of_params(path, own.text_field), own.label_field)
         splits, left_out = split_own(rows, tasks[own.name], path, section.own_records.model_dump())
+        shots = params.evaluate.shots_per_label * len(own.labels)
+        if own.name in params.evaluate.tasks and shots >= len(splits["train"]):
+            raise SentiDistillError(
+                f"{path}: {shots} demonstrations leave none of {len(splits['train'])} training texts to calibrate by; "
+                "lower evaluate.shots_per_label, or add texts"
+            )
         made[own.name] = splits, {**left_out, "without_text": empty}
         records.write_json(f"data/benchmark/{own.name}/task.json", asdict(tasks[own.name]))
     sizes = {}

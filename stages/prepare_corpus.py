@@ -21,8 +21,8 @@ def read_sources(params: Params) -> tuple[list[tuple[str, str]], int]:
     pairs, without_text, root = [], 0, stage.cache_root()
     for source in params.prepare_corpus.sources:
         if isinstance(source, FileTexts):
-            rows, empty = corpus.read_rows(root.parent / source.path, source.text_field)
-            texts, without_text = [text for (text,) in rows], without_text + empty
+            rows, empty = corpus.read_rows(corpus.of_params(root.parent / source.path, source.text_field))
+            texts, without_text = [text for text, _ in rows], without_text + empty
         else:
             texts = [row.text for row in corpus.rated_sentences(params.vader, root / "downloads", source.vader)]
         pairs += [(text, source.domain) for text in texts]

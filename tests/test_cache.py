@@ -287,6 +287,7 @@ def test_a_damaged_export_is_refused_as_a_whole(filled, tmp_path, damage):
 
 
 def test_stats_count_answers_errors_and_tokens(filled):
+    (filled / "models/notes").mkdir(parents=True)  # no model of ours
     lines = command(filled, "stats").stdout.splitlines()
     (row,) = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│ model ")]
     assert row == ["model", "", "3", "0", "1", "2", "2"]

@@ -153,6 +153,11 @@ def put(values: Any, place: list, value: Any) -> None:
             {"gpu_memory_utilization": math.nan},
             "gpu_memory_utilization: expected .* a finite number",
         ),
+        (
+            "runtime.vllm.teacher",
+            {"tensor_parallel_size": "two"},
+            "tensor_parallel_size: expected a whole number",
+        ),
         ("teacher.extra_body", {"since": date(2024, 1, 1)}, "since: expected a text"),
     ],
 )

@@ -5,6 +5,8 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -360,12 +362,18 @@ def in_kind(path: Path) -> Path:
     return path
 
 
+def read_rows(path: Path, text_field: str, *fields: str) -> tuple[list[tuple[str, ...]], int]:
+    """As the corpus does, without the places of the rows."""
+    rows, empty = corpus.read_rows(corpus.of_params(path, text_field), *fields)
+    return [row[:-1] for row in rows], empty
+
+
 @pytest.mark.parametrize(
     "name", ["a.jsonl", "a.csv", "a.tsv", "a.parquet", "a.csv.gz", "a.tsv.gz", "a.jsonl.gz", "A.CSV"]
 )
 def test_own_files_are_read_in_every_format(name, tmp_path):
     path = in_kind(tmp_path / name)
-    assert corpus.read_rows(path, "review", "stars") == ([("Good, really", "5"), ('Bad\nand "worse"', "1")], 0)
+    assert read_rows(path, "review", "stars") == ([("Good, really", "5"), ('Bad\nand "worse"', "1")], 0)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +389,7 @@ def test_own_files_are_read_in_every_format(name, tmp_path):
 )
 def test_separators_marks_and_blank_lines_are_as_programs_write_them(name, content, tmp_path):
     (tmp_path / name).write_bytes(content.encode())
-    assert corpus.read_rows(tmp_path / name, "review")[0] == [("Good, really, and cheap",), ("Bad, too",)]
+    assert read_rows(tmp_path / name, "review")[0] == [("Good, really, and cheap",), ("Bad, too",)]
 
 
 def test_names_within_objects_are_found_and_shown(tmp_path):
@@ -390,11 +398,11 @@ def test_names_within_objects_are_found_and_shown(tmp_path):
     pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
     for kind in ("jsonl", "parquet"):
         path = tmp_path / f"a.{kind}"
-        assert corpus.read_rows(path, "review.body.text", "id")[0][2] == ("It works, 2.", "1")
+        assert read_rows(path, "review.body.text", "id")[0][2] == ("It works, 2.", "1")
         with pytest.raises(
             SentiDistillError, match=r"a\.\w+, (line|row) 1: no text .*has id, review\.title, review\.body"
         ):
-            corpus.read_rows(path, "review")
+            read_rows(path, "review")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
@@ -404,7 +412,7 @@ def test_rows_without_a_text_are_counted_up_to_a_share(name, tmp_path):
         table, path = pd.DataFrame({"id": range(of), "text": texts}), tmp_path / name
         writers = {"csv": table.to_csv, "jsonl": table.to_json, "parquet": table.to_parquet}
         writers[path.suffix[1:]](path, **({"orient": "records", "lines": True} if path.suffix == ".jsonl" else {}))
-        return corpus.read_rows(path, "text")
+        return read_rows(path, "text")
 
     rows, empty = read(3)
     assert (len(rows), empty) == (37, 3)
@@ -451,17 +459,33 @@ def test_a_bad_file_is_named_with_its_line_and_the_remedy(tmp_path, name, conten
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(SentiDistillError, match=message):
-        corpus.read_rows(path, "text")
+        read_rows(path, "text")
+
+
+def test_a_date_that_python_has_not_is_an_error_of_the_file(tmp_path):
+    days = pyarrow.array([0, 10_000_000], type=pyarrow.int32()).cast(pyarrow.date32())
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["ok", "fine"], "day": days}), tmp_path / "a.parquet")
+    with pytest.raises(SentiDistillError, match=r"a\.parquet: holds a value that cannot be read .*; write"):
+        read_rows(tmp_path / "a.parquet", "text")
+
+
+def test_columns_without_a_name_are_kept_apart_by_their_place(tmp_path):
+    (tmp_path / "a.csv").write_text("text,,\nok,1,2\n")
+    assert [row.values for row in tables.Source(tmp_path / "a.csv", "text").rows()] == [
+        {"text": "ok", "column 2": "1", "column 3": "2"}
+    ]
+    (tmp_path / "a.csv").write_text(",text\n0,ok\n")  # as pandas writes its index
+    assert read_rows(tmp_path / "a.csv", "text", "") == ([("ok", "0")], 0)
 
 
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "MAX_CHARS", 1000)
     (tmp_path / "a.jsonl").write_text('{"text": "' + "x" * 2000 + '"}\n')
     with pytest.raises(SentiDistillError, match=r"a\.jsonl, line 1: more than 1,000 characters"):
-        corpus.read_rows(tmp_path / "a.jsonl", "text")
+        read_rows(tmp_path / "a.jsonl", "text")
     (tmp_path / "a.csv").write_text('n,text\n1,"open\n' + "2,short\n" * 500)
     with pytest.raises(SentiDistillError, match=r"a\.csv, lines 2 to .*: no CSV"):
-        corpus.read_rows(tmp_path / "a.csv", "text")
+        read_rows(tmp_path / "a.csv", "text")
 
 
 def test_a_bad_row_ends_nothing_where_rows_are_marked(tmp_path):
@@ -478,7 +502,7 @@ def test_a_bad_row_ends_nothing_where_rows_are_marked(tmp_path):
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SentiDistillError, match=r"gone\.csv: cannot be read"):
-        corpus.read_rows(tmp_path / "gone.csv", "text")
+        read_rows(tmp_path / "gone.csv", "text")
 
 
 RATED = [corpus.Rated(text=f"@user{i} what number {i} has to say", rating=(-2.0, 0.0, 2.0)[i % 3]) for i in range(30)]

@@ -41,5 +41,5 @@ def test_attributes_of_a_file_and_the_count_that_is_wrong(tmp_path):
     path.write_text("attribute\tcount\ntone\t11702\nirony, dry\t3\n")
     assert [(one.name, one.count) for one in read_counts(path)] == [("tone", 11702), ("irony, dry", 3)]
     path.write_text("attribute\tcount\ntone\tmany\n")
-    with pytest.raises(SentiDistillError, match=r"attributes\.tsv: the count of 'tone' is 'many'"):
+    with pytest.raises(SentiDistillError, match=r"attributes\.tsv, line 2: the count of 'tone' is 'many'"):
         read_counts(path)

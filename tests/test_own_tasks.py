@@ -48,7 +48,8 @@ def rows(number: int) -> list[tuple[str, str]]:
 
 def split(number: int, tmp_path: Path, given: list[tuple[str, str]] | None = None):
     task = tasks_of(params_with(tmp_path).prepare_benchmark)["support"]
-    return split_own(given or rows(number), task, Path("tickets.csv"), SIZES)
+    placed = [(*row, f"line {line}") for line, row in enumerate(given or rows(number), 2)]
+    return split_own(placed, task, Path("tickets.csv"), SIZES)
 
 
 @pytest.mark.parametrize("number", [70, 1400, 5000])
@@ -58,8 +59,24 @@ def test_splits_are_disjoint_and_share_a_small_file_as_they_would_a_large_one(nu
     whole = min(number, 1400)
     assert sizes == {"train": whole / 7, "validation": whole / 7, "test": whole * 5 / 7}
     assert len({row.id for found in splits.values() for row in found}) == whole
-    assert {row.label for row in splits["test"]} == {"angry", "Very calm"}
+    for found in splits.values():
+        assert sum(row.label == "Very calm" for row in found) == pytest.approx(len(found) / 4, abs=1)
     assert not any(left_out.values())
+
+
+@pytest.mark.parametrize("rare", [3, 4, 11])
+@pytest.mark.parametrize("number", [60, 3000])
+def test_no_split_lacks_a_rare_label(number, rare, tmp_path):
+    few = [(f"Ticket {n}, all is well", "very calm") for n in range(rare)]
+    splits, _ = split(0, tmp_path, [(text, "angry") for text, _ in rows(number)] + few)
+    assert all({row.label for row in found} == {"angry", "Very calm"} for found in splits.values())
+
+
+def test_a_text_with_two_labels_is_in_no_split_and_counted(tmp_path):
+    twice = ("TICKET 0, where is my  parcel", "angry")  # in the file it is calm
+    splits, left_out = split(0, tmp_path, [*rows(100), twice])
+    assert not any("Ticket 0," in row.sentence for found in splits.values() for row in found)
+    assert left_out == {"too_short_or_long": 0, "same_as_another": 1, "of_two_labels": 1}
 
 
 def test_more_texts_leave_those_of_a_full_split_where_they_are_unless_their_hash_comes_first(tmp_path):
@@ -77,9 +94,9 @@ def test_a_text_that_stands_twice_is_in_one_split(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([*rows(9), ("What?", "bored")], "tickets.csv, text 10: label 'bored' is none of angry, Very calm"),
-        ([("What?", "angry")] * 9, "no text has the label 'Very calm'"),
-        ([("What?", "angry"), ("Fine.", "very calm")], "2 different texts are too few"),
+        ([*rows(9), ("What?", "bored")], "tickets.csv, line 11: label 'bored' is none of angry, Very calm"),
+        ([("What?", "angry")] * 9, "1 have 'angry', 0 have 'Very calm'; add texts"),
+        ([("What?", "angry"), ("Fine.", "very calm")], "1 have 'angry', 1 have 'Very calm'; add texts"),
     ],
 )
 def test_a_file_that_makes_no_task_is_refused(given, said, tmp_path):
@@ -110,9 +127,10 @@ def test_numbers_are_labels_in_every_kind_of_file(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_dict("records")))
     for kind in ("csv", "parquet", "jsonl"):
         path = tmp_path / f"a.{kind}"
-        assert corpus.read_rows(path, "text", "stars") == ([("so good", "5"), ("so bad", "1")], 0)
+        found, empty = corpus.read_rows(corpus.of_params(path, "text"), "stars")
+        assert ([row[:2] for row in found], empty) == ([("so good", "5"), ("so bad", "1")], 0)
         with pytest.raises(SentiDistillError, match="nothing under 'star'"):
-            corpus.read_rows(path, "text", "star")
+            corpus.read_rows(corpus.of_params(path, "text"), "star")
 
 
 WORDS = {"angry": "broken", "Very calm": "lovely"}

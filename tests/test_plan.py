@@ -218,6 +218,16 @@ def test_a_file_of_ones_own_that_changed_counts_as_a_setting(project, tmp_path):
     assert of_project(tmp_path)["enumerate_attributes"]["basis"] == "params"
 
 
+def test_what_follows_a_stage_that_was_run_by_itself_is_not_called_up_to_date(project, tmp_path):
+    project.copy_of_files(tmp_path)
+    shutil.copytree(project.folder / ".cache/generations", tmp_path / ".cache/generations")
+    path = tmp_path / "data/task_definitions.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    works = of_project(tmp_path)
+    assert works["write_demonstrations"]["basis"] == "inputs"
+    assert works["collect_responses"]["basis"] == "old inputs"
+
+
 def test_verdicts_make_no_estimate_of_what_they_hardly_change(project, tmp_path):
     project.copy_of_files(tmp_path)
     (tmp_path / "reviews.jsonl").write_text('{"id": "answer-0123456789abcdef", "verdict": "right", "answer": ""}\n')

@@ -70,7 +70,12 @@ def folder(tmp_path, monkeypatch):
 def test_released_answers_take_the_place_of_the_teachers_without_those_about_texts_of_the_test(folder):
     analysis = row("It rains.", task_name="analysis", instruction="What is felt?\n\nInput: It rains.", output="Gloom.")
     other = row("It rains.", task_name="analysis", instruction="What is meant?\n\nInput: It rains.", output="Rain.")
-    spoilt = [row("No answer.", output=" "), row("It rains.", output="twice"), row("", instruction="No text.")]
+    spoilt = [
+        row("No answer.", output=" "),
+        row("None at all.", output=None),
+        row("It rains.", output="twice"),
+        row("", instruction="No text."),
+    ]
     known = row("@anna This text is one of the test, as you can see!")
     metrics = folder([row("It rains."), row("It  snows.", selected_cluster_id=8), analysis, other, known, *spoilt])
     samples = SAMPLES.read()
@@ -82,7 +87,7 @@ def test_released_answers_take_the_place_of_the_teachers_without_those_about_tex
     }
     assert len({one.stratum for one in samples}) == 4, "a task of a cluster, or an analysis instruction"
     assert (metrics["answers"], metrics["calls"]) == (4, 0)
-    assert metrics["lost"] == {"no_answer": 1, "prompt_not_read": 1, "repeated": 1, "same_as_benchmark": 1}
+    assert metrics["lost"] == {"no_answer": 2, "prompt_not_read": 1, "repeated": 1, "same_as_benchmark": 1}
 
 
 def test_a_plan_knows_that_the_stage_asks_nothing_and_does_not_run_it(folder):
@@ -116,7 +121,7 @@ def test_a_student_learns_from_released_answers_and_the_report_and_page_are_made
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"output": None}, r"released\.jsonl, line 2: expected texts .*'output'.* it has .*task_name"),
+        ({"output": ["proud"]}, r"released\.jsonl, line 2: expected texts .*'output'.* it has .*task_name"),
         ({"selected_cluster_id": "first"}, "line 2: expected .* a whole number under 'selected_cluster_id'"),
     ],
 )
@@ -124,6 +129,11 @@ def test_a_row_of_another_form_is_named_and_nothing_is_written(folder, bad, mess
     with pytest.raises(SentiDistillError, match=message):
         folder([row("It rains."), row("It snows.", **bad)])
     assert not Path(SAMPLES.path).exists()
+
+
+def test_a_column_of_answers_that_is_not_there_is_named(folder):
+    with pytest.raises(SentiDistillError, match=r"released\.jsonl: no column 'output'; see .*answer_field"):
+        folder([{name: value for name, value in row("It rains.").items() if name != "output"}])
 
 
 def test_a_file_without_a_usable_answer_says_why(folder):

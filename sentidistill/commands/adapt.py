@@ -42,7 +42,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 3.0, 12.0
 Labelled = list[tuple[str, str]]  # texts with their labels
 
 
-def parts(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> tuple[Labelled, Labelled]:
+def parts(rows: Iterable[tuple[str, str]], task: EvaluationTask) -> tuple[Labelled, Labelled]:
     """(texts to train on, texts kept out), clean, each once, by their content hash."""
     labelled = ((text, task.gold_label({"label": label})) for text, label in rows)
     found, _ = corpus.distinct(labelled, min_chars=1, max_chars=sys.maxsize)
@@ -106,7 +106,7 @@ def check_columns(source: Source, label_field: str) -> None:
         )
 
 
-def of_several_labels(rows: Iterable[tuple[str, ...]], task: EvaluationTask) -> list[str]:
+def of_several_labels(rows: Iterable[tuple[str, str]], task: EvaluationTask) -> list[str]:
     """The texts that have different labels, each once."""
     found: dict[str, dict[str | None, str]] = {}  # by text and label
     for text, label in rows:
@@ -120,8 +120,10 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     about = folder.read(chosen.model)
     if about is None:
         raise SentiDistillError(f"{chosen.model} has no {folder.FILE}; it is no student of this version: train one")
-    check_columns(Source(chosen.labelled, chosen.text_field, recode="save the file in UTF-8"), chosen.label_field)
-    rows, _ = corpus.read_rows(chosen.labelled, chosen.text_field, chosen.label_field)
+    source = Source(chosen.labelled, chosen.text_field, recode="save the file in UTF-8")
+    check_columns(source, chosen.label_field)
+    found, _ = corpus.read_rows(source, chosen.label_field)
+    rows = [(text, label) for text, label, _ in found]
     task = task_of(about, chosen.task, chosen.instruction, [label for _, label in rows])
     if len(task.labels) < 2:
         raise SentiDistillError(f"{chosen.labelled}: all texts have one label; there is nothing to learn")

@@ -42,7 +42,7 @@ def stats(cache: Cache) -> None:
         except ValueError:
             found = {"damaged": 1}
         totals[entry.model].update(answers=1, **found)
-    roles = {models.identity(folder): folder.name for folder in sorted(Path("models").glob("*")) if folder.is_dir()}
+    roles = {models.identity(path.parent): path.parent.name for path in sorted(Path("models").glob("*/origin.json"))}
     columns = ("answers", "damaged", "errors", "prompt tokens", "completion tokens")
     table = Table("model", "is now", *columns, title=f"{cache.path}, {cache.path.stat().st_size / 1e6:.1f} MB")
     for model, figures in sorted(totals.items()):

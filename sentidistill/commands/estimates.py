@@ -104,7 +104,7 @@ class OnGpus:
         if size is None or engine != "vllm":
             return None
         options = params.runtime.vllm.teacher if is_teacher else params.runtime.vllm.student
-        together = int(options.get("tensor_parallel_size", 1))
+        together = options.get("tensor_parallel_size", 1)
         return cls(size, together * max(1, params.runtime.ray.actors), together, params.runtime)
 
     @property
@@ -181,6 +181,19 @@ def changed(stages: list[Stage], values: Mapping[str, Any], lock: Path = Path("d
         ):
             found.add(one.name)
     return found
+
+
+def made_anew(stages: list[Stage], lock: Path = Path("dvc.lock")) -> set[str]:
+    """Stages that read data which is not that of their last run: the stage that writes it was run by itself."""
+    if not lock.exists():
+        return set()
+    last = stages_of(lock.read_text(encoding="utf-8"))
+    return {
+        one.name
+        for one in stages
+        for dep in last.get(one.name, {}).get("deps", [])
+        if dep["path"].startswith("data/") and Path(dep["path"]).exists() and _md5(Path(dep["path"])) != dep["md5"]
+    }
 
 
 def edited(path: Path, lock: Path = Path("dvc.lock")) -> bool:

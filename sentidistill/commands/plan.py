@@ -135,6 +135,7 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
     last, stages = runs.last(cache_root), graph.load()
     changed = estimates.changed(stages, yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
     works = []
+    rerun = estimates.made_anew(stages)
     # Paths that will be written anew, and verdicts that no stage has read yet.
     pending = {str(reviews.PATH)} if estimates.edited(reviews.PATH) else set()
     resized: set[str] = set()  # those of them that follow from other settings or files
@@ -156,7 +157,8 @@ def plan(params: Params, cache: Cache, cache_root: Path) -> list[Work]:
         works.append(Work(one.name, **fields))
         if one.name in changed or one.reads(resized):
             resized |= set(one.outs)
-        if one.reads(pending) or fields.get("asked") or not all(Path(out).exists() for out in one.outs):
+        outdated = one.name in rerun or fields.get("asked") or not all(Path(out).exists() for out in one.outs)
+        if outdated or one.reads(pending):
             pending |= set(one.outs)
     return works
 

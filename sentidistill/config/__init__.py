@@ -72,7 +72,7 @@ def _contradictions(of: Mapping[str, Any]) -> dict[str, object]:
         )
     if {"build_instructions", "define_tasks"} <= of.keys():
         faults[
-            "define_tasks.max_tasks are all 0; give a family some, or set build_instructions.source to hand_written"
+            "define_tasks.max_tasks are all 0; give a family some, or set build_instructions.source to another one"
         ] = of["build_instructions"].source == "attributes" and not any(of["define_tasks"].max_tasks.values())
     if {"select_samples", "build_instructions", "collect_responses"} <= of.keys():
         faults[

@@ -1,12 +1,13 @@
 """`runtime`: the machine, and the servers that answer. No stage depends on it."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
 from sentidistill.config.rules import Count, Device, Few, Options, Positive, Seconds, Section, real, whole
+from sentidistill.yaml_files import shown
 
 
 class Engines(Section):
@@ -45,9 +46,16 @@ class Server(Section):
     schemas: bool
 
 
+def _on_gpus(options: dict[str, Any]) -> dict[str, Any]:
+    together = options.get("tensor_parallel_size", 1)
+    if type(together) is not int or not 1 <= together <= 1_024:
+        raise ValueError(f"tensor_parallel_size: expected a whole number from 1 to 1,024, found {shown(together)}")
+    return options
+
+
 class VLLM(Section):
-    teacher: Options
-    student: Options
+    teacher: Annotated[Options, AfterValidator(_on_gpus)]
+    student: Annotated[Options, AfterValidator(_on_gpus)]
 
 
 class Ray(Section):

@@ -11,6 +11,7 @@ from sentidistill.construct.attributes import AttributeCount
 from sentidistill.construct.instructions import Instruction
 from sentidistill.errors import SentiDistillError
 from sentidistill.sources.corpus import read_rows
+from sentidistill.sources.tables import Source
 
 DRAWS = 20
 COVERED = 0.5  # cosine from which an instruction counts as one about an attribute
@@ -19,12 +20,16 @@ COVERED = 0.5  # cosine from which an instruction counts as one about an attribu
 def read_counts(path: Path) -> list[AttributeCount]:
     """Attributes of a file with the columns attribute and count.
 
-    Raises `SentiDistillError` naming the file and the attribute whose count is no whole number.
+    Raises `SentiDistillError` naming the file and the line where the count is no whole number above 0.
     """
-    rows, _ = read_rows(path, "attribute", "count")
-    if wrong := next((row for row in rows if not row[1].isdecimal()), None):
-        raise SentiDistillError(f"{path}: the count of {wrong[0]!r} is {wrong[1]!r}; expected a whole number")
-    return [AttributeCount(name=name, count=int(count), description="", variants={}) for name, count in rows]
+    source = Source(path, "attribute", setting="name that column attribute", recode="save the file in UTF-8")
+    rows, _ = read_rows(source, "count")
+    for name, count, place in rows:
+        if not (count.isdecimal() and len(count) <= 12 and int(count)):
+            raise SentiDistillError(
+                f"{path}, {place}: the count of {name!r} is {count!r}; expected a whole number above 0"
+            )
+    return [AttributeCount(name=name, count=int(count), description="", variants={}) for name, count, _ in rows]
 
 
 def distinct_n(texts: Sequence[str], n: int, size: int, seed: int) -> float:

@@ -1,12 +1,14 @@
 """Instructions: what the student learns to do, an open analysis or a task."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from sentidistill.config.rules import Line, Text
-from sentidistill.construct.checks import CLOSED_FAMILIES, check_output
+from sentidistill.construct.checks import CHECKS, CLOSED_FAMILIES, check_output
+from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, Table, content_id
 from sentidistill.samples import with_form
 from sentidistill.yaml_files import read
@@ -43,11 +45,6 @@ class Instruction(Record):
     demonstrations: list[tuple[str, str]]
     reference: list[tuple[str, str]]
 
-    def faults(self) -> list[str]:
-        """The faults of the demonstrations by the instruction's own rules: one reason for each bad demonstration."""
-        checked = (check_output(self.family, self.labels, self.text, *pair) for pair in self.demonstrations)
-        return [reason for answer, reason in checked if answer is None]
-
 
 INSTRUCTIONS = Table("data/instructions.jsonl", Instruction)
 
@@ -71,6 +68,12 @@ class HandWritten(Record):
                 "classification and scoring have two labels or more, extraction and structured a format, "
                 "and an analysis has neither"
             )
+        if len({label.strip().casefold() for label in self.labels}) < len(self.labels):
+            raise ValueError("two labels are the same but for their case or blanks")
+        for number, (text, given) in enumerate(self.demonstrations, 1):
+            answer, reason = check_output(self.family, self.labels, self.format, text, given)
+            if answer is None or (closed and answer != given):
+                raise ValueError(f"demonstration {number}, {given!r}: {CHECKS[reason or 'label'][0]}")
         return self
 
     def as_instruction(self, number: int) -> Instruction:
@@ -91,6 +94,14 @@ class HandWritten(Record):
 
 
 def hand_written(path: Path) -> list[Instruction]:
-    """The instructions of the baseline. Raises `SentiDistillError` with the lines of all faults."""
+    """The instructions of a file, such as those of the baseline.
+
+    Raises `SentiDistillError` with the lines of all faults, where a row stands twice, and where none has an example.
+    """
     rows: list[HandWritten] = read(path, Annotated[list[HandWritten], Field(min_length=1)])
-    return [row.as_instruction(number) for number, row in enumerate(rows, 1)]
+    made = [row.as_instruction(number) for number, row in enumerate(rows, 1)]
+    if twice := [name for name, number in Counter((row.name, row.instruction) for row in rows).items() if number > 1]:
+        raise SentiDistillError(f"{path}: {twice[0][0]!r} stands twice with one instruction; delete one")
+    if not any(row.demonstrations for row in rows):
+        raise SentiDistillError(f"{path}: no row has demonstrations; give some to a task")
+    return made

@@ -25,15 +25,16 @@ _MARK = re.compile(r"^(Input|Output):", re.MULTILINE)
 def read(path: Path, answer_field: str) -> Iterator[tuple[str, int, str, str]]:
     """(whole prompt, number of the cluster, name of the task, answer) of each row of the file.
 
-    Raises `SentiDistillError` with the line of a row that lacks one of them.
+    An answer that is null is empty. Raises `SentiDistillError` with the line of a row that lacks one of the others.
     """
     source = tables.Source(path, PROMPT, setting=f"name that column {PROMPT}", recode="save the file in UTF-8")
-    source.columns()
+    if not {answer_field, answer_field.split(".")[0]} & set(source.columns()):
+        raise SentiDistillError(f"{path}: no column {answer_field!r}; see collect_responses.released.answer_field")
     for row in source.rows():
         if row.fault or row.values is None:
             raise SentiDistillError(f"{path}, {row.place}: {row.fault}")
         found = [tables.at(row.values, field) for field in (PROMPT, CLUSTER, TASK, answer_field)]
-        prompt, cluster, task, answer = found
+        prompt, cluster, task, answer = *found[:3], "" if found[3] is None else found[3]
         if not all(isinstance(one, str) for one in (prompt, task, answer)) or not str(cluster).isdecimal():
             raise SentiDistillError(
                 f"{path}, {row.place}: expected texts under '{PROMPT}', '{TASK}' and '{answer_field}', and a whole "

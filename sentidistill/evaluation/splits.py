@@ -1,7 +1,7 @@
 """Disjoint training, validation and test sets, by content hash."""
 
 import sys
-from itertools import accumulate
+from itertools import islice
 from pathlib import Path
 
 from sentidistill.config.benchmark import PrepareBenchmark
@@ -37,29 +37,54 @@ def split(rows: list[Rated], params: PrepareBenchmark, task: str) -> tuple[dict[
 
 
 def split_own(
-    rows: list[tuple[str, str]], task: EvaluationTask, path: Path, sizes: dict[str, int]
+    rows: list[tuple[str, str, str]], task: EvaluationTask, path: Path, sizes: dict[str, int]
 ) -> tuple[dict[str, list[LabelledText]], dict[str, int]]:
-    """(disjoint splits of (text, label) rows in the order of their content hash; texts left out, by reason).
+    """(disjoint splits of (text, label, place in the file) rows, by content hash; texts left out, by reason).
 
-    Where there are fewer texts than `sizes` sum up to, each split gets its share of them. Labels are as frequent as
-    they are in the file.
+    Where there are fewer texts than `sizes` sum up to, each split gets its share of them. Labels are as frequent in
+    each split as they are in the file, and none lacks one. A text that has two labels is left out.
     """
-    for number, (_, given) in enumerate(rows, 1):
-        if task.find(given) is None:
+    labels: dict[str, set[str]] = {}  # by text
+    for text, given, place in rows:
+        named = task.find(given)
+        if named is None:
             raise SentiDistillError(
-                f"{path}, text {number}: label {given!r} is none of {', '.join(task.labels)}; see prepare_benchmark.own"
+                f"{path}, {place}: label {given!r} is none of {', '.join(task.labels)}; see prepare_benchmark.own"
             )
-    texts, left_out = corpus.distinct(rows, min_chars=1, max_chars=sys.maxsize)
-    found = [
-        LabelledText(id=corpus.text_id(text), sentence=text, label=task.gold_label({"label": given}))
-        for text, given in texts
-    ]
-    if missing := set(task.labels) - {row.label for row in found}:
-        raise SentiDistillError(f"{path}: no text has the label {sorted(missing)[0]!r}; see prepare_benchmark.own")
-    parts = apportion(len(found), list(sizes.values()), list(sizes.values()))
-    if not all(parts):
+        labels.setdefault(corpus.text_id(text), set()).add(named)
+    texts, left_out = corpus.distinct(((text, None) for text, _, _ in rows), min_chars=1, max_chars=sys.maxsize)
+    by_label: dict[str, list[LabelledText]] = {label: [] for label in task.labels}
+    for text, _ in texts:
+        key = corpus.text_id(text)
+        if len(labels[key]) == 1:
+            (of,) = labels[key]
+            by_label[of].append(LabelledText(id=key, sentence=text, label=of))
+    left_out["of_two_labels"] = len(texts) - sum(map(len, by_label.values()))
+    numbers = _numbers({label: len(found) for label, found in by_label.items()}, list(sizes.values()))
+    if numbers is None:
         raise SentiDistillError(
-            f"{path}: {len(found)} different texts are too few for a training, validation and test set"
+            f"{path}: too few texts for a training, validation and test set with all labels: "
+            + ", ".join(f"{len(found)} have {label!r}" for label, found in by_label.items())
+            + "; add texts, or see prepare_benchmark.own and own_records"
         )
-    ends = list(accumulate(parts))
-    return {name: found[end - part : end] for name, part, end in zip(sizes, parts, ends)}, left_out
+    splits: dict[str, list[LabelledText]] = {name: [] for name in sizes}
+    for of, found in by_label.items():
+        parted = iter(found)
+        for name, number in zip(sizes, numbers[of]):
+            splits[name] += islice(parted, number)
+    return {name: sorted(found, key=lambda row: row.id) for name, found in splits.items()}, left_out
+
+
+def _numbers(of: dict[str, int], sizes: list[int]) -> dict[str, list[int]] | None:
+    """How many texts of each label each split gets, at least one; None where they are too few for that."""
+    there, least = list(of.values()), len(sizes)
+    parts = apportion(sum(there), sizes, sizes)
+    if min(there) < least or min(parts) < len(of):
+        return None
+    more = apportion(sum(parts) - least * len(of), there, [number - least for number in there])
+    rest, found = [part - len(of) for part in parts], {}
+    for name, number in zip(of, more):
+        cells = apportion(number, rest, rest)
+        rest = [part - cell for part, cell in zip(rest, cells)]
+        found[name] = [1 + cell for cell in cells]
+    return found

@@ -180,21 +180,25 @@ def _member(archive: Path | IO[bytes], pattern: str, vader: Vader) -> bytes:
     return found[0]
 
 
-def read_rows(path: Path, text_field: str, *fields: str) -> tuple[list[tuple[str, ...]], int]:
-    """(text and other columns or keys of each row of a file, whole numbers as text; how many rows had no text).
+def of_params(path: Path, text_field: str) -> tables.Source:
+    """A file that params.yaml names."""
+    return tables.Source(path, text_field, setting="set text_field in params.yaml", recode="save the file in UTF-8")
 
-    Raises `SentiDistillError` naming the file, the line and the setting, also where more than `MAX_EMPTY` of the rows
-    have no text.
+
+def read_rows(source: tables.Source, *fields: str) -> tuple[list[tuple[str, ...]], int]:
+    """(text, other columns or keys, and place of each row of a file; how many rows had no text).
+
+    Whole numbers become text; a place is one such as "line 7". Raises `SentiDistillError` naming the file, the line and
+    the setting, also where more than `MAX_EMPTY` of the rows have no text.
     """
-    setting, recode = "set text_field in params.yaml", "save the file in UTF-8"
-    source = tables.Source(path, text_field, setting=setting, recode=recode)
+    path = source.path
     source.columns()
     rows: list[tuple[str, ...]] = []
     empty: list[tables.Row] = []
     for row in source.rows():
         if row.fault or row.values is None:
             raise SentiDistillError(f"{path}, {row.place}: {row.fault}")
-        text = tables.at(row.values, text_field)
+        text = tables.at(row.values, source.field)
         if not isinstance(text, str) or not text.strip():
             empty.append(row._replace(values=None) if empty else row)
             continue
@@ -202,14 +206,14 @@ def read_rows(path: Path, text_field: str, *fields: str) -> tuple[list[tuple[str
         for field, value in zip(fields, others):
             if not isinstance(value, str | int | float) or value != value or value == "":
                 raise SentiDistillError(
-                    f"{path}, {row.place}: nothing under '{field}'; it has {tables.names(row.values)}; fill it, or set "
-                    "the field in params.yaml"
+                    f"{path}, {row.place}: nothing under '{field}'; it has {tables.names(row.values)}; fill it, or "
+                    "name another column"
                 )
-        rows.append((text, *map(_as_text, others)))
+        rows.append((text, *map(_as_text, others), row.place))
     if len(empty) > MAX_EMPTY * (len(rows) + len(empty)):
         raise SentiDistillError(
-            f"{path}, {empty[0].place}: no text under '{text_field}', as in {len(empty)} of {len(rows) + len(empty)} "
-            f"rows; it has {tables.names(empty[0].values or {})}; fill them, or {setting}"
+            f"{path}, {empty[0].place}: no text under '{source.field}', as in {len(empty)} of {len(rows) + len(empty)} "
+            f"rows; it has {tables.names(empty[0].values or {})}; fill them, or {source.setting}"
         )
     return rows, len(empty)
 

@@ -152,8 +152,8 @@ class Source:
                 if blank and not (cells and columns and len(columns) == 1):  # there it is a text, an empty one
                     continue
                 if columns is None:
-                    columns = cells
-                    if twice := [name for name, number in Counter(columns).items() if name and number > 1]:
+                    columns = _with_places(cells)
+                    if twice := [name for name, number in Counter(columns).items() if number > 1]:
                         raise SentiDistillError(f"{self.path}: two columns are called {_short(twice[0])}; rename one")
                     continue
                 problem = undecoded[0] if undecoded else None
@@ -187,6 +187,10 @@ class Source:
                 yield Row(f"row {number}", row)
         except pyarrow.ArrowException as error:
             raise SentiDistillError(f"{self.path}: not a Parquet file, or damaged ({error})") from error
+        except (ValueError, OverflowError) as error:  # of a date that Python has not, such as one beyond the year 9999
+            raise SentiDistillError(
+                f"{self.path}: holds a value that cannot be read ({error}); write that column as texts"
+            ) from error
 
 
 def at(values: dict[str, Any], field: str) -> Any:
@@ -211,6 +215,11 @@ def names(values: dict[str, Any]) -> str:
 def _short(name: str) -> str:
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
     return shown if shown.isprintable() and shown.strip() == shown != "" else repr(shown)
+
+
+def _with_places(names: Sequence[str]) -> list[str]:
+    """The columns of a first line; where several have no name, each of these is called by its place, "column 3"."""
+    return [name or f"column {place}" if names.count("") > 1 else name for place, name in enumerate(names, 1)]
 
 
 def _separator(head: Sequence[str]) -> str:
