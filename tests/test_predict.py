@@ -630,6 +630,15 @@ def test_several_tasks_are_answered_in_columns_of_their_own(described, tmp_path)
         assert {f"{task} {label}" for label in expected[0].probabilities} < set(rows[0])
 
 
+def test_files_of_one_name_and_two_kinds_are_scored_into_two_files(described, tmp_path):
+    (tmp_path / "in.csv").write_text("text\nA fine day.\n")
+    (tmp_path / "in.jsonl").write_text('{"text": "We lost."}\n')
+    for name in ("in.csv", "in.jsonl"):
+        command.main(str(described), str(tmp_path / name))
+    assert "We lost." in (tmp_path / "in.jsonl.scored.csv").read_text()
+    assert "A fine day." in (tmp_path / "in.scored.csv").read_text()
+
+
 def test_tasks_whose_columns_would_be_one_are_refused():
     tasks = {"mood": MOOD, "mood glad": MOOD}
     with pytest.raises(SentiDistillError, match="two columns would be called 'mood glad'"):
