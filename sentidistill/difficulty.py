@@ -57,7 +57,7 @@ class Difficulty:
             rank_score=math.fsum(hard) / max(len(hard), 1),
             rank_score_all=math.fsum(scores) / max(len(scores), 1),
             nll=mean_nll,
-            ppl=math.exp(mean_nll),
+            ppl=math.exp(mean_nll) if mean_nll < 700 else math.inf,
             n_tokens=len(scores),
             truncated=truncated,
             answer_cut=answer_cut,

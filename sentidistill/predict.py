@@ -145,6 +145,8 @@ class Predictor:
                 f"{path} is no student of this project, as it has no {folder.FILE}; "
                 'Predictor(path, prompt_format="transcript"), or "chat", asks such a model all the same'
             )
+        if prompt_format == "chat" and self._tokenizer.chat_template is not None:
+            models.check_template(self._path, self._tokenizer)
         self.prompt_format: PromptFormat = prompt_format
         self._reader = Reader(str(path), prompt_format, sys.maxsize, lambda: self._tokenizer)
         self._limit = about.max_length if about else sys.maxsize
@@ -254,6 +256,8 @@ class Predictor:
             written = responses[0].text.strip()
             return Prediction(written, {}, quoted(written, text))
         rows = [list(task.probabilities(response.choice_logprobs).values()) for response in responses]
+        if not np.isfinite(rows).all():
+            return "the model's scores are no numbers; its weights are damaged"
         means = np.average(rows, axis=0, weights=[len(piece) for piece in pieces])
         return _chosen(dict(zip(task.labels, means.tolist())), max_error)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, meta
 from pydantic import BaseModel, ConfigDict, Field
 
 from sentidistill.config.prompting import PromptFormat
@@ -101,8 +101,10 @@ def end_ids(tokenizer: "PreTrainedTokenizerBase", prompt_format: PromptFormat) -
     In a conversation it is what the template puts after an assistant's turn. In a transcript it is the tokenizer's end
     token, or the line break before the separator.
     """
+    if tokenizer.eos_token_id is None:
+        raise SentiDistillError("the tokenizer has no end token (eos_token); name it in tokenizer_config.json")
     if prompt_format == "transcript":
-        return list(dict.fromkeys([tokenizer.eos_token_id, _inner_ids(f"\n{SEPARATOR}", tokenizer)[0]]))
+        return list(dict.fromkeys([tokenizer.eos_token_id, *_inner_ids(f"\n{SEPARATOR}", tokenizer)[:1]]))
     turns = [{"role": "user", "content": "\ue0000\ue001"}, {"role": "assistant", "content": "\ue0001\ue001"}]
     after = _MARK.split(_apply_template(turns, tokenizer, add_generation_prompt=False))[-1]
     ids = tokenizer(after.lstrip(), add_special_tokens=False)["input_ids"]
@@ -138,7 +140,12 @@ def _chat_ids(prompt: Prompt, tokenizer: "PreTrainedTokenizerBase") -> list[int]
         turns = [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
     marked = [{**turn, "content": f"\ue000{place}\ue001"} for place, turn in enumerate(turns)]
     ids: list[int] = []
-    for place, part in enumerate(_MARK.split(_apply_template(marked, tokenizer))):
+    parts = _MARK.split(_apply_template(marked, tokenizer))
+    if sorted(map(int, parts[1::2])) != [*range(len(turns))]:
+        raise SentiDistillError(
+            "the model's chat template leaves out a turn, or repeats it; mend it, or use prompt_format: transcript"
+        )
+    for place, part in enumerate(parts):
         if place % 2:
             ids += _inner_ids(turns[int(part)]["content"], tokenizer)
         elif part:
@@ -150,7 +157,7 @@ def _has_system_turn(tokenizer: "PreTrainedTokenizerBase") -> bool:
     turns = [{"role": "system", "content": "\ue0000\ue001"}, {"role": "user", "content": "\ue0001\ue001"}]
     try:
         return _apply_template(turns, tokenizer).count("\ue001") == len(turns)
-    except (TemplateError, ValueError):  # Gemma 2's template raises where there is a system turn
+    except SentiDistillError:  # Gemma 2's template raises where there is a system turn
         return False
 
 
@@ -159,14 +166,20 @@ def _apply_template(
 ) -> str:
     if tokenizer.chat_template is None:
         raise SentiDistillError("prompt_format is 'chat', but the model has no chat template; use 'transcript'")
-    return tokenizer.apply_chat_template(  # type: ignore[return-value]  # a text, as nothing is tokenised
-        turns,
-        tokenize=False,
-        add_generation_prompt=add_generation_prompt,
-        enable_thinking=False,
-        # Some templates write today's date into the prompt. Then each day's requests would be new ones.
-        strftime_now=TEMPLATE_DATE.strftime,
-    )
+    try:
+        return tokenizer.apply_chat_template(  # type: ignore[return-value]  # a text, as nothing is tokenised
+            turns,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=False,
+            # Some templates write today's date into the prompt. Then each day's requests would be new ones.
+            strftime_now=TEMPLATE_DATE.strftime,
+        )
+    except Exception as error:  # whatever the operations of a template raise
+        raise SentiDistillError(
+            f"the model's chat template cannot be used ({type(error).__name__}: {error}); mend it, or use "
+            "prompt_format: transcript"
+        ) from error
 
 
 class _Example(BaseModel):

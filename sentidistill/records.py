@@ -48,12 +48,14 @@ FAULTS = {
     errno.ENOENT: ("not there", "put it there or, where it is an output, have `dvc repro` make it,"),
 }
 OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.EIO)
+OF_FOLDERS = {".safetensors", ".json", ".jinja", ".model", ".bin"}  # kinds of files of a model
 AGAIN = "and run the same command again"
 # How libraries that are not written in Python write the error's number.
 NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
 # Words of libraries that give no number, or a wrong one: a file could not be written.
 NO_NUMBER = re.compile(
     r"inline_container\.cc|PytorchStreamWriter|\d+ requested and \d+ written|No usable temporary directory"
+    r"|disk I/O error|database or disk is full"  # sqlite's, as within DVC
 )
 
 
@@ -120,6 +122,33 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content`, whole or not at all. Raises `SentiDistillError` with the remedy where it cannot be written."""
     with _written_whole(Path(path)) as file:
         file.write(content)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of the folder `path` at the end; before, nothing is changed there.
+
+    Files that no program of ours makes, such as notes, are kept.
+    """
+    new, old = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old.tmp")
+    if old.exists() and not path.exists():  # killed between the two renames
+        old.rename(path)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        for file in path.rglob("*"):
+            kept = new / file.relative_to(path)
+            if file.is_file() and file.suffix not in OF_FOLDERS and not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, kept)
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:

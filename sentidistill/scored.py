@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +18,7 @@ from sentidistill.sources.tables import MAX_CHARS, Row, Source, at
 CHUNK = 256  # rows that are predicted and stored at once: half a minute of one slow core
 MOST_KNOWN = 50_000  # texts whose predictions are remembered: some 20 MB
 ROW_GROUP = 10_000  # rows of a Parquet file that are held at once
+NOTED = ("rows", "errors", "bytes")  # of the part that is finished
 WRITES = (".csv", ".jsonl", ".parquet")
 Known = dict[str, dict[str, Any]]  # predictions by the digest of their text
 
@@ -58,7 +58,7 @@ def write(
     known: Known = {}
     with open(part, "a+b") as file:
         _hold(file, out)
-        done = records.read_json(state) if state.exists() else {}
+        done = _done(state)
         if done.get("key") != key or part.stat().st_size < done["bytes"]:
             done = {"key": key, "rows": 0, "errors": 0, "bytes": 0}
         file.truncate(done["bytes"])
@@ -90,6 +90,15 @@ def write(
     return done["rows"], done["errors"]
 
 
+def _done(state: Path) -> dict[str, Any]:
+    """What a killed run has noted; nothing where that is not there, or is torn."""
+    try:
+        found = json.loads(state.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and all(type(found.get(one)) is int for one in NOTED) else {}
+
+
 def _columns(source: Source) -> list[str]:
     """Of the file; of JSON Lines, the keys of all its objects."""
     columns = source.columns()
@@ -98,9 +107,7 @@ def _columns(source: Source) -> list[str]:
     if source.path.suffix.lower() == ".parquet":
         import pyarrow.parquet
 
-        columns = pyarrow.parquet.read_schema(source.path).names
-        if twice := [name for name, number in Counter(columns).items() if number > 1]:
-            raise SentiDistillError(f"{source.path}: two columns are called {twice[0]}; rename one")
+        return pyarrow.parquet.read_schema(source.path).names
     return columns
 
 

@@ -84,7 +84,7 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
 
 def more_to_read(found: Share, half_width: float) -> int:
     """About how many more texts have to be read for the wished width, if they are like those read so far."""
-    return max(0, int(np.ceil(found.read * ((found.half_width / half_width) ** 2 - 1))))
+    return max(0, int(np.ceil(min(found.read * ((found.half_width / half_width) ** 2 - 1), 1e15))))
 
 
 def shares(scored: pd.DataFrame, read: pd.Series, labels: Sequence[str], task: str) -> dict[str, Share]:
@@ -133,8 +133,16 @@ def joined(
     if unknown := sorted(set(given.values()) - set(labels)):
         raise SentiDistillError(f"the labelled file has the label {unknown[0]!r}; known are {', '.join(labels)}")
     likely = [f"{task} {name}" for name in labels]
-    scored = scored.assign(**{name: pd.to_numeric(scored[name], errors="coerce") for name in likely})
-    usable = scored[scored[likely].notna().all(axis=1)]
+    numbers = scored[likely].apply(pd.to_numeric, errors="coerce")
+    wrong = (scored[likely].apply(lambda cells: cells.str.strip()) != "") & ~numbers.apply(lambda of: of.between(0, 1))
+    if wrong.any(axis=None):
+        place, name = next((place, name) for name in likely for place in np.flatnonzero(wrong[name]))
+        raise SentiDistillError(
+            f"row {place + 1} of the scored file: {scored[name].iloc[place]!r} under {name!r} is no probability; leave "
+            "these columns as `sentidistill.predict` wrote them"
+        )
+    scored = scored.assign(**numbers)
+    usable = scored[numbers.notna().all(axis=1)]
     places = _numbered(usable[text])
     if missing := sorted(given.keys() - set(places)):
         raise SentiDistillError(

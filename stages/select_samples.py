@@ -36,7 +36,11 @@ def main() -> None:
     pool, wrong = SAMPLES.read(), reviews.wrong()
     keys = {one.id: reviews.answer_id(one.instruction, one.text, one.answer) for one in pool}
     judged = {sample: wrong[key] for sample, key in keys.items() if key in wrong}
-    corrected = {sample: right for sample, right in judged.items() if right}
+    corrected = {
+        one.id: reviews.right_answer(right, one.family, one.labels, one.instruction, one.text)
+        for one in pool
+        if (right := judged.get(one.id))
+    }
     usable = scores[~scores["id"].isin(judged)]
     if section.budget:
         ids = set(select_within(usable, budget=section.budget, **settings))

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.table import Table
 
-from sentidistill import config
+from sentidistill import config, records
 from sentidistill.commands.arguments import at_least
 from sentidistill.config.rules import TASK_NAME
 from sentidistill.errors import SentiDistillError
@@ -38,6 +38,8 @@ LEAST = 25  # texts; of fewer, none is kept out
 LEAST_MEASURED = 20  # texts kept out; of fewer, a temperature would be chance
 ROWS = 480  # to be read in training, as long as this is between so many epochs; chosen on validation texts
 FEWEST_EPOCHS, MOST_EPOCHS = 3.0, 12.0
+
+OF_PIPELINE = ("teacher", "student_base", "student", "proxy", "embedder")  # folders of models/ that stages write
 
 Labelled = list[tuple[str, str]]  # texts with their labels
 
@@ -62,7 +64,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=Path("models/adapted"), help="(%(default)s)")
     made.add_argument("--epochs", type=at_least(0.01), help="(from 12 for a few texts to 3 for many)")
     made.add_argument("--learning-rate", type=at_least(0.0), default=1e-4, help="(%(default)s)")
-    made.add_argument("--seed", type=at_least(0), default=42, help="(%(default)s)")
+    made.add_argument("--seed", type=at_least(0, 2**32 - 1), default=42, help="(%(default)s)")
     return made
 
 
@@ -117,6 +119,8 @@ def of_several_labels(rows: Iterable[tuple[str, str]], task: EvaluationTask) -> 
 
 def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     """Train, and write the folder. Returns (name, scores) of the student before and after, on the texts kept out."""
+    if chosen.out.parent == Path("models") and chosen.out.name in OF_PIPELINE:
+        raise SentiDistillError(f"{chosen.out} is what the pipeline has made; name another folder by --out")
     about = folder.read(chosen.model)
     if about is None:
         raise SentiDistillError(f"{chosen.model} has no {folder.FILE}; it is no student of this version: train one")
@@ -158,17 +162,18 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
     after, _ = scored(kept_out)
     offsets, _ = fit(*scored(folder.spread(learned)))
     after = normalised(after) - offsets
-    folder.save(chosen.out, model, tokenizer, about.prompt_format, chosen.model)
     temperature = fit_temperature(after, gold) if len(gold) >= LEAST_MEASURED else 1.0
     known = folder.known_task(task, offsets, temperature)
     student = params.student.model_copy(update={"prompt_format": about.prompt_format, "max_length": about.max_length})
-    folder.describe(chosen.out, student, {**about.tasks, task.name: known})
+    with records.whole_folder(chosen.out) as out:
+        folder.save(out, model, tokenizer, about.prompt_format, chosen.model)
+        folder.describe(out, student, {**about.tasks, task.name: known})
     if not len(gold):
         return []
     known_offsets = about.tasks[task.name].offsets if task.name in about.tasks else 0.0
-    records = [{"label": task.labels[place]} for place in gold]
+    meant = [{"label": task.labels[place]} for place in gold]
     answers = {"before": (normalised(before) - known_offsets).argmax(axis=1), "after": after.argmax(axis=1)}
-    return [(name, score(task, records, [task.labels[one] for one in places])) for name, places in answers.items()]
+    return [(name, score(task, meant, [task.labels[one] for one in places])) for name, places in answers.items()]
 
 
 def main(*arguments: str) -> None:

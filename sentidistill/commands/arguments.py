@@ -1,5 +1,6 @@
 """Numbers on a command line."""
 
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,8 +8,8 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 
 
-def at_least(low: Number) -> Callable[[str], Number]:
-    """A number of the kind of `low`, and not below it."""
+def at_least(low: Number, most: float = sys.float_info.max) -> Callable[[str], Number]:
+    """A number of the kind of `low`, not below it and not above `most`."""
     kind = type(low)
 
     def read(text: str) -> Number:
@@ -16,8 +17,9 @@ def at_least(low: Number) -> Callable[[str], Number]:
             value = kind(text)
         except ValueError:
             value = low - 1
-        if not low <= value < float("inf"):
-            raise ArgumentTypeError(f"expected a {'whole ' if kind is int else ''}number from {low}, found {text}")
+        if not low <= value <= most:
+            top = f" to {most}" if most < sys.float_info.max else ""
+            raise ArgumentTypeError(f"expected a {'whole ' if kind is int else ''}number from {low}{top}, found {text}")
         return value
 
     return read

@@ -332,6 +332,8 @@ def main(*arguments: str) -> None:
         "--fail", action="store_true", help="exit status 1 if a score got worse, or none can be compared"
     )
     chosen = parser.parse_args(arguments)
+    if chosen.out and chosen.out.is_dir():
+        raise SentiDistillError(f"{chosen.out} is a folder; name a file")
     a, b = Revision(chosen.a), Revision(chosen.b)
     before, after = predictions(a), predictions(b)
     found = differences(before, after)

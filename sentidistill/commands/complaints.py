@@ -42,7 +42,12 @@ class Complaint:
 
 
 def centres(perspectives: Sequence[Perspective], vectors: dict[str, np.ndarray]) -> np.ndarray:
-    """The mean direction of each perspective's attributes (p x d, unit length)."""
+    """The mean direction of each perspective's attributes (p x d, unit length).
+
+    Raises `SentiDistillError` where there is none, or `vectors` are not of the same run.
+    """
+    if not perspectives or {one.name for each in perspectives for one in each.attributes} - vectors.keys():
+        raise SentiDistillError("data/ has no perspectives, or attributes of another run; run `make repro`")
     means = np.array([np.mean([vectors[one.name] for one in each.attributes], axis=0) for each in perspectives])
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
@@ -106,7 +111,10 @@ def main(*arguments: str) -> None:
             progress.advance(len(some))
     chosen = np.array(answers, dtype=bool)
     if not chosen.any():
-        raise SentiDistillError(f"{asked.texts}: the student calls none of {len(texts)} texts {asked.label}")
+        raise SentiDistillError(
+            f"{asked.texts}: the student calls none of {len(texts)} texts {asked.label}"
+            + (f"; {left_out} rows cannot be read or have no text" if left_out else "")
+        )
     vectors = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
     rows = complaints(texts, chosen, vectors, [one.exemplar for one in perspectives], of)
     if asked.out:

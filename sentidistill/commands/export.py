@@ -12,8 +12,8 @@ dataset: data/train.jsonl as train.parquet, in columns prompt and completion, fo
 """
 
 import argparse
+import io
 import itertools
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -163,7 +163,7 @@ def text_classification(source: Path, name: str, out: Path, calibrated: bool, li
     """Write the folder `out`, and return its parity with the student in `source`, on `limit` test texts at most.
 
     Raises `SentiDistillError` where its labels are not those of the student's likeliest first token or, if it is
-    calibrated, those of `sentidistill.predict`; nothing is left.
+    calibrated, those of `sentidistill.predict`; then the folder is as it was.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -195,19 +195,17 @@ def text_classification(source: Path, name: str, out: Path, calibrated: bool, li
         head = (rows - torch.from_numpy(carried).float()) / task.temperature
     first = [task.labels[place] for place in (states(test) @ rows.numpy().T).argmax(axis=1)]
     framed.model_max_length = getattr(model.config.get_text_config(), "max_position_embeddings", 10**6)
-    shutil.rmtree(out, ignore_errors=True)
-    records.write_json(out / "parity.json", {})  # first, so that what a kill leaves is known for an export
-    with_head(source, head, task.labels, framed.pad_token_id).save_pretrained(out)
-    framed.save_pretrained(out)
-    found = {"task": name, "calibrated": calibrated, **parity(student, name, out, first, test)}
-    equal = found["same_as_predict" if calibrated else "same_as_first_token"]
-    if equal < LEAST_EQUAL:
-        shutil.rmtree(out)
-        raise SentiDistillError(
-            f"{name}: {equal:.1%} of the exported labels are the student's, at least {LEAST_EQUAL:.1%} have to be; use "
-            "sentidistill.predict"
-        )
-    records.write_json(out / "parity.json", found)
+    with records.whole_folder(out) as new:
+        with_head(source, head, task.labels, framed.pad_token_id).save_pretrained(new)
+        framed.save_pretrained(new)
+        found = {"task": name, "calibrated": calibrated, **parity(student, name, new, first, test)}
+        equal = found["same_as_predict" if calibrated else "same_as_first_token"]
+        if equal < LEAST_EQUAL:
+            raise SentiDistillError(
+                f"{name}: {equal:.1%} of the exported labels are the student's, at least {LEAST_EQUAL:.1%} have to be; "
+                "use sentidistill.predict"
+            )
+        records.write_json(new / "parity.json", found)
     return found
 
 
@@ -268,8 +266,9 @@ def dataset(out: Path) -> int:
         {"id": row.id, "family": row.family, "prompt": transcript(row.prompt()), "completion": row.answer}
         for row in rows
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(columns), out / "train.parquet")
+    content = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(columns), content)
+    records.write_bytes(out / "train.parquet", content.getvalue())
     return len(rows)
 
 

@@ -124,13 +124,12 @@ def assemble() -> None:
     origins = {role: models.origin(Path("models", role)) for role in ("teacher", "student_base")}
     texts = {OUT: card(params, about, made, origins), DATASET: dataset_card(params, made, origins)}
     export.check_out(OUT, "provenance.json")
-    shutil.rmtree(OUT, ignore_errors=True)
-    records.write_json(OUT / "provenance.json", made)  # first, so that what a kill leaves is known for an export
-    shutil.copytree(STUDENT, OUT, ignore=shutil.ignore_patterns(models.ORIGIN), dirs_exist_ok=True)
     export.dataset(DATASET)
-    for out, text in texts.items():
-        records.write_json(out / "provenance.json", made)
-        records.write_text(out / "README.md", text)
+    with records.whole_folder(OUT) as student:
+        shutil.copytree(STUDENT, student, ignore=shutil.ignore_patterns(models.ORIGIN), dirs_exist_ok=True)
+        for out, text in ((student, texts[OUT]), (DATASET, texts[DATASET])):
+            records.write_json(out / "provenance.json", made)
+            records.write_text(out / "README.md", text)
 
 
 def push(out: Path, target: str, kind: str) -> str:

@@ -189,12 +189,16 @@ def read_verdicts(source: Source, known: Mapping[str, Item]) -> tuple[list[Verdi
     Raises `SentiDistillError` for what is wrong with the whole file.
     """
     columns = [name.strip() for name in source.columns()]
-    if missing := [name for name in COLUMNS if name not in columns]:
-        raise SentiDistillError(f"{source.path}: no column {missing[0]!r}; {source.setting}")
+    if missing := [name for name in COLUMNS if columns.count(name) != 1]:
+        which = "two columns are called" if missing[0] in columns else "no column"
+        raise SentiDistillError(f"{source.path}: {which} {missing[0]!r}; {source.setting}")
     found: dict[str, tuple[str, Verdict]] = {}
     faults = []
     for row in source.rows():
-        cells = {name.strip(): as_it_was(str(cell)) for name, cell in (row.values or {}).items()}
+        there = {
+            name.strip(): "" if cell is None else as_it_was(str(cell)) for name, cell in (row.values or {}).items()
+        }
+        cells = dict.fromkeys(COLUMNS, "") | there
         try:
             if row.fault:
                 raise SentiDistillError(row.fault)

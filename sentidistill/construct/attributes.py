@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from rapidfuzz import fuzz, process
 
+from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, Table, write_bytes
 
 
@@ -47,8 +48,11 @@ def write_vectors(vectors: np.ndarray) -> None:
 
 
 def read_vectors() -> np.ndarray:
-    """The embeddings that `write_vectors` has written."""
-    return np.load(VECTORS)
+    """The embeddings that `write_vectors` has written. Raises `SentiDistillError` where the file is damaged."""
+    try:
+        return np.load(VECTORS)
+    except (OSError, EOFError, ValueError) as error:
+        raise SentiDistillError(f"{VECTORS}: cannot be read ({error}); run `make repro`") from error
 
 
 @dataclass

@@ -14,13 +14,15 @@ from sentidistill.records import content_id
 
 def reviewed(rows: list[Demonstration], tasks: list[TaskDefinition], wrong: Mapping[str, str]) -> list[Demonstration]:
     """`rows` without those that readers judged to be `wrong`, or with the right answer if a reader gave it."""
-    texts = {task.id: task.text() for task in tasks}
+    of = {task.id: task for task in tasks}
     kept = []
     for row in rows:
-        right = wrong.get(reviews.demonstration_id(texts[row.task], row.input, row.output))
+        task = of[row.task]
+        right = wrong.get(reviews.demonstration_id(task.text(), row.input, row.output))
         if right is None:
             kept.append(row)
         elif right:
+            right = reviews.right_answer(right, task.family, task.labels, task.text(), row.input)
             kept.append(row.model_copy(update={"output": right, "written_for": right}))
     return kept
 

@@ -35,7 +35,9 @@ def read(path: Path, answer_field: str) -> Iterator[tuple[str, int, str, str]]:
             raise SentiDistillError(f"{path}, {row.place}: {row.fault}")
         found = [tables.at(row.values, field) for field in (PROMPT, CLUSTER, TASK, answer_field)]
         prompt, cluster, task, answer = *found[:3], "" if found[3] is None else found[3]
-        if not all(isinstance(one, str) for one in (prompt, task, answer)) or not str(cluster).isdecimal():
+        if not all(isinstance(one, str) for one in (prompt, task, answer)) or not re.fullmatch(
+            "[0-9]{1,12}", str(cluster)
+        ):
             raise SentiDistillError(
                 f"{path}, {row.place}: expected texts under '{PROMPT}', '{TASK}' and '{answer_field}', and a whole "
                 f"number under '{CLUSTER}'; it has {tables.names(row.values)}; see collect_responses.released"
@@ -65,8 +67,11 @@ def samples_of(rows: Iterable[tuple[str, int, str, str]]) -> tuple[list[Sample],
     lost: Counter[str] = Counter()
     for prompt, cluster, task, answer in rows:
         of_prompt = parts(prompt)
-        if of_prompt is None or not answer.strip():
-            lost["no_answer" if of_prompt else "prompt_not_read"] += 1
+        if of_prompt is None or not clean(of_prompt[2]):
+            lost["prompt_not_read"] += 1
+            continue
+        if not answer.strip():
+            lost["no_answer"] += 1
             continue
         instruction, demonstrations, text = of_prompt
         is_analysis = task == ANALYSIS

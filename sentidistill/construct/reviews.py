@@ -3,12 +3,13 @@
 A verdict is kept by the content of what was judged, so that it holds for nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from sentidistill.construct.checks import CHECKS, check_output
 from sentidistill.errors import SentiDistillError
 from sentidistill.records import Record, content_id, first_problem, lines_of
 
@@ -31,10 +32,12 @@ def read() -> dict[str, Verdict]:
     """The verdicts by id; the last one if a thing has several. Raises `SentiDistillError` with the line of a fault."""
     found = {}
     try:
-        lines = lines_of(PATH.read_text(encoding="utf-8"))
+        lines = lines_of(PATH.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeError) as error:
         raise SentiDistillError(f"{PATH}: cannot be read ({error}); `git checkout {PATH}`, or make it empty") from error
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             verdict = Verdict.model_validate_json(line)
         except ValidationError as error:
@@ -48,6 +51,16 @@ def read() -> dict[str, Verdict]:
 def wrong() -> dict[str, str]:
     """By id, the right answers to things that were judged to be wrong; "" if nobody wrote one."""
     return {key: verdict.answer for key, verdict in read().items() if verdict.verdict == "wrong"}
+
+
+def right_answer(answer: str, family: str, labels: Sequence[str], instruction: str, text: str) -> str:
+    """A reader's answer as it is trained on. Raises `SentiDistillError` for one that the task does not allow."""
+    found, reason = check_output(family, labels, instruction, text, answer)
+    if found is None:
+        raise SentiDistillError(
+            f"{PATH}: the right answer {answer!r} to {text[:80]!r} cannot be one: {CHECKS[reason][0]} Mend it there"
+        )
+    return found
 
 
 def demonstration_id(instruction: str, text: str, output: str) -> str:

@@ -6,6 +6,7 @@ that says whether it is whole.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -183,8 +184,9 @@ class Cache:
         kept = "" if replace else "WHERE answers.failed"
         with self._explained(), self._database:
             self._database.executemany(
-                "INSERT INTO answers VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET model = excluded.model, "
-                f"failed = excluded.failed, response = excluded.response, digest = excluded.digest {kept}",
+                "INSERT INTO answers (key, model, failed, response, digest) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET model = excluded.model, failed = excluded.failed, "
+                f"response = excluded.response, digest = excluded.digest {kept}",
                 rows,
             )
 
@@ -243,8 +245,11 @@ def salvage(path: Path) -> tuple[int, Path]:
 
     Returns their number and where the damaged file is now. No other process may use it meanwhile.
     """
-    new, aside = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.damaged")
+    new = path.with_name(f"{path.name}.new")
+    numbered = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    aside = next(one for one in numbered if not one.exists())
     new.unlink(missing_ok=True)
+    _fill_up(path)
     with closing(Cache(new)) as cache:
         try:
             with closing(Cache(path)) as damaged:
@@ -259,6 +264,15 @@ def salvage(path: Path) -> tuple[int, Path]:
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
     os.replace(new, path)
     return number, aside
+
+
+def _fill_up(path: Path) -> None:
+    """Fill a file that was cut off with zeros, as SQLite reads nothing of one that is shorter than its header says."""
+    with open(path, "r+b") as file:
+        head = file.read(32)
+        page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:], "big")
+        if head.startswith(b"SQLite format 3\0") and file.seek(0, os.SEEK_END) < page * pages:
+            file.truncate(page * pages)
 
 
 def _is_whole(entry: Entry) -> bool:

@@ -11,7 +11,7 @@ USER = {"role": "user", "content": "Hello."}
 CONVERSATIONS = [
     [USER],
     [{"role": "system", "content": "Be brief."}, USER],
-    [USER, {"role": "assistant", "content": "Hello."}, USER],
+    [USER, {"role": "assistant", "content": "Good day."}, USER],
 ]
 
 
@@ -40,6 +40,9 @@ def main() -> None:
         else:
             if (length := sum(map(len, rendered[0]))) > characters:
                 sys.exit(f"it writes {length:,} characters for a word")
+            # Some leave out the system's turn; then it stands before the user's text.
+            if any(turn["role"] != "system" and turn["content"] not in rendered[0][0] for turn in conversation):
+                sys.exit("it leaves out what a turn says")
 
 
 def _limit(seconds: int, memory: int) -> None:

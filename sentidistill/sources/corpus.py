@@ -31,7 +31,8 @@ MIN_TEXTS = 30
 Of = TypeVar("Of")
 
 # Characters are spelled out: each Python has other tables of Unicode, and ids must be the same in all of them.
-_ENTITY = re.compile(r"&(?:amp;)*(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]*);")
+_ENTITY = re.compile(r"&(?:(?:amp|#0{0,5}38|#[xX]0{0,4}26);)*(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]*);")
+_LEVELS = 20  # entities within entities that are resolved
 _NFC = partial(unicodedata.normalize, "NFC")
 _REMOVED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
 _URL = "[a-z0-9%_~:/?#@!$&*+,;=.-]+"
@@ -81,11 +82,11 @@ def clean(text: str) -> str:
     nothing.
     """
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    before = None
     # Texts are often escaped more than once: "&amp;lt;".
-    while text != before:
-        before = text
-        text = _where_known(_NFC, _ENTITY.sub(_character, _REMOVED.sub("", text)))
+    for _ in range(_LEVELS):
+        before, text = text, _where_known(_NFC, _ENTITY.sub(_character, _REMOVED.sub("", text)))
+        if text == before:
+            break
     return " ".join(text.split())
 
 

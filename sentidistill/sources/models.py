@@ -366,8 +366,12 @@ def check_language_model(folder: Path, root: Path, *, weights: bool = True) -> N
                 f"{files}: its tokenizer is of another model: it has {tokenizer.vocab_size} tokens or more, and the "
                 f"weights know {known}; fetch the model anew"
             )
+    if tokenizer.eos_token_id is None:
+        raise SentiDistillError(
+            f"{files}: its tokenizer has no end token (eos_token); name it in tokenizer_config.json"
+        )
     if tokenizer.chat_template is not None:
-        _check_template(files, tokenizer)
+        check_template(files, tokenizer)
 
 
 def check_embedder(folder: Path, root: Path) -> None:
@@ -385,7 +389,7 @@ def check_embedder(folder: Path, root: Path) -> None:
         raise SentiDistillError(f"{files}: its vectors do not have length 1 (they may be NaN); fetch the embedder anew")
 
 
-def _check_template(files: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+def check_template(files: Path, tokenizer: "PreTrainedTokenizerBase") -> None:
     """A template is a program of strangers. transformers runs it in a sandbox, this also with limits."""
     with _explained(files, "its chat template", "it has to have one that is called default"):
         template = tokenizer.get_chat_template()

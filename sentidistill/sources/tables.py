@@ -153,8 +153,10 @@ class Source:
                     continue
                 if columns is None:
                     columns = _with_places(cells)
-                    if twice := [name for name, number in Counter(columns).items() if number > 1]:
-                        raise SentiDistillError(f"{self.path}: two columns are called {_short(twice[0])}; rename one")
+                    try:
+                        _once([(name, None) for name in columns])
+                    except ValueError as error:
+                        raise SentiDistillError(f"{self.path}: {error}; rename one") from error
                     continue
                 problem = undecoded[0] if undecoded else None
                 if len(cells) < len(columns) or any(cells[len(columns) :]):
@@ -170,7 +172,7 @@ class Source:
                 continue
             row = None
             try:
-                row = None if fault else json.loads(line)
+                row = None if fault else json.loads(line, object_pairs_hook=_once)
                 if not isinstance(row, dict):
                     fault, row = fault or 'no object, such as {"text": "..."}', None
             except (ValueError, RecursionError) as error:
@@ -182,15 +184,26 @@ class Source:
         import pyarrow.parquet
 
         try:
-            batches = pyarrow.parquet.ParquetFile(self.path).iter_batches(batch_size=1000)
+            file = pyarrow.parquet.ParquetFile(self.path)
+            _once([(name, None) for name in file.schema_arrow.names])
+            batches = file.iter_batches(batch_size=1000)
             for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
                 yield Row(f"row {number}", row)
         except pyarrow.ArrowException as error:
             raise SentiDistillError(f"{self.path}: not a Parquet file, or damaged ({error})") from error
-        except (ValueError, OverflowError) as error:  # of a date that Python has not, such as one beyond the year 9999
+        except (ValueError, OverflowError) as error:  # such as of a date that Python has not
             raise SentiDistillError(
-                f"{self.path}: holds a value that cannot be read ({error}); write that column as texts"
+                f"{self.path}: cannot be read ({error}); rename such a column, or write its values as texts"
             ) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of names and values. Raises `ValueError` for a name that stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, number in Counter(name for name, _ in pairs).items() if number > 1)
+        raise ValueError(f"two columns are called {_short(twice)}")
+    return found
 
 
 def at(values: dict[str, Any], field: str) -> Any:
@@ -226,7 +239,10 @@ def _separator(head: Sequence[str]) -> str:
     """The separator by which most of the first rows have as many cells as the first one."""
     best, found = (0.0, 1), ","
     for separator in SEPARATORS:
-        rows = [row for row in csv.reader(head, delimiter=separator) if row]
+        try:
+            rows = [row for row in csv.reader(head, delimiter=separator) if row]
+        except csv.Error:  # such as a cell beyond the limit: its line is named when it is read
+            continue
         width = len(rows[0]) if rows else 1
         alike = sum(len(row) == width for row in rows) / max(len(rows), 1)
         if width > 1 and (alike, width) > best:

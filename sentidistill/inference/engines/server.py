@@ -1,6 +1,8 @@
 """A model behind an OpenAI-compatible server: vLLM, transformers serve, llama.cpp, Ollama, commercial ones."""
 
 import asyncio
+import base64
+import json
 import logging
 import os
 import time
@@ -26,6 +28,7 @@ Api = Literal["completions", "chat"]
 GIVE_UP_AFTER = 5
 LONGEST_WAIT = 600.0  # seconds, whatever a server asks for
 # What a server says of an answer that is none. Everything else that is not "length" is some server's word for "stop".
+LEAST_KEY = 8  # characters; shorter ones are words by which local servers are asked, and stand in answers
 NO_ANSWER = ("content_filter", "tool_calls", "function_call")
 
 
@@ -175,16 +178,20 @@ class ServerEngine:
                 return loads((await call).text)
         except TimeoutError:
             raise _Unusable(f"no whole answer within {self._settings.timeout:g} seconds") from None
+        except (AssertionError, LookupError, TypeError) as error:  # its charset is no encoding of texts
+            raise _Unusable(f"a reply that cannot be decoded ({type(error).__name__})") from None
 
     def _reason(self, error: Exception) -> str:
         """The error in a line, without the key, which some servers repeat."""
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        return self._masked(" ".join(f"{type(error).__name__}: {error}{cause}".split()))[:300]
+        return " ".join(self._masked(f"{type(error).__name__}: {error}{cause}").split())[:300]
 
     def _masked(self, text: str) -> str:
-        """`text` without the key, which some servers and gateways repeat."""
-        for key in {self._key, quote(self._key, safe="")} if self._key else ():
-            text = text.replace(key, "[key]")
+        """`text` without the key, which some servers and gateways repeat in one form or another."""
+        if len(self._key) >= LEAST_KEY:
+            written = {self._key, quote(self._key, safe=""), repr(self._key)[1:-1], json.dumps(self._key)[1:-1]}
+            for form in {*written, base64.b64encode(self._key.encode()).decode()}:
+                text = text.replace(form, "[key]")
         return text
 
     def _shared_arguments(self, request: Request) -> dict[str, Any]:
@@ -254,7 +261,7 @@ class ServerEngine:
             reply = await self._create(client.completions.with_raw_response.create, **arguments)
             choice = _first(reply)
             if (text := choice.get("text")) is None:
-                raise _Unusable(f"no text in {str(choice)[:200]!r}")
+                raise _Unusable(f"no text in {choice}")
             return self._answered(choice, text, reply.get("usage"), len(job.prompt_ids))
         logprobs = {}
         for beginning, tokens in branches(job).items():
@@ -306,17 +313,17 @@ def _first(reply: Any) -> dict[str, Any]:
     """The first choice of a reply. Raises `_Unusable` where the server sent something else."""
     choices = _field(reply, "choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise _Unusable(f"no answer in {str(reply)[:200]!r}")
+        raise _Unusable(f"no answer in {reply}")
     return choices[0]
 
 
 def _text(content: Any) -> str:
     """The text of a message, which is a string or a list of parts. Raises `_Unusable` for anything else."""
     if isinstance(content, list):
-        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        content = "".join(str(part.get("text", "")) for part in parts)
+        parts: list[Any] = [one.get("text") for one in content if isinstance(one, dict) and one.get("type") == "text"]
+        content = "".join(parts) if all(isinstance(part, str) for part in parts) else content
     if content is not None and not isinstance(content, str):
-        raise _Unusable(f"an answer that is no text: {str(content)[:100]!r}")
+        raise _Unusable(f"an answer that is no text: {content}")
     return content or ""
 
 
@@ -346,7 +353,7 @@ def _shown_logprobs(given: Any) -> dict[int, Any]:
         if given and (content := given.get("content")):  # llama.cpp: [{"id": 5, "logprob": -0.1}]
             return {one["id"]: one["logprob"] for one in content[0]["top_logprobs"]}
     except (AttributeError, LookupError, TypeError, ValueError):
-        raise _Unusable(f"log-probabilities of no known form: {str(given)[:200]!r}") from None
+        raise _Unusable(f"log-probabilities of no known form: {given}") from None
     return {}
 
 
@@ -387,7 +394,7 @@ def _asked_to_wait(error: BaseException | None) -> float:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(asked).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     seconds = min(max(seconds, 0.0), LONGEST_WAIT) if seconds == seconds else 0.0
     if seconds > 5:
