@@ -73,7 +73,7 @@ adapt: .venv/.installed ## train the student further on labels of your own -> mo
 	$(RUN) python -m sentidistill.commands.adapt $(or $(LABELLED),$(error LABELLED is missing: make adapt LABELLED=few.csv))
 
 compare: .venv/.installed ## what changed between two commits or experiments, with intervals over the test records: A=HEAD~1 B=HEAD; B may be left out; OUT=compare.html, FAIL=1
-	$(RUN) python -m sentidistill.commands.compare $(or $(A),$(error A is missing: make compare A=HEAD~1 B=HEAD)) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
+	@$(RUN) python -m sentidistill.commands.compare $(or $(A),$(error A is missing: make compare A=HEAD~1 B=HEAD)) $(B) $(if $(OUT),--out $(OUT)) $(if $(FAIL),--fail)
 
 audit: .venv/.installed ## known faults of SentiBench and its published evaluator, computed anew: DATA=a copy of it; OUTCOMES=data/predictions/student, PUBLISHED=published.yaml
 	$(RUN) python -m sentidistill.commands.audit $(or $(DATA),$(error DATA is missing: make audit DATA=data/sentibench)) $(if $(OUTCOMES),--outcomes $(OUTCOMES)) $(if $(PUBLISHED),--published $(PUBLISHED))

@@ -8,6 +8,7 @@ of its texts, drawn at random, with the label that you gave each. The student's 
 corrects its labels on all others (prediction-powered inference: Angelopoulos et al., 2023; its weight: Angelopoulos,
 Duchi and Zrnic, 2023). So the 95 % intervals hold however bad the student is. The better it is, the narrower they are
 than those of the read texts alone. A label that fewer than ten of the read texts have gets the interval of these alone.
+With `--by` or `--month`, texts are drawn at random within each group, and the groups count by their number of texts.
 """
 
 import argparse
@@ -82,6 +83,26 @@ def share(read: np.ndarray, predicted: np.ndarray, others: np.ndarray) -> Share:
     return Share(centre, interval, alone, n, n + N)
 
 
+def weighted(groups: Sequence[Share]) -> Share:
+    """The share over disjoint groups of texts; each counts by its number of texts, however many of it were read.
+
+    The interval's ends are apart from the share by the root of the groups' squares (MOVER: Zou and Donner, 2008).
+    """
+    texts = sum(one.texts for one in groups)
+    weights = np.array([one.texts / texts for one in groups])
+    low, high = np.array([one.interval for one in groups]).T
+    shares = np.array([one.share for one in groups])
+
+    def apart(widths: np.ndarray) -> float:
+        return float(np.sqrt(np.square(weights * widths).sum()))
+
+    centre = float(weights @ shares)
+    interval = centre - apart(shares - low), centre + apart(high - shares)
+    return Share(
+        centre, interval, apart(np.array([one.alone for one in groups])), sum(one.read for one in groups), texts
+    )
+
+
 def more_to_read(found: Share, half_width: float) -> int:
     """About how many more texts have to be read for the wished width, if they are like those read so far."""
     return max(0, int(np.ceil(min(found.read * ((found.half_width / half_width) ** 2 - 1), 1e15))))
@@ -127,7 +148,9 @@ def joined(
     if not labels:
         raise SentiDistillError(f"no columns of the task {task!r}; the file has to be one of `sentidistill.predict`")
     if label not in read.columns:
-        raise SentiDistillError(f"the labelled file has no column {label!r}; it has {', '.join(read.columns)}")
+        raise SentiDistillError(
+            f"the labelled file has no column {label!r}; it has {', '.join(read.columns)}; name it by --label-field"
+        )
     read = read[read[label].str.strip() != ""]
     given = dict(zip(_numbered(read[text]), read[label].str.strip()))
     if unknown := sorted(set(given.values()) - set(labels)):
@@ -202,12 +225,17 @@ def main(*arguments: str) -> None:
         f"to read for ± {chosen.width:g}",
     )
     table = Table(*headings, title=stage.visible(f"{chosen.task}, {len(rows):,} texts"))
-    for name, of_group in [*groups.items(), ("all texts", rows)]:
-        of_read = read[of_group.index]
-        if (missing := LEAST_READ - of_read.notna().sum()) > 0:
-            table.add_row(stage.visible(name), f"read {missing} more of its texts", *[""] * 5)
-            continue
-        for label, one in shares(of_group, of_read, labels, chosen.task).items():
+    missing = {name: LEAST_READ - read[of.index].notna().sum() for name, of in groups.items()}
+    enough = [name for name, number in missing.items() if number <= 0]
+    by_group = {name: shares(groups[name], read[groups[name].index], labels, chosen.task) for name in enough}
+    if not groups:
+        by_group["all texts"] = shares(rows, read, labels, chosen.task)
+    elif len(enough) == len(groups):
+        by_group["all texts"] = {label: weighted([one[label] for one in by_group.values()]) for label in labels}
+    for name in dict.fromkeys([*groups, *by_group]):
+        if name not in by_group:
+            table.add_row(stage.visible(name), "", f"read {missing[name]} more of its texts", *[""] * 4)
+        for label, one in by_group.get(name, {}).items():
             low, high = (100 * value for value in one.interval)
             widths = (f"{100 * one.alone:.1f}", f"{100 * one.half_width:.1f}")
             more = more_to_read(one, chosen.width / 100)
@@ -227,6 +255,7 @@ def main(*arguments: str) -> None:
         "±: half of the 95 % interval, in points, by the texts that you read alone, and with the student's labels on "
         f"the others, where {LEAST_OF_LABEL} or more of the read texts have the label and as many have not. Shares are "
         "estimated one by one, so their sum may differ a little from 100."
+        + (f" Shares of all texts need {LEAST_READ} read texts of each group." if len(enough) < len(groups) else "")
     )
 
 

@@ -55,13 +55,26 @@ COLUMNS = ("--text-field", "review", "--label-field", "stars")
 def test_a_student_learns_from_labelled_texts_and_its_folder_is_whole(student):
     before = {path.name: path.read_bytes() for path in student.iterdir() if path.is_file()}
     file = labelled("few.csv", reviews(30))
-    found = dict(adapt.adapt(adapt.options().parse_args([file, *COLUMNS, "--epochs", "20", "--learning-rate", "5e-3"])))
+    options = adapt.options().parse_args([file, *COLUMNS, "--epochs", "20", "--learning-rate", "5e-3"])
+    scores, said = adapt.adapt(options)
+    found = dict(scores)
+    assert said.startswith("better than models/student: +")
     assert found["before"]["records"] == found["after"]["records"] == 18, "every fifth text is kept out"
     assert found["after"]["macro_f1"] > 90 > found["before"]["macro_f1"]
     adapted = Predictor("models/adapted")
     assert set(adapted.tasks) == {"sentiment", "mood"}
     assert [one.answer for one in adapted.predict(["It is awful.", "It is great."])] == ["negative", "positive"]
     assert {path.name: path.read_bytes() for path in student.iterdir() if path.is_file()} == before
+
+
+def test_who_adapts_is_told_whether_to_use_the_folder():
+    said = {
+        high: adapt.verdict({"main": (low + high) / 2, "low": low, "high": high}, 12, Path("models/student"))
+        for low, high in ((-40.0, -2.0), (-30.0, 8.0), (1.0, 9.0))
+    }
+    assert said[-2.0] == "worse than models/student, so keep that one: -21.0 points (-40.0 to -2.0) on 12 texts"
+    assert said[8.0].startswith("not shown to be better or worse than models/student: -11.0 points")
+    assert said[9.0].startswith("better than models/student: +5.0 points")
 
 
 @pytest.mark.heavy

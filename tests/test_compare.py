@@ -11,13 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentidistill.commands.compare import Revision, changed, differences, predictions, reran, verdict
+from sentidistill.commands.compare import (
+    Revision,
+    changed,
+    differences,
+    outdated,
+    predictions,
+    reran,
+    settings,
+    verdict,
+)
 from sentidistill.errors import SentiDistillError
 from tests.browser import Parts, is_whole, opened
 from tests.project import ROOT, environment
 
 LABELS = ("negative", "neutral", "positive")
-LOCK = "stages:\n  select_samples:\n    cmd: python -m stages.select_samples\n    params: {params.yaml: {rate: %s}}\n"
+LOCK = "stages:\n  select_samples:\n    params: {params.yaml: {select_samples: {rate: %s}}}\n"
 
 
 def write_run(rate: float, share_right: float, seed: int = 0) -> None:
@@ -135,9 +144,25 @@ def test_runs_that_differ_by_chance_alone_are_not_told_apart(runs):
     assert "## Records on which the student moved most" in result.stdout
 
 
+def test_params_are_those_that_the_stages_ran_with_and_a_lock_of_two_runs_is_called_unfinished(runs):
+    ran = {"params.yaml": {"select_samples": {"rate": 0.125}}}
+    lock = {
+        "select_samples": {"params": ran, "outs": [{"path": "data/train.jsonl", "md5": "new"}]},
+        "train_student": {"deps": [{"path": "data/train.jsonl", "md5": "new"}, {"path": "own.py", "md5": "any"}]},
+    }
+    assert settings(Revision("good"), {})["select_samples.rate"] == 0.5
+    assert settings(Revision("good"), lock)["select_samples.rate"] == 0.125
+    assert outdated(lock) == []
+    lock["train_student"]["deps"][0]["md5"] = "old"
+    assert outdated(lock) == ["train_student"]
+
+
 def test_a_run_beside_itself_has_no_difference(runs):
     found = differences(predictions(Revision("good")), predictions(Revision("good")))
-    assert (found, verdict(found, "a", "b")) == ([], "No mean score of b differs from that of a beyond its interval.")
+    assert (found, verdict(found, "a", "b")) == (
+        [],
+        "Every model gives the same answers in b as in a, so no score differs.",
+    )
     assert reran({}, {}) == changed({"a": 1}, {"a": 1}) == []
 
 

@@ -12,7 +12,7 @@ other tasks stays as it was.
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +23,7 @@ from sentidistill import config, records
 from sentidistill.commands.arguments import at_least
 from sentidistill.config.rules import TASK_NAME
 from sentidistill.errors import SentiDistillError
-from sentidistill.evaluation.metrics import score
+from sentidistill.evaluation.metrics import draws_of, macro_f1, score
 from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.inference.calibration import fit, fit_temperature, normalised
 from sentidistill.pipeline import stage
@@ -35,6 +35,7 @@ from sentidistill.student.rows import tokenise
 
 KEPT_OUT = 5  # every fifth text
 LEAST = 25  # texts; of fewer, none is kept out
+SAMPLES = 2000  # resampled texts of an interval
 LEAST_MEASURED = 20  # texts kept out; of fewer, a temperature would be chance
 ROWS = 480  # to be read in training, as long as this is between so many epochs; chosen on validation texts
 FEWEST_EPOCHS, MOST_EPOCHS = 3.0, 12.0
@@ -117,8 +118,11 @@ def of_several_labels(rows: Iterable[tuple[str, str]], task: EvaluationTask) -> 
     return [next(iter(labels.values())) for labels in found.values() if len(labels) > 1]
 
 
-def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
-    """Train, and write the folder. Returns (name, scores) of the student before and after, on the texts kept out."""
+def adapt(chosen: argparse.Namespace) -> tuple[list[tuple[str, dict]], str]:
+    """Train, and write the folder.
+
+    Returns (name, scores) of the student before and after, on the texts kept out, and what to make of them.
+    """
     if chosen.out.parent == Path("models") and chosen.out.name in OF_PIPELINE:
         raise SentiDistillError(f"{chosen.out} is what the pipeline has made; name another folder by --out")
     about = folder.read(chosen.model)
@@ -169,25 +173,38 @@ def adapt(chosen: argparse.Namespace) -> list[tuple[str, dict]]:
         folder.save(out, model, tokenizer, about.prompt_format, chosen.model)
         folder.describe(out, student, {**about.tasks, task.name: known})
     if not len(gold):
-        return []
+        return [], f"trained on all texts; with {LEAST} or more, every fifth would tell what was gained"
     known_offsets = about.tasks[task.name].offsets if task.name in about.tasks else 0.0
     meant = [{"label": task.labels[place]} for place in gold]
     answers = {"before": (normalised(before) - known_offsets).argmax(axis=1), "after": after.argmax(axis=1)}
-    return [(name, score(task, meant, [task.labels[one] for one in places])) for name, places in answers.items()]
+    said = {name: [task.labels[one] for one in places] for name, places in answers.items()}
+    scores = [(name, score(task, meant, labels)) for name, labels in said.items()]
+    right, draws = [one["label"] for one in meant], draws_of(task.name, len(gold), SAMPLES)
+    first, second = (macro_f1(task.labels, right, labels, draws) for labels in said.values())
+    return scores, verdict((second - first).rounded(), len(gold), chosen.model)
+
+
+def verdict(gain: Mapping[str, float], texts: int, model: Path) -> str:
+    """What the gain in macro-F1 (points, with its interval) says of the new folder."""
+    moved = f"{gain['main']:+.1f} points ({gain['low']:+.1f} to {gain['high']:+.1f}) on {texts} texts"
+    if gain["low"] > 0:
+        return f"better than {model}: {moved}"
+    if gain["high"] < 0:
+        return f"worse than {model}, so keep that one: {moved}"
+    return f"not shown to be better or worse than {model}: {moved}; more labelled texts tell more"
 
 
 def main(*arguments: str) -> None:
     chosen = options().parse_args(arguments)
-    found = adapt(chosen)
-    if not found:
-        print(f"{chosen.out}: trained on all texts; with {LEAST} or more, every fifth would tell what was gained")
-        return
+    found, said = adapt(chosen)
     table = Table(
         "student", "texts kept out", "macro-F1", "accuracy", title=stage.visible(f"{chosen.task}, {chosen.out}")
     )
     for name, scores in found:
         table.add_row(name, str(scores["records"]), f"{scores['macro_f1']:.1f}", f"{scores['accuracy']:.1f}")
-    stage.console().print(table)
+    if found:
+        stage.console().print(table)
+    print(f"{chosen.out}: {said}")
 
 
 if __name__ == "__main__":

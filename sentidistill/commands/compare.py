@@ -68,6 +68,10 @@ class Revision:
             )
         return found.stdout.decode("utf-8", "replace")
 
+    def lock(self) -> dict[str, Any]:
+        """What each stage last ran with, by its name."""
+        return yaml.safe_load(self.text("dvc.lock"))["stages"]
+
     def metrics(self) -> dict[str, Any]:
         """Figures of the stages by file and key."""
         if self.name:
@@ -145,6 +149,7 @@ class Difference:
     model: str
     task: str
     kind: str
+    records: int
     before: float
     after: float
     gain: dict[str, float]
@@ -168,19 +173,22 @@ def differences(before: pd.DataFrame, after: pd.DataFrame) -> list[Difference]:
     for model in sorted(set(before.index.get_level_values("model")) & set(after.index.get_level_values("model"))):
         for column, kind in COLUMNS.items():
             pairs: dict[str, tuple[Estimate, Estimate]] = {}
+            sizes: dict[str, int] = {}
             for task in sorted(set(before.index.get_level_values("task")) & set(after.index.get_level_values("task"))):
                 old, new = (table.loc[task].xs(model, level="model") for table in (before, after))
                 shared = old.index.intersection(new.index).sort_values()
                 old, new = old.loc[shared], new.loc[shared]
-                if not len(shared) or (old[column] == "").all() or (new[column] == "").all() or old.equals(new):
+                same = old[[*COLUMNS]].equals(new[[*COLUMNS]])
+                if not len(shared) or (old[column] == "").all() or (new[column] == "").all() or same:
                     continue
                 gold, draws = old["gold"].tolist(), draws_of(task, len(shared), SAMPLES)
                 first, second = (macro_f1(sorted(set(gold)), gold, rows[column].tolist(), draws) for rows in (old, new))
-                pairs[task] = (first, second)
+                pairs[task], sizes[task] = (first, second), len(shared)
             if pairs:
+                sizes["mean"] = sum(sizes.values())
                 pairs["mean"] = (mean([old for old, _ in pairs.values()]), mean([new for _, new in pairs.values()]))
             found += [
-                Difference(model, task, kind, old.value, new.value, (new - old).rounded())
+                Difference(model, task, kind, sizes[task], old.value, new.value, (new - old).rounded())
                 for task, (old, new) in pairs.items()
             ]
     return found
@@ -229,11 +237,31 @@ def verdict(found: Sequence[Difference], a: str, b: str) -> str:
             for one in some
         )
 
+    if not found:
+        return f"Every model gives the same answers in {b} as in {a}, so no score differs."
     if worse := [one for one in found if one.worse]:
         return f"{b} is worse than {a}: {told(worse)}."
     if better := [one for one in found if one.better]:
         return f"{b} is better than {a}: {told(better)}. Nothing is worse beyond its interval."
     return f"No mean score of {b} differs from that of {a} beyond its interval."
+
+
+def outdated(lock: Mapping[str, Any]) -> list[str]:
+    """Stages of a lock that read something else than what the stage that writes it has written."""
+    written = {out["path"]: out.get("md5") for one in lock.values() for out in one.get("outs", [])}
+    return [
+        name
+        for name, one in lock.items()
+        if any(written.get(dep["path"], dep.get("md5")) != dep.get("md5") for dep in one.get("deps", []))
+    ]
+
+
+def settings(revision: Revision, lock: Mapping[str, Any]) -> dict[str, Any]:
+    """Params by key: those that the stages ran with and, where no stage reads them, those of params.yaml."""
+    found = dict(stage.leaves(yaml.safe_load(revision.text("params.yaml"))))
+    for one in lock.values():
+        found |= dict(stage.leaves(one.get("params", {}).get("params.yaml", {})))
+    return found
 
 
 def signed(gain: Mapping[str, float]) -> tuple[str, str]:
@@ -260,10 +288,11 @@ class Section:
 
 def sections(a: Revision, b: Revision, found: Sequence[Difference], moves: Sequence[Sequence[str]]) -> list[Section]:
     old, new = str(a), str(b)
-    params = [dict(stage.leaves(yaml.safe_load(one.text("params.yaml")))) for one in (a, b)]
-    locks = [yaml.safe_load(one.text("dvc.lock"))["stages"] for one in (a, b)]
+    locks = [one.lock() for one in (a, b)]
+    params = [settings(one, lock) for one, lock in zip((a, b), locks)]
     scores = [
-        (one.model, one.kind, one.task, f"{one.before:.1f}", f"{one.after:.1f}", *signed(one.gain)) for one in found
+        (one.model, one.kind, one.task, one.records, f"{one.before:.1f}", f"{one.after:.1f}", *signed(one.gain))
+        for one in found
     ]
     figures_of_stages = [row for row in changed(a.metrics(), b.metrics()) if not row[0].startswith("report.")]
     lost, gained = a.instructions(), b.instructions()
@@ -276,12 +305,12 @@ def sections(a: Revision, b: Revision, found: Sequence[Difference], moves: Seque
     return [
         Section(
             "Scores",
-            ("model", "scores", "task", old, new, "difference", "95 %"),
+            ("model", "scores", "task", "records", old, new, "difference", "95 %"),
             scores,
-            "Macro-F1 in percent on the same records, with the central 95 % over resampled ones. Training again with "
-            "another seed moves a score too, which the intervals do not hold; `make experiment` compares over seeds. "
+            "Macro-F1 in percent on the records that both have, with the central 95 % over resampled ones. Training again "
+            "with another seed moves a score too, which the intervals do not hold; `make experiment` compares over seeds. "
             "Tasks on which a model answers the same in both are left out, also of its mean.",
-            (old, new, "difference"),
+            ("records", old, new, "difference"),
         ),
         Section("Params", ("key", old, new), changed(*params)),
         Section("Stages that ran anew", ("stage", "what differs"), reran(*locks)),
@@ -339,6 +368,9 @@ def main(*arguments: str) -> None:
     found = differences(before, after)
     comparable = len(before.index.intersection(after.index)) > 0
     said = verdict(found, str(a), str(b)) if comparable else f"{a} and {b} {NOTHING_SHARED}"
+    for one in (a, b):
+        if names := outdated(one.lock()):
+            said += f" {one} is unfinished: {', '.join(names)} did not run after a change of their inputs."
     parts = sections(a, b, found, moved(before, after))
     text = markdown(a, b, said, parts)
     print(text)
