@@ -78,6 +78,22 @@ def test_stages_that_do_not_depend_on_this_one_and_are_done_are_not_to_come(fold
     assert f"about {len(after) + 1} min to the end" in runs.place("train_student", Path(".cache"))
 
 
+def test_what_depends_on_a_stage_that_has_run_in_this_repro_is_to_come_too(folder, monkeypatch):
+    """The models are tested one after the other, and none of these stages depends on another."""
+    every = graph.load()
+    names = note_all(folder, 60)
+    for out in (out for one in every for out in one.outs if not Path(out).exists()):
+        Path(out).mkdir(parents=True)
+    first = next(name for name in names if name.startswith("evaluate@student-"))
+    assert "about 2 min to the end" in runs.place(first, Path(".cache")), "itself and the report"
+    for name in names:
+        os.utime(f".cache/runs/{name}.json", (0, 0))
+    os.utime(".cache/runs/train_student.json")
+    monkeypatch.setenv(runs.SINCE, "1")
+    after = [one.name for one in graph.dependents(every, "train_student")]
+    assert f"about {len(after)} min to the end" in runs.place(first, Path(".cache"))
+
+
 def test_what_the_student_has_to_be_asked_counts_and_what_the_teacher_may_not_have_to_be_does_not(folder):
     for name in note_all(folder, 60):
         if name.startswith("evaluate@"):

@@ -307,8 +307,8 @@ def sections(a: Revision, b: Revision, found: Sequence[Difference], moves: Seque
             "Scores",
             ("model", "scores", "task", "records", old, new, "difference", "95 %"),
             scores,
-            "Macro-F1 in percent on the records that both have, with the central 95 % over resampled ones. Training again "
-            "with another seed moves a score too, which the intervals do not hold; `make experiment` compares over seeds. "
+            "Macro-F1 in percent on the records that both have, with the central 95 % over resampled ones. A training "
+            "by another seed moves it too, which the intervals do not hold; `make experiment` compares over seeds. "
             "Tasks on which a model answers the same in both are left out, also of its mean.",
             ("records", old, new, "difference"),
         ),

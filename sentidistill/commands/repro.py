@@ -9,6 +9,7 @@ what stages made since, DVC takes from its own cache. It is the same with the li
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -18,15 +19,16 @@ from pathlib import Path
 
 import psutil
 import yaml
+from rich.table import Table
 
 from sentidistill import config, records
 from sentidistill.commands import runs
 from sentidistill.errors import SentiDistillError
 from sentidistill.pipeline import interrupts, stage
+from sentidistill.pipeline.runs import SINCE
 from sentidistill.sources import models
 
 LOCK, GOOD = Path("dvc.lock"), Path("dvc.lock.good")
-MOST = 8  # paths that are listed
 IN_USE = Path(".dvc/tmp/rwlock")  # which paths DVC's processes read and write at the moment
 STAGE_SECONDS, DVC_SECONDS = 10, 20  # how long a stage, and then DVC, may take to end
 
@@ -105,7 +107,8 @@ def mend_in_use() -> None:
 
 def dvc_repro(arguments: tuple[str, ...]) -> int:
     """Run `dvc repro`; an interrupt goes to the stage that runs, so that DVC can end as after any stage that fails."""
-    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *arguments])
+    since = {**os.environ, SINCE: str(time.time())}
+    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *arguments], env=since)
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -139,15 +142,13 @@ def hashes(lock: str) -> dict[str, str]:
     return {out["path"]: out["md5"] for one in stages.values() for out in one.get("outs", [])}
 
 
-def beside(now: dict[str, str], before: dict[str, str]) -> str:
-    """Which outputs are those of the committed run; with its settings, all up to data/train.jsonl on every machine.
+def beside(now: dict[str, str], before: dict[str, str]) -> tuple[str, list[tuple[str, str, str]]]:
+    """How many outputs are those of the committed run, and (path, MD5 there, MD5 here) of the others.
 
-    With other settings, as those of a profile, most are others.
+    With its settings, all are up to data/train.jsonl on every machine; with those of a profile, most are others.
     """
-    differ = [path for path, md5 in now.items() if before.get(path) != md5]
-    text = f"{len(now) - len(differ)} of {len(now)} outputs are the same bytes as those of the committed run"
-    more = [f"{len(differ) - MOST} more"] if len(differ) > MOST else []
-    return f"{text}; others are {', '.join([*differ[:MOST], *more])}" if differ else text
+    differ = [(path, before.get(path, "none"), md5) for path, md5 in now.items() if before.get(path) != md5]
+    return f"{len(now) - len(differ)} of {len(now)} outputs are the same bytes as those of the committed run", differ
 
 
 def main(*arguments: str) -> None:
@@ -160,7 +161,13 @@ def main(*arguments: str) -> None:
         sys.exit(code)
     runs.main()
     if before := hashes(committed()):
-        print(beside(hashes(LOCK.read_text(encoding="utf-8")), before))
+        text, differ = beside(hashes(LOCK.read_text(encoding="utf-8")), before)
+        print(text)
+        if differ:
+            table = Table("output", "MD5 in the commit", "MD5 here", title="Other outputs")
+            for row in differ:
+                table.add_row(*row)
+            stage.console().print(table)
     print("report.md has the results; `make page` makes a page of the run.")
 
 

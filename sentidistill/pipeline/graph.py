@@ -33,8 +33,9 @@ class Stage:
         return [dep for dep in self.deps if not dep.endswith(".py")]
 
     def reads(self, written: Iterable[str]) -> bool:
-        """Whether a dependency is one of the paths `written`, or lies in one."""
-        return any(dep == path or dep.startswith(f"{path}/") for dep in self.deps for path in written)
+        """Whether a dependency is one of the paths `written`, or lies in one, or one lies in it."""
+        pairs = [(f"{dep}/", f"{path}/") for dep in self.deps for path in written]
+        return any(dep.startswith(path) or path.startswith(dep) for dep, path in pairs)
 
 
 def load() -> list[Stage]:

@@ -37,6 +37,8 @@ class Run(Record):
         return max(0.0, self.seconds - self.asking)
 
 
+SINCE = "SENTIDISTILL_SINCE"  # environment variable: when `make repro` began
+
 _noted: Counter[str] = Counter()
 _asking: list[float] = []
 
@@ -98,7 +100,8 @@ def recorded_pace(model: str | None = None) -> dict[str, dict[str, Any]]:
 def place(name: str, cache_root: Path) -> str:
     """ "stage 12 of 33, about 9 min to the end"; "" for what is no stage of the pipeline.
 
-    To come are the stages that depend on this one, and those whose outputs are not there. Time in which the teacher
+    To come are the stages that depend on this one or, in `make repro`, on one that it has run, and those whose outputs
+    are not there. Time in which the teacher
     answers is left out: its answers may be recorded, and `make plan` tells how much has to be asked.
     """
     try:
@@ -108,7 +111,9 @@ def place(name: str, cache_root: Path) -> str:
     names = [one.name for one in every]
     if name not in names:
         return ""
-    depending = {one.name for one in graph.dependents(every, name)}
+    since = float(os.environ.get(SINCE, "inf"))
+    ran = [path.stem for path in (cache_root / "runs").glob("*.json") if path.stat().st_mtime >= since]
+    depending = {one.name for of in [name, *ran] for one in graph.dependents(every, of)} - set(ran)
     to_come = [
         one.name
         for one in every[names.index(name) + 1 :]
