@@ -105,7 +105,8 @@ def weighted(groups: Sequence[Share]) -> Share:
 
 def more_to_read(found: Share, half_width: float) -> int:
     """About how many more texts have to be read for the wished width, if they are like those read so far."""
-    return max(0, int(np.ceil(min(found.read * ((found.half_width / half_width) ** 2 - 1), 1e15))))
+    ratio = found.half_width / half_width
+    return max(0, int(np.ceil(min(found.read * (ratio * ratio - 1), 1e15))))
 
 
 def shares(scored: pd.DataFrame, read: pd.Series, labels: Sequence[str], task: str) -> dict[str, Share]:

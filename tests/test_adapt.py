@@ -110,7 +110,16 @@ def test_a_text_of_two_labels_is_told(student, capsys):
     assert "1 texts have more than one label, such as 'Item 0: it is awful.'; one of them" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", [["--epochs", "0"], ["--epochs", "nan"], ["--seed", "-1"], ["--learning-rate", "x"]])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--epochs", "0"],
+        ["--epochs", "nan"],
+        ["--seed", "-1"],
+        ["--seed", "4294967296"],
+        ["--learning-rate", "x"],
+    ],
+)
 def test_numbers_that_mean_nothing_are_refused(option, capsys):
     with pytest.raises(SystemExit):
         adapt.main("few.csv", *option)
@@ -145,3 +154,14 @@ def test_what_cannot_be_learned_from_is_named_before_a_model_is_loaded(student, 
     with pytest.raises(SentiDistillError, match=message):
         adapt.main(file, *COLUMNS, *options)
     assert not Path("models/adapted").exists()
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("name", ["student_base", "student"])
+def test_a_folder_of_the_pipeline_is_not_written_over(student, name, absolute):
+    out = Path("models", name)
+    out.mkdir(exist_ok=True)
+    before = sorted(path.name for path in out.iterdir())
+    with pytest.raises(SentiDistillError, match=f"models/{name} is what the pipeline has made; name another folder"):
+        adapt.main(labelled("few.csv", reviews(1)), *COLUMNS, "--out", str(out.absolute() if absolute else out))
+    assert sorted(path.name for path in out.iterdir()) == before

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from sentidistill.construct.attributes import (
+    VECTORS,
     AttributeCount,
     Mention,
     counted,
@@ -9,8 +10,11 @@ from sentidistill.construct.attributes import (
     merge_meanings,
     merge_spellings,
     normalise,
+    read_vectors,
     recount,
+    write_vectors,
 )
+from sentidistill.errors import SentiDistillError
 
 
 @pytest.mark.parametrize(
@@ -126,3 +130,14 @@ def test_attributes_are_counted_again_in_a_part_of_the_texts():
     assert recount(attributes, mentions).tolist() == [a.count for a in attributes]
     assert recount(attributes, [one for one in mentions if one.text_id == "b"]).tolist() == [1, 1, 1]
     assert recount(attributes, mentions[-1:]).tolist() == [1, 0, 0]
+
+
+def test_damaged_vectors_are_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_vectors(np.eye(3, dtype=np.float32))
+    assert read_vectors() == pytest.approx(np.eye(3))
+    whole = VECTORS.read_bytes()
+    for damaged in (whole[:-5], whole[:20], b"", b"version https://git-lfs.github.com/spec/v1"):
+        VECTORS.write_bytes(damaged)
+        with pytest.raises(SentiDistillError, match=r"attribute_vectors\.npy: cannot be read .*; run `make repro`"):
+            read_vectors()

@@ -428,6 +428,44 @@ def test_a_damaged_file_keeps_what_is_whole_and_is_set_aside(filled):
     assert path.with_name("responses.sqlite.damaged").read_bytes() == content
 
 
+@pytest.mark.parametrize("length", [200, 900])  # the longer ones go on in other pages
+def test_of_a_file_that_was_cut_off_most_is_kept_and_no_damaged_file_is_lost(length, tmp_path):
+    path = tmp_path / "c"
+    many = {hashlib.sha256(b"%d" % number).hexdigest(): Response("x" * length, "stop", 1, 1) for number in range(300)}
+    with closing(Cache(path)) as cache:
+        cache.put("m", many)
+    whole = path.read_bytes()
+    for share, least, aside in ((0.9, 240, "c.damaged"), (0.6, 60, "c.damaged1"), (0.1, 0, "c.damaged2")):
+        cut = whole[: int(len(whole) * share)]
+        path.write_bytes(cut)
+        with pytest.raises(SentiDistillError, match="verify --drop"):
+            verify(path, False)
+        verify(path, True)
+        verify(path, False)
+        with closing(Cache(path)) as cache:
+            kept = list(cache.entries())
+        assert all(entry.parsed() == many[entry.key] for entry in kept)
+        assert len(kept) >= least
+        assert (tmp_path / aside).read_bytes().startswith(cut)
+    assert (tmp_path / "c.damaged").read_bytes().startswith(whole[: int(len(whole) * 0.9)]), "not written over"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_store_with_a_column_more_takes_answers(filled, tmp_path):
+    path = filled / ".cache/generations/responses.sqlite"
+    other = tmp_path / "other"
+    with closing(Cache(path)) as cache:
+        export(cache, tmp_path / "answers.jsonl", None)
+    Cache(other).close()
+    with closing(sqlite3.connect(other)) as database, database:
+        database.execute("ALTER TABLE answers ADD COLUMN note TEXT")
+    with closing(Cache(other)) as cache:
+        import_(cache, tmp_path / "answers.jsonl")
+        cache.put("m", {"k": Response("x", "stop", 1, 1)})
+        assert len(list(cache.entries())) == 4
+        assert cache.get("k").text == "x"
+
+
 def test_every_kind_of_error_has_its_own_remedy(tmp_path):
     with closing(sqlite3.connect(tmp_path / "other")) as other, other:
         other.execute("CREATE TABLE answers (key TEXT, said TEXT)")

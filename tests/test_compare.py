@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sentidistill.commands import compare as command
 from sentidistill.commands.compare import (
     Revision,
     changed,
@@ -184,3 +185,10 @@ def test_what_cannot_be_compared_is_named(runs):
     git("commit", "-m", "without")
     with pytest.raises(SentiDistillError, match=r"predictions.csv is not in HEAD; .*git log"):
         predictions(Revision("HEAD"))
+
+
+def test_a_report_is_not_written_to_a_folder(runs):
+    before = sorted(Path().iterdir())
+    with pytest.raises(SentiDistillError, match=r"\. is a folder; name a file"):
+        command.main("good", "--out", ".")
+    assert sorted(Path().iterdir()) == before

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from sentidistill.commands import complaints as command
-from sentidistill.commands.complaints import complaints
+from sentidistill.commands.complaints import centres, complaints
+from sentidistill.construct.attributes import AttributeCount
+from sentidistill.construct.perspectives import Cluster
 from sentidistill.errors import SentiDistillError
 from sentidistill.predict import Predictor
 
@@ -41,6 +43,16 @@ def test_a_perspective_that_is_near_to_every_text_takes_none_for_that():
         "service": ["a", "d"],
         "delivery": ["b", "e"],
     }
+
+
+def test_perspectives_of_another_run_or_none_are_named():
+    attributes = [AttributeCount(name=name, count=2, description="", variants={name: 2}) for name in NAMES[:2]]
+    both = Cluster(id=0, exemplar="price", attributes=attributes, count=2, cohesion=1.0)
+    vectors = dict(zip(NAMES, OF))
+    assert centres([both], vectors) == pytest.approx(np.array([[1, 1, 0]]) / np.sqrt(2))
+    for perspectives, known in (([], vectors), ([both], {"price": OF[0]}), ([both], {})):
+        with pytest.raises(SentiDistillError, match="no perspectives, or attributes of another run; run `make repro`"):
+            centres(perspectives, known)
 
 
 @pytest.fixture

@@ -77,6 +77,20 @@ def test_entities_become_characters_only_with_their_semicolon(raw, clean):
     assert corpus.clean(raw) == clean
 
 
+@pytest.mark.parametrize("escape", ["amp;", "#38;", "#038;", "#x26;", "#X026;"])
+def test_a_character_that_was_escaped_by_the_thousand_is_that_character(escape):
+    assert corpus.clean("&" + escape * 20_000 + "lt;") == "<"
+
+
+@pytest.mark.parametrize("levels", range(11))
+def test_entities_within_entities_become_one_character(levels):
+    text = "&lt;"
+    for _ in range(levels):  # the last character of the innermost one: "&l&#116;;", "&l&#11&#54;;;"
+        end = text.index(";")
+        text = f"{text[: end - 1]}&#{ord(text[end - 1])};{text[end:]}"
+    assert corpus.clean(text) == corpus.clean(corpus.clean(text)) == "<"
+
+
 @settings(max_examples=100, deadline=None)
 @given(TEXTS)
 def test_cleaning_a_clean_text_changes_nothing_and_gives_valid_utf_8(text):
@@ -431,6 +445,7 @@ def test_rows_without_a_text_are_counted_up_to_a_share(name, tmp_path):
         ("a.jsonl", b'{"text": "ok"}\n{"other": "x"}\n', "a.jsonl, line 2: no text under 'text'"),
         ("a.jsonl", b'{"text": "ok"}\n\xff\xfe\n', "a.jsonl, line 2: not in the encoding utf-8"),
         ("a.jsonl", b"[1]\n", "a.jsonl, line 1: no object"),
+        ("a.jsonl", b'{"text": "ok"}\n{"text": "a", "text": "b"}\n', "line 2: no JSON .two columns are called text"),
         (
             "a.jsonl",
             b'{"review": "ok", "stars": 5}\n',
@@ -465,7 +480,14 @@ def test_a_bad_file_is_named_with_its_line_and_the_remedy(tmp_path, name, conten
 def test_a_date_that_python_has_not_is_an_error_of_the_file(tmp_path):
     days = pyarrow.array([0, 10_000_000], type=pyarrow.int32()).cast(pyarrow.date32())
     pyarrow.parquet.write_table(pyarrow.table({"text": ["ok", "fine"], "day": days}), tmp_path / "a.parquet")
-    with pytest.raises(SentiDistillError, match=r"a\.parquet: holds a value that cannot be read .*; write"):
+    with pytest.raises(SentiDistillError, match=r"a\.parquet: cannot be read \(date.*write its values"):
+        read_rows(tmp_path / "a.parquet", "text")
+
+
+def test_two_columns_of_one_name_are_refused_in_a_parquet_file(tmp_path):
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+    pyarrow.parquet.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(SentiDistillError, match=r"a\.parquet: .*two columns are called text.*rename"):
         read_rows(tmp_path / "a.parquet", "text")
 
 
@@ -485,6 +507,15 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monk
         read_rows(tmp_path / "a.jsonl", "text")
     (tmp_path / "a.csv").write_text('n,text\n1,"open\n' + "2,short\n" * 500)
     with pytest.raises(SentiDistillError, match=r"a\.csv, lines 2 to .*: no CSV"):
+        read_rows(tmp_path / "a.csv", "text")
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_long_cell_among_the_first_lines_is_named_with_its_lines(separator, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_CHARS", 1000)
+    cell = "a line of a letter\n" * 80
+    (tmp_path / "a.csv").write_text(f'n{separator}text\n1{separator}ok\n2{separator}"{cell}"\n3{separator}ok\n')
+    with pytest.raises(SentiDistillError, match=r"a\.csv, lines 3 to \d+: no CSV .*field larger"):
         read_rows(tmp_path / "a.csv", "text")
 
 

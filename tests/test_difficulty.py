@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sentidistill.difficulty import label_difficulty, score_ids, score_samples
+from sentidistill.difficulty import Difficulty, label_difficulty, score_ids, score_samples
 
 SAMPLES = [
     ("Input: Thank you so much\nOutput:", " polite"),
@@ -130,3 +130,8 @@ def test_the_difficulty_of_a_label_is_what_the_other_labels_have():
 def test_labels_that_are_next_to_certain_still_differ_in_difficulty():
     surer, sure = label_difficulty([0.0, -60.0], 0), label_difficulty([0.0, -50.0], 0)
     assert 0 < surer < sure < 1e-15
+
+
+def test_an_answer_that_a_model_would_never_give_has_an_infinite_perplexity():
+    found = Difficulty.of([1.0], [800.0], truncated=False, answer_cut=False)
+    assert (found.nll, found.ppl) == (800.0, math.inf)

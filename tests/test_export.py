@@ -282,14 +282,15 @@ def test_what_a_failed_or_killed_export_leaves_is_no_hindrance(student):
         export.text_classification(student, task, Path("out"), False, 10)
 
     write("mood")
-    before = sorted(Path("out").iterdir())
+    content = {file.name: file.read_bytes() for file in Path("out").iterdir()}
     with pytest.raises(SentiDistillError, match="unknown task"):
         write("irony")
-    assert sorted(Path("out").iterdir()) == before, "an earlier one stays"
+    assert sorted(file.name for file in Path("out").iterdir()) == sorted(content), "an earlier one stays"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "parity", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write("mood")
+    assert {file.name: file.read_bytes() for file in Path("out").iterdir()} == content, "nor is it changed"
     write("mood")
     assert classified("out", TEXTS)
 
@@ -361,7 +362,9 @@ def test_a_published_folder_tells_the_runs_figures_and_loads_as_it_is(finished):
     rows = load_dataset(str(shared), split="train", cache_dir=finished / "cache")
     assert len(rows) == json.loads((finished / "metrics/select_samples.json").read_text())["kept"]
     assert f"{len(rows)} prompts with the answers" in told
+    (out / "notes.txt").write_text("mine")
     published(finished, "--push", str(owned))
+    assert (out / "notes.txt").read_text() == "mine", "what no program of ours wrote stays"
     assert {file.name for file in owned.iterdir()} == {file.name for file in out.iterdir()}
     assert not (owned / "origin.json").exists()
     assert Predictor(owned).predict("A fine day.") == Predictor("models/student").predict("A fine day.")

@@ -1,12 +1,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from sentidistill import records
 from sentidistill.construct import reviews
-from sentidistill.construct.attributes import ATTRIBUTES
+from sentidistill.construct.attributes import ATTRIBUTES, AttributeCount, write_vectors
 from sentidistill.construct.checks import (
     CHECKS,
     answer_schema,
@@ -18,7 +19,7 @@ from sentidistill.construct.checks import (
     usable_proposals,
 )
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
-from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, HandWritten, hand_written
+from sentidistill.construct.instructions import ANALYSIS_INSTRUCTIONS, AnalysisInstruction, HandWritten, hand_written
 from sentidistill.construct.tasks import TASK_DEFINITIONS, TaskProposal, balanced, define
 from sentidistill.errors import SentiDistillError
 from sentidistill.parsing.tasks import Definition, Proposal
@@ -285,7 +286,9 @@ def test_the_hand_written_baseline_has_about_twenty_instructions_of_all_families
     assert len({row.as_instruction(0).id for row in HAND_WRITTEN}) == len(HAND_WRITTEN)
 
 
-def test_where_the_method_made_no_instruction_the_stage_says_so(tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """What the stage reads, of a run that has made nothing, as the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for name in ("params.yaml", "prompts/hand_written.yaml"):
@@ -293,5 +296,27 @@ def test_where_the_method_made_no_instruction_the_stage_says_so(tmp_path, monkey
         shutil.copy(ROOT / name, tmp_path / name)
     for path in (ATTRIBUTES.path, TASK_DEFINITIONS.path, DEMONSTRATIONS.path, ANALYSIS_INSTRUCTIONS.path, reviews.PATH):
         records.write_text(path, "")
+    return tmp_path
+
+
+def test_where_the_method_made_no_instruction_the_stage_says_so(folder):
     with pytest.raises(SentiDistillError, match="no task has enough demonstrations"):
         build_instructions.main()
+
+
+def test_instructions_of_ones_own_are_measured_on_other_attributes_too(folder, tiny_models):
+    shutil.copytree(tiny_models / "embedder", "models/embedder")
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["build_instructions"] |= {"source": "own/mine.yaml", "other_attributes": "own/others.tsv"}
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    ATTRIBUTES.write([AttributeCount(name="joy", count=2, description="", variants={"joy": 2})])
+    write_vectors(np.eye(1, 32, dtype=np.float32))
+    ANALYSIS_INSTRUCTIONS.write([AnalysisInstruction(cluster=0, attributes=["joy"], text="What is felt here?")])
+    records.write_text("own/mine.yaml", Path("prompts/hand_written.yaml").read_text())
+    records.write_text("own/others.tsv", "attribute\tcount\nsentiment\t3\nqzx\t1\n")
+    build_instructions.main()
+    metrics = records.read_json("metrics/build_instructions.json")
+    assert set(metrics["breadth"]) == set(metrics["other_coverage"]) == {"attributes", "hand_written", "own"}
+    assert metrics["instructions"] == metrics["breadth"]["own"]["instructions"] == len(HAND_WRITTEN)
+    assert metrics["other_coverage"]["own"] == metrics["other_coverage"]["hand_written"], "a copy of the same file"
+    assert metrics["other_coverage"]["own"]["mentions_covered"] >= 0.75, "it names the one of three mentions in four"

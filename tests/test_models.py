@@ -106,6 +106,13 @@ def prepared(path: str, root: Path) -> None:
     models.check_language_model(root / "out", root)
 
 
+FORGETFUL = {
+    "texts that are no lists of parts": "{% for m in messages %}<|{{m.role}}|>{% for c in m.content %}"
+    "{% if c.type=='text' %}{{c.text}}{% endif %}{% endfor %}{% endfor %}",
+    "all turns": "hello",
+    "the ends of texts": "{% for m in messages %}{{ m.content[:2] }}{% endfor %}",
+    "everything": "",
+}
 BROKEN = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights there as .*safetensors; fetch them"),
     "pickles alone": (only_pickles, r"only pytorch_model\.bin, and such files can run code.*save_pretrained"),
@@ -147,6 +154,11 @@ BROKEN = {
         written("chat_template.jinja", "{{ messages.__class__.__mro__[1].__subclasses__() }}"),
         "template.*SecurityError",
     ),
+    **{
+        f"a template that leaves out {what}": (written("chat_template.jinja", text), "template.*leaves out what a turn")
+        for what, text in FORGETFUL.items()
+    },
+    "no end token": (lambda f: edit(f / "tokenizer_config.json", eos_token=None), "no end token .eos_token.; name it"),
 }
 
 

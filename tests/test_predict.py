@@ -33,6 +33,7 @@ from sentidistill.sources.corpus import clean
 from sentidistill.student import folder
 from sentidistill.student.passages import passages
 from tests.project import ROOT
+from tests.test_models import FORGETFUL, with_weights
 
 MOOD = Task("Name the mood.", cue="Mood", labels=("glad", "not glad at all"), demonstrations=(("Hooray!", "glad"),))
 
@@ -195,6 +196,24 @@ def test_faults_are_named(predictor, tiny_models, tmp_path):
 def test_a_task_that_cannot_be_asked_is_refused(wrong, message):
     with pytest.raises(SentiDistillError, match=message):
         Task("Is it so?", **wrong)
+
+
+@pytest.mark.parametrize("what", FORGETFUL)
+def test_a_model_whose_chat_template_leaves_out_texts_is_refused(what, tiny_models, tmp_path):
+    path = shutil.copytree(tiny_models / "student", tmp_path / "mine")
+    (path / "chat_template.jinja").write_text(FORGETFUL[what])
+    with pytest.raises(SentiDistillError, match=r"mine: its chat template cannot be used \(it leaves out what a turn"):
+        Predictor(path, prompt_format="chat")
+
+
+def test_rows_of_a_student_whose_weights_are_damaged_are_marked(student_folder, tmp_path):
+    path = shutil.copytree(student_folder, tmp_path / "student")
+    with_weights(path, lambda weights: weights["model.norm.weight"].fill_(float("nan")))
+    (tmp_path / "in.csv").write_text("text\nA fine day.\nWe lost.\n")
+    command.main(str(path), str(tmp_path / "in.csv"))
+    rows = rows_of(tmp_path / "in.scored.csv")
+    assert [(row["text"], row["sentiment"]) for row in rows] == [("A fine day.", ""), ("We lost.", "")]
+    assert all(re.search("no number|log-probability", row["error"]) for row in rows)
 
 
 def test_texts_may_come_from_a_generator(predictor):
@@ -509,6 +528,17 @@ def test_a_file_that_lost_its_end_is_begun_anew(tmp_path, monkeypatch):
     part.write_bytes(part.read_bytes()[:20])
     write_moods(source, out)
     assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize("state", ["[]", "", '{"key": "0', "{}", "null", '{"rows": "5", "errors": 0, "bytes": 20}'])
+def test_what_a_killed_run_has_noted_is_no_hindrance_where_it_is_torn(state, tmp_path, monkeypatch):
+    monkeypatch.setattr(scored, "CHUNK", 1)
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text(lines_of([{"text": f"text {number}"} for number in range(9)]))
+    write_killed(source, out, chunks=5)
+    (tmp_path / "out.csv.part.json").write_text(state)
+    write_moods(source, out)
+    assert [row["mood"] for row in rows_of(out)] == [f"TEXT {number}" for number in range(9)]
 
 
 def test_two_runs_never_write_one_file(tmp_path):

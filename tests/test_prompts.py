@@ -309,6 +309,25 @@ def test_chat_without_a_chat_template_is_an_error():
         render(PROMPT, tokenizer, "chat")
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["{{ raise_exception('no') }}", "{{ messages[0].content.shout() }}", "{{ 1 // 0 }}", "{% for %}", "hello", ""],
+)
+def test_a_chat_template_that_cannot_write_the_prompt_is_an_error(template):
+    tokenizer = make_tokenizer(["x"])
+    tokenizer.chat_template = template
+    with pytest.raises(SentiDistillError, match=r"chat template .*; mend it, or use prompt_format: transcript"):
+        render(PROMPT, tokenizer, "chat")
+
+
+@pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
+def test_a_tokenizer_without_an_end_token_is_an_error(prompt_format):
+    tokenizer = make_tokenizer(["x"])
+    tokenizer.eos_token = None
+    with pytest.raises(SentiDistillError, match=r"no end token \(eos_token\)"):
+        end_ids(tokenizer, prompt_format)
+
+
 @pytest.mark.parametrize("prompt_format", ["transcript", "chat"])
 def test_training_and_evaluation_put_a_row_in_the_same_ids(tiny_student, prompt_format):
     """The benchmark's prompt, and the same row in training: equal ids, then the answer and the end token."""

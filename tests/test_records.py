@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 import tracemalloc
@@ -81,6 +82,57 @@ def test_what_fails_while_it_is_written_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.fixture
+def model(tmp_path):
+    """A folder with two files of a model and notes, and what is in it by name."""
+    path = tmp_path / "models/mine"
+    (path / "more").mkdir(parents=True)
+    for name in ("config.json", "model-00001.safetensors", "notes.txt", "more/why.md"):
+        (path / name).write_text(f"old {name}")
+    return path
+
+
+def content_of(path) -> dict[str, str]:
+    return {str(file.relative_to(path)): file.read_text() for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_folder_is_replaced_at_the_end_and_keeps_what_no_program_wrote(model):
+    before = content_of(model)
+    with records.whole_folder(model) as new:
+        (new / "config.json").write_text("new")
+        (new / "model.safetensors").write_text("new")
+        assert content_of(model) == before
+    foreign = {name: before[name] for name in ("notes.txt", "more/why.md")}
+    assert content_of(model) == {"config.json": "new", "model.safetensors": "new", **foreign}
+    assert list(model.parent.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_fails_while_it_is_written_is_the_old_one(model, error):
+    before = content_of(model)
+
+    def write(path) -> None:
+        with records.whole_folder(path) as new:
+            (new / "config.json").write_text("new")
+            raise error
+
+    with pytest.raises(error):
+        write(model)
+    assert content_of(model) == before
+    with pytest.raises(error):
+        write(model.with_name("other"))
+    assert list(model.parent.iterdir()) == [model]
+
+
+def test_a_folder_that_a_kill_left_aside_is_put_back(model):
+    before = content_of(model)
+    model.rename(model.with_name(".mine.old.tmp"))
+    with pytest.raises(ValueError, match="no model"), records.whole_folder(model):
+        raise ValueError("no model")
+    assert content_of(model) == before
+    assert list(model.parent.iterdir()) == [model]
+
+
 FULL = {
     errno.ENOSPC: "no space left; make room and run the same command again",
     errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
@@ -104,6 +156,12 @@ def test_a_disk_that_takes_nothing_is_named_with_the_remedy(number):
 def test_where_not_even_a_temporary_file_may_be_written_the_disk_is_named():
     error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/var/tmp']")
     assert records.file_fault(error).endswith("no space left; make room and run the same command again")
+
+
+@pytest.mark.parametrize("said", ["disk I/O error", "database or disk is full"])
+def test_where_a_database_cannot_be_written_the_disk_is_named(said):
+    found = records.file_fault(sqlite3.OperationalError(said))
+    assert found.endswith("no space left; make room and run the same command again")
 
 
 def test_of_a_copy_the_place_that_is_written_to_is_named():

@@ -75,6 +75,7 @@ def test_released_answers_take_the_place_of_the_teachers_without_those_about_tex
         row("None at all.", output=None),
         row("It rains.", output="twice"),
         row("", instruction="No text."),
+        row("\x01\x07"),
     ]
     known = row("@anna This text is one of the test, as you can see!")
     metrics = folder([row("It rains."), row("It  snows.", selected_cluster_id=8), analysis, other, known, *spoilt])
@@ -87,7 +88,7 @@ def test_released_answers_take_the_place_of_the_teachers_without_those_about_tex
     }
     assert len({one.stratum for one in samples}) == 4, "a task of a cluster, or an analysis instruction"
     assert (metrics["answers"], metrics["calls"]) == (4, 0)
-    assert metrics["lost"] == {"no_answer": 2, "prompt_not_read": 1, "repeated": 1, "same_as_benchmark": 1}
+    assert metrics["lost"] == {"no_answer": 2, "prompt_not_read": 2, "repeated": 1, "same_as_benchmark": 1}
 
 
 def test_a_plan_knows_that_the_stage_asks_nothing_and_does_not_run_it(folder):
@@ -123,6 +124,7 @@ def test_a_student_learns_from_released_answers_and_the_report_and_page_are_made
     [
         ({"output": ["proud"]}, r"released\.jsonl, line 2: expected texts .*'output'.* it has .*task_name"),
         ({"selected_cluster_id": "first"}, "line 2: expected .* a whole number under 'selected_cluster_id'"),
+        ({"selected_cluster_id": "7" * 5000}, "line 2: expected .* a whole number under 'selected_cluster_id'"),
     ],
 )
 def test_a_row_of_another_form_is_named_and_nothing_is_written(folder, bad, message):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 import time
@@ -145,6 +146,30 @@ def test_a_missing_column_is_named(tmp_path, column):
         read_verdicts(saved(tmp_path / "v.csv", cells(verdict={1: "right"}), left_out=[column]), KNOWN)
 
 
+def test_verdicts_in_lines_of_json_need_no_correction(tmp_path):
+    rows = [dict(row) for row in cells(verdict={1: "right", 2: "wrong", 3: "wrong", 6: ""}, correction={6: "sad"})]
+    del rows[0]["correction"]
+    rows[1]["correction"] = None
+    path = tmp_path / "v.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, faults = read_verdicts(Source(path, "verdict"), KNOWN)
+    assert faults == []
+    assert found == [
+        Verdict(id=ITEMS[0].id, verdict="right"),
+        Verdict(id=ITEMS[1].id, verdict="wrong"),
+        Verdict(id=ITEMS[2].id, verdict="wrong", answer="thing"),
+        Verdict(id=ITEMS[5].id, verdict="wrong", answer="sad"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["verdict", "id"])
+def test_two_columns_that_a_blank_tells_apart_are_refused(tmp_path, name):
+    path = tmp_path / "v.csv"
+    path.write_text(f"{','.join(COLUMNS)}, {name}\n{ITEMS[0].id},,,,,,right,,wrong\n")
+    with pytest.raises(SentiDistillError, match=rf"v\.csv: two columns are called '{name}'"):
+        read_verdicts(Source(path, "verdict"), KNOWN)
+
+
 def test_the_printed_interval_covers_the_known_agreement_in_about_95_of_100_reviews():
     """Annotators who find a fifth of the answers wrong, of four tasks that are not alike."""
     random = np.random.default_rng(11)
@@ -229,6 +254,14 @@ def test_a_damaged_line_of_the_file_is_named(folder):
         reviews.read()
 
 
+def test_a_file_that_an_editor_saved_with_a_mark_and_blank_lines_is_read(folder):
+    judged(Verdict(id="a", verdict="right"), Verdict(id="b", verdict="wrong", answer="sad"))
+    first, second = reviews.PATH.read_text().splitlines()
+    reviews.PATH.write_text(f"\n{first}\n\n  \n{second}\n\n", encoding="utf-8-sig")
+    assert list(reviews.read()) == ["a", "b"]
+    assert reviews.wrong() == {"b": "sad"}
+
+
 def test_a_wrong_demonstration_is_not_shown_and_a_corrected_one_has_the_right_label():
     task = TaskDefinition(
         **{"id": "1", "cluster": 0, "attribute": "joy", "mentions": 3, "name": "Joy", "family": "classification"},
@@ -245,6 +278,8 @@ def test_a_wrong_demonstration_is_not_shown_and_a_corrected_one_has_the_right_la
     changed = [row.model_copy(update={"output": "no"}) for row in rows]
     assert reviewed(changed, [task], {ids["a"]: ""}) == changed, "a verdict holds for the answer that was judged"
     assert reviewed(rows, [task], {}) == rows
+    with pytest.raises(SentiDistillError, match=r"reviews\.jsonl: the right answer 'perhaps' to 'c' cannot be one"):
+        reviewed(rows, [task], {ids["c"]: "perhaps"})
 
 
 def test_a_cluster_is_what_a_reader_says_that_it_is(folder):
@@ -312,6 +347,12 @@ def test_a_wrong_answer_never_trains_and_a_corrected_label_always_does(folder):
     assert set(answers.values()) == {"happy"}
     assert len(answers) == 19, "half of those that nobody found wrong"
     assert records.read_json("metrics/select_samples.json")["judged_wrong"] == 2
+
+    judged(Verdict(id=answer_id(unkept), verdict="wrong", answer="furious"))
+    with pytest.raises(
+        SentiDistillError, match=r"reviews\.jsonl: the right answer 'furious' to 'Text .*none of the lab"
+    ):
+        select_samples.main()
 
     judged(Verdict(id=answer_id(easy.model_copy(update={"text": "Another text."})), verdict="wrong"))
     select_samples.main()

@@ -8,6 +8,7 @@ import pytest
 from sentidistill.evaluation.metrics import score
 from sentidistill.evaluation.outputs import parse_objects
 from sentidistill.evaluation.sentibench import LABELS, TUPLE_TASKS
+from sentidistill.evaluation.tasks import EvaluationTask
 from sentidistill.parsing.labels import parse_label
 from tests.made_up_sentibench import ATSA, OPENER, RECORDS, gold, opinion
 from tests.mutations import NUMBER, mutated
@@ -247,6 +248,20 @@ def test_labels_that_contain_each_other_are_told_apart():
     assert parse_label("non-irony", LABELS["irony18"]) == "non-irony"
     assert parse_label("irony", LABELS["irony18"]) == "irony"
     assert parse_label("Not Intimate", LABELS["intimacy"]) == "not intimate"
+
+
+# A label without its marks is another one, or nothing.
+MARKED = ('"so" he said', "so", "*so*", "[so]", "(so)", "`so`", "Label: so", "***", "N/A.", "N/A", "C", "C.", "so  far")
+
+
+@pytest.mark.parametrize("label", MARKED)
+def test_an_output_that_is_a_label_is_that_label_whatever_marks_it_has(label):
+    assert parse_label(label, MARKED) == parse_label(f" {label}\n", MARKED) == label
+
+
+def test_exact_answers_are_all_right_whatever_marks_the_labels_have():
+    task = EvaluationTask("mine", "Say which it is.", "Which", MARKED)
+    assert score(task, [{"sentence": "x", "label": label} for label in MARKED], MARKED)["accuracy"] == 100
 
 
 def test_the_label_set_is_fixed_and_no_label_is_a_wrong_one():

@@ -1,10 +1,12 @@
 """The openai engine against a server on loopback: what is sent, what comes back, and every way to fail."""
 
+import base64
 import json
 import logging
 import re
 from collections.abc import Iterator
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
@@ -351,6 +353,13 @@ def test_a_label_is_read_however_it_is_wrapped(content):
     assert (found.text, found.finish_reason, found.error) == ("positive", "choice", None)
 
 
+@pytest.mark.parametrize("content", ['{"answer": "(a)"}', "(a)"])
+def test_a_label_with_marks_of_its_own_is_read(content):
+    with running(lambda body, before: said(content)) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1, choices=("a", "(a)", "(b)")))
+    assert (found.text, found.error) == ("(a)", None)
+
+
 @pytest.mark.parametrize("content", ["cannot say", '{"answer": 3}', '{"answer": []}', "unpositive", "[" * 5000])
 def test_what_names_no_label_is_an_error(content):
     with running(lambda body, before: said(content)) as server:
@@ -376,7 +385,12 @@ def test_tokens_that_a_server_does_not_count_are_none(usage):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "  ", "<think>so</think>", [{"type": "thinking", "thinking": "so"}], 5, {}]
+    "content",
+    [
+        *(None, "", "  ", "<think>so</think>", [{"type": "thinking", "thinking": "so"}], 5, {}),
+        *([{"type": "text", "text": text}] for text in ({"value": "so"}, None, 5)),
+        [{"type": "text", "text": "so"}, {"type": "text"}],
+    ],
 )
 def test_an_empty_answer_is_asked_for_again_and_then_an_error(content, tmp_path):
     def once(body, before):
@@ -475,6 +489,7 @@ def test_a_server_that_sends_byte_by_byte_is_given_up_after_the_timeout():
         ("soon", 0),
         ("", 0),
         ("Wed, 01 Jan 2020 00:00:00 GMT", 0),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", 0),
     ],
 )
 def test_a_wait_is_a_number_or_a_date_and_ten_minutes_at_most(asked, seconds):
@@ -518,6 +533,49 @@ def test_a_gateway_that_repeats_the_key_in_its_answer_has_it_masked(monkeypatch)
     with running(lambda body, before: said("the header was Bearer sk/a secret, or sk%2Fa%20secret")) as server:
         (found,) = answer(engine(server.url), CHAT, requests(1))
     assert found.text == "the header was Bearer [key], or [key]"
+
+
+def test_a_short_key_is_a_word_and_stays_in_answers(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "none")
+    with running(lambda body, before: said("They had none, and said none was due.")) as server:
+        (found,) = answer(engine(server.url), CHAT, requests(1))
+    assert found.text == "They had none, and said none was due."
+
+
+MARKED_KEY = 'sk-"secret\\that/must not be seen'
+WRITTEN = {
+    "as it is": MARKED_KEY,
+    "in JSON": json.dumps(MARKED_KEY)[1:-1],
+    "in percents": quote(MARKED_KEY, safe=""),
+    "in base64": base64.b64encode(MARKED_KEY.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "form"), [(200, "as it is"), (200, "in percents"), *((400, form) for form in WRITTEN)]
+)
+def test_no_part_of_a_key_is_shown_wherever_in_a_long_reply_and_however_it_stands(status, form, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", MARKED_KEY)
+    monkeypatch.setattr(server_engine, "GIVE_UP_AFTER", 10**9)
+
+    def reply(body, before):
+        number = int(re.search(r"text (\d+)", body["messages"][-1]["content"])[1])
+        text = "." * 8 * number + WRITTEN[form] + "." * 400
+        return status, JSON_TYPE, json.dumps({"error": {"message": text}}).encode()
+
+    with running(reply) as server:
+        errors = [one.error for one in answer(engine(server.url, attempts=1), CHAT, requests(40))]
+    assert all(WRITTEN[form][:4] not in error for error in errors)
+    assert sum("[key]" in error for error in errors) > 20
+    assert max(map(len, errors)) < 400
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_reply_in_a_charset_that_is_none_of_texts_is_an_error(status):
+    kind = {"Content-Type": "application/json; charset=zlib"}
+    with running(lambda body, before: (status, kind, said("Fine.")[2])) as server:
+        (found,) = answer(engine(server.url, attempts=1), CHAT, requests(1))
+    assert "a reply that cannot be decoded" in found.error
 
 
 @pytest.mark.parametrize("url", ["http://me:secret@host/v1", "https://host/v1?api-key=secret"])

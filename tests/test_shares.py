@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sentidistill.errors import SentiDistillError
-from sentidistill.shares import joined, months, more_to_read, share, table_of, weighted
+from sentidistill.shares import Share, joined, months, more_to_read, share, table_of, weighted
 from tests.project import ROOT
 
 
@@ -144,6 +144,20 @@ def test_faults_of_the_files_are_named():
         joined(scored, labelled, "text", "mood", "sentiment")
     with pytest.raises(SentiDistillError, match="no columns of the task 'irony'"):
         joined(scored, labelled, "text", "label", "irony")
+
+
+@pytest.mark.parametrize("cell", ["0,5", "inf", "1.5", "-0.1", "nan", "likely"])
+def test_a_probability_that_is_none_is_named_with_its_row_and_column(cell):
+    scored, labelled = tables()
+    scored.loc[123, "sentiment positive"] = cell
+    with pytest.raises(SentiDistillError, match=f"row 124 .*'{cell}' under 'sentiment positive' is no probability"):
+        joined(scored, labelled, "text", "label", "sentiment")
+
+
+def test_a_width_that_no_number_of_texts_gives_asks_for_very_many():
+    found = Share(0.5, (0.4, 0.6), 0.1, 100, 1000)
+    for width in (1e-152, 1e-302):
+        assert more_to_read(found, width) > 10**12
 
 
 def test_equal_texts_count_as_often_as_they_are_there_and_as_read_as_often_as_they_were_read():

@@ -123,7 +123,7 @@ def adapt(chosen: argparse.Namespace) -> tuple[list[tuple[str, dict]], str]:
 
     Returns (name, scores) of the student before and after, on the texts kept out, and what to make of them.
     """
-    if chosen.out.parent == Path("models") and chosen.out.name in OF_PIPELINE:
+    if chosen.out.absolute() in [Path("models", name).absolute() for name in OF_PIPELINE]:
         raise SentiDistillError(f"{chosen.out} is what the pipeline has made; name another folder by --out")
     about = folder.read(chosen.model)
     if about is None:

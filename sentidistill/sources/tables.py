@@ -239,10 +239,11 @@ def _separator(head: Sequence[str]) -> str:
     """The separator by which most of the first rows have as many cells as the first one."""
     best, found = (0.0, 1), ","
     for separator in SEPARATORS:
+        rows: list[list[str]] = []
         try:
-            rows = [row for row in csv.reader(head, delimiter=separator) if row]
-        except csv.Error:  # such as a cell beyond the limit: its line is named when it is read
-            continue
+            rows.extend(row for row in csv.reader(head, delimiter=separator) if row)
+        except csv.Error:  # such as of a cell beyond the limit: its line is named when it is read
+            pass
         width = len(rows[0]) if rows else 1
         alike = sum(len(row) == width for row in rows) / max(len(rows), 1)
         if width > 1 and (alike, width) > best:
