@@ -6,14 +6,17 @@ from collections import Counter
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from sentidistill import shares
 from sentidistill.commands import complaints as command
-from sentidistill.commands.complaints import centres, complaints
+from sentidistill.commands.complaints import centres, complaints, nearness, table_of
 from sentidistill.construct.attributes import AttributeCount
 from sentidistill.construct.perspectives import Cluster
 from sentidistill.errors import SentiDistillError
 from sentidistill.predict import Predictor
+from sentidistill.shares import joined
 
 NAMES = ["price", "service", "delivery"]
 OF = np.eye(3)
@@ -28,7 +31,8 @@ def towards(*places: int, lean: float = 0.0) -> np.ndarray:
 def test_shares_are_those_of_the_chosen_texts_alone_and_their_intervals_hold_them():
     texts = [f"Text {number}." for number in range(8)]
     vectors = towards(1, 1, 1, 2, 0, 0, 0, 2)
-    found = complaints(texts, np.array([True] * 4 + [False] * 4), vectors, NAMES, OF)
+    chosen = np.array([True] * 4 + [False] * 4)
+    found = complaints(texts, chosen, nearness(vectors, OF), NAMES)
     assert [(one.perspective, one.texts, one.share) for one in found] == [("service", 3, 0.75), ("delivery", 1, 0.25)]
     assert all(0 <= one.interval[0] < one.share < one.interval[1] <= 1 for one in found)
     assert found[0].typical == texts[:3]
@@ -37,7 +41,7 @@ def test_shares_are_those_of_the_chosen_texts_alone_and_their_intervals_hold_the
 def test_a_perspective_that_is_near_to_every_text_takes_none_for_that():
     vectors = towards(1, 2, 0, 1, 2, 0, lean=2.0)
     assert (vectors @ OF.T).argmax(axis=1).tolist() == [0] * 6
-    found = complaints(list("abcdef"), np.ones(6, dtype=bool), vectors, NAMES, OF)
+    found = complaints(list("abcdef"), np.ones(6, dtype=bool), nearness(vectors, OF), NAMES)
     assert {one.perspective: one.typical for one in found} == {
         "price": ["c", "f"],
         "service": ["a", "d"],
@@ -53,6 +57,20 @@ def test_perspectives_of_another_run_or_none_are_named():
     for perspectives, known in (([], vectors), ([both], {"price": OF[0]}), ([both], {})):
         with pytest.raises(SentiDistillError, match="no perspectives, or attributes of another run; run `make repro`"):
             centres(perspectives, known)
+
+
+def test_shares_of_perspectives_that_one_has_read_come_from_what_is_written_of_each_text(tmp_path):
+    random = np.random.default_rng(0)
+    places = random.integers(3, size=400)
+    texts, chosen = [f"Text {number}." for number in range(400)], random.random(400) < 0.5
+    path = tmp_path / "nearest.csv"
+    table_of(texts, chosen, nearness(towards(*places), OF), NAMES).to_csv(path, index=False)
+    meant = [NAMES[place] if one else "none" for place, one in zip(places, chosen)]
+    read = pd.DataFrame({"text": texts[:120], "label": meant[:120]})
+    scored, labels, names = joined(shares.table_of(path, "text"), read, "text", "label", "perspective")
+    assert names == [*NAMES, "none"]
+    for name, one in shares.shares(scored, labels, names, "perspective").items():
+        assert one.interval[0] <= np.mean([other == name for other in meant]) <= one.interval[1]
 
 
 @pytest.fixture

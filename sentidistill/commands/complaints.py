@@ -3,7 +3,8 @@
 For each text to which the student gives the label `--label`, it finds the nearest perspective of the finished run
 (data/, models/embedder). Nearness is the embedder's cosine of the text and the perspective's attributes, minus the
 cosine of the mean of all texts. How often a reader would name the same perspective is not measured. The interval covers
-the drawing of texts; `sentidistill.shares` takes the student's mistakes into account.
+the drawing of texts alone. `--scored FILE` writes the perspective of each text. With a hundred that you read yourself,
+`sentidistill.shares FILE --labelled read.csv --task perspective` gives shares whose intervals cover the mistakes, too.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from sentidistill.shares import wilson
 from sentidistill.sources import corpus, models
 from sentidistill.sources.tables import Source, at
 
+NONE = "none"
 TYPICAL = 3  # texts that are shown of each perspective
 
 
@@ -52,15 +54,18 @@ def centres(perspectives: Sequence[Perspective], vectors: dict[str, np.ndarray])
     return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
-def complaints(
-    texts: Sequence[str], chosen: np.ndarray, vectors: np.ndarray, names: Sequence[str], of: np.ndarray
-) -> list[Complaint]:
+def nearness(vectors: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """That of each text to each perspective (n x p). `vectors` (n x d) and centres `of` (p x d) have unit length."""
+    near = vectors @ of.T
+    return near - near.mean(axis=0)
+
+
+def complaints(texts: Sequence[str], chosen: np.ndarray, near: np.ndarray, names: Sequence[str]) -> list[Complaint]:
     """Shares of the perspectives `names` (p) among the `chosen` of the texts (n booleans), the commonest first.
 
-    `vectors` (n x d) and the perspectives' centres `of` (p x d) have unit length.
+    `near` is the `nearness` of all texts.
     """
-    near = vectors @ of.T
-    near = (near - near.mean(axis=0))[chosen]
+    near = near[chosen]
     said = [text for text, is_chosen in zip(texts, chosen) if is_chosen]
     nearest = near.argmax(axis=1)
     found = []
@@ -70,6 +75,15 @@ def complaints(
         share = len(mine) / len(said)
         found.append(Complaint(names[place], len(mine), share, wilson(share, len(said)), typical))
     return sorted(found, key=lambda one: (-one.texts, one.perspective))
+
+
+def table_of(texts: Sequence[str], chosen: np.ndarray, near: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """A row for each text with its perspective, "none" if it is not chosen, as `sentidistill.shares` reads it."""
+    said = np.where(chosen, np.array(names)[near.argmax(axis=1)], NONE)
+    return pd.DataFrame(
+        {"text": texts, "perspective": said}
+        | {f"perspective {name}": (said == name).astype(int) for name in [*names, NONE]}
+    )
 
 
 def read_texts(source: Source) -> tuple[list[str], int]:
@@ -88,6 +102,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--model", type=Path, default=Path("models/student"), help="(%(default)s)")
     made.add_argument("--encoding", default="utf-8-sig", help="of the file (%(default)s)")
     made.add_argument("--out", type=Path, help="the table as CSV")
+    made.add_argument("--scored", type=Path, help="the perspective of each text as CSV, for sentidistill.shares")
     return made
 
 
@@ -116,7 +131,10 @@ def main(*arguments: str) -> None:
             + (f"; {left_out} rows cannot be read or have no text" if left_out else "")
         )
     vectors = clustering.embed(texts, models.locate(Path("models/embedder"), stage.cache_root().parent))
-    rows = complaints(texts, chosen, vectors, [one.exemplar for one in perspectives], of)
+    near, names = nearness(vectors, of), [one.exemplar for one in perspectives]
+    rows = complaints(texts, chosen, near, names)
+    if asked.scored:
+        records.write_text(asked.scored, table_of(texts, chosen, near, names).to_csv(index=False))
     if asked.out:
         written = [
             {"perspective": one.perspective, "texts": one.texts, "share": one.share}
@@ -140,6 +158,10 @@ def main(*arguments: str) -> None:
             shown,
         )
     stage.console().print(table)
+    print(
+        "A text counts for the perspective that is nearest to it by an embedder, which a reader may see otherwise. The "
+        "intervals cover the drawing of texts, and no such mistakes."
+    )
 
 
 if __name__ == "__main__":

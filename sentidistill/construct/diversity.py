@@ -59,7 +59,7 @@ def spread(embeddings: np.ndarray) -> float:
 
 def covered(attributes: np.ndarray, instructions: np.ndarray, min_cosine: float) -> np.ndarray:
     """Which attributes (n x d) have an instruction (m x d) at a cosine of `min_cosine` or more (n)."""
-    return (attributes @ instructions.T).max(axis=1) >= min_cosine
+    return (attributes @ instructions.T).max(axis=1, initial=-1.0) >= min_cosine
 
 
 def named(names: Sequence[str], instructions: Sequence[str]) -> np.ndarray:
