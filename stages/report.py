@@ -28,7 +28,9 @@ def main() -> None:
     clusters_map = pd.read_csv(plots / "clusters.csv")
     figures.training_loss(pd.read_csv(plots / "training_loss.csv"), plots / "training_loss.png")
     figures.difficulty(pd.read_csv(plots / "difficulty.csv"), params.select_samples.metric, plots / "difficulty.png")
-    figures.kept_shares(pd.read_csv(plots / "kept.csv"), plots / "kept.png")
+    own = params.build_instructions.source == "attributes" and not params.collect_responses.released
+    names = clusters_map if own else clusters_map[:0]
+    figures.kept_shares(pd.read_csv(plots / "kept.csv"), names, plots / "kept.png")
     figures.cluster_map(clusters_map, plots / "clusters.png")
     shown = [*models["tasks"], "mean"]
     main_scores = {role: [models["plain"][name][role]["main"] for name in shown] for role in scores.ROLES}

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ PREDICTIONS, INSTRUCTIONS = "metrics/predictions.csv", "data/instructions.jsonl"
 SAMPLES = 2000
 MOST = 10  # records that are listed
 COLUMNS = {"output": "plain", "calibrated": "calibrated"}
-PLOTS: dict[str, tuple[str, Callable[..., None]]] = {
-    "Training loss": ("plots/training_loss.csv", figures.training_loss),
-    "Difficulty of the teacher's answers": ("plots/difficulty.csv", figures.difficulty),
-    "Share of the answers that is kept": ("plots/kept.csv", figures.kept_shares),
-    "Attributes by meaning": ("plots/clusters.csv", figures.cluster_map),
+PLOTS: dict[str, tuple[list[str], Callable[..., None]]] = {
+    "Training loss": (["plots/training_loss.csv"], figures.training_loss),
+    "Difficulty of the teacher's answers": (["plots/difficulty.csv"], figures.difficulty),
+    "Share of the answers that is kept": (["plots/kept.csv", "plots/clusters.csv"], figures.kept_shares),
+    "Attributes by meaning": (["plots/clusters.csv"], figures.cluster_map),
 }
 
 
@@ -341,15 +342,37 @@ def markdown(a: Revision, b: Revision, said: str, parts: Sequence[Section]) -> s
 
 
 def charts(a: Revision, b: Revision) -> dict[str, list[tuple[str, Any]]]:
-    """By title the figures that there are, side by side: (revision, SVG)."""
+    """By title the figures that there are, side by side: (revision, SVG). Both losses have one axis."""
     found: dict[str, list[tuple[str, Any]]] = {}
-    for one in (a, b):
-        metric = yaml.safe_load(one.text("params.yaml")).get("select_samples", {}).get("metric", "difficulty")
-        for title, (path, draw) in PLOTS.items():
-            with suppress(SentiDistillError, KeyError):  # not there, or of other columns, in runs of old
-                told = [pd.read_csv(io.StringIO(one.text(path))), *([metric] if draw is figures.difficulty else [])]
-                found.setdefault(title, []).append((str(one), drawn(draw, *told)))
+    for title, (paths, draw) in PLOTS.items():
+        told: list[tuple[Revision, list[Any]]] = []
+        for one in (a, b):
+            with suppress(SentiDistillError):  # not there in runs of old
+                told.append((one, [pd.read_csv(io.StringIO(one.text(path))) for path in paths]))
+        for one, values in told:
+            with suppress(KeyError):  # of other columns in runs of old
+                if draw is figures.difficulty:
+                    values.append(_params(one).get("select_samples", {}).get("metric", "difficulty"))
+                if draw is figures.kept_shares and not _of_attributes(one):
+                    values[1] = values[1][:0]
+                if draw is figures.training_loss:
+                    highest = max(table["loss"].max() for _, (table,) in told)
+                    chart = drawn(partial(figures.training_loss, highest=highest), *values)
+                else:
+                    chart = drawn(draw, *values)
+                found.setdefault(title, []).append((str(one), chart))
     return found
+
+
+def _params(one: Revision) -> dict[str, Any]:
+    return yaml.safe_load(one.text("params.yaml"))
+
+
+def _of_attributes(one: Revision) -> bool:
+    """Whether the clusters of the run's answers are those of its attributes."""
+    params = _params(one)
+    source = params.get("build_instructions", {}).get("source", "attributes")
+    return source == "attributes" and not params.get("collect_responses", {}).get("released")
 
 
 def main(*arguments: str) -> None:

@@ -7,20 +7,43 @@ from typing import Any
 import pandas as pd
 
 MODELS = {"student_base": "student before", "student": "student, distilled", "teacher": "teacher"}
+# Colours that colour-blind readers tell apart, and that differ in lightness; of Okabe and Ito (2008) for groups.
 COLOURS = {"student_base": "#9aa5b1", "student": "#1f6feb", "teacher": "#e3872d"}
+GROUPS = {"#0072b2": "o", "#e69f00": "s", "#009e73": "^", "#cc79a7": "D", "#56b4e9": "v", "#d55e00": "P"}  # and markers
+PALE = "#d0d7de"
+MOST_CLUSTERS, MOST_TEXTS = 20, 150  # that are drawn by their names, and by their size
+# Learners of benchmarks/adapt.py: what they are called, their colour, marker and line.
+LEARNERS = {
+    "student": ("student, distilled", COLOURS["student"], "o", "-"),
+    "base": ("student before", COLOURS["student_base"], "s", "--"),
+    "joined": ("trained on all together", "#cc79a7", "v", "-"),
+    "SetFit": ("SetFit", "#009e73", "^", "-."),
+    "TF-IDF": ("TF-IDF and logistic regression", "#d55e00", "D", ":"),
+}
+METRICS = {
+    "difficulty": "difficulty for the student before training (0: easy, 1: hard)",
+    "rank_score": "rank score of the tokens that are no own choice of the student (0 to 1)",
+    "rank_score_all": "rank score of all tokens (0 to 1)",
+    "nll": "negative log-likelihood (nats per token)",
+    "ppl": "perplexity (no unit)",
+    "n_tokens": "length of the answer (tokens)",
+    "uncertainty": "uncertainty of the student before the answer is known",
+}
 
 
-def _figure(width: float = 7.0, height: float = 3.6, columns: int = 1):
+def _figure(width: float = 7.0, height: float = 3.6, mosaic: str = "A"):
+    """A figure with its axes: one, or by letter those of `mosaic`, as matplotlib reads it."""
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "sentidistill"}
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
-    for one in axes if columns > 1 else [axes]:
+    figure = pyplot.figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplot_mosaic(mosaic)
+    for one in axes.values():
         one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return figure, axes if len(axes) > 1 else axes[mosaic]
 
 
 def _save(figure, path: Path) -> None:
@@ -32,49 +55,86 @@ def _save(figure, path: Path) -> None:
     pyplot.close(figure)
 
 
-def training_loss(table: pd.DataFrame, path: Path) -> None:
+def training_loss(table: pd.DataFrame, path: Path, highest: float | None = None) -> None:
+    """`highest`: the upper end of the axis, for figures that stand side by side."""
     figure, axes = _figure()
     axes.plot(table["step"], table["loss"], color=COLOURS["student"])
     axes.set(xlabel="optimiser step", ylabel="loss on the answers (nats per token)", title="Training loss")
+    if highest is not None:
+        axes.set_ylim(0, 1.05 * highest)
     _save(figure, path)
 
 
 def difficulty(table: pd.DataFrame, metric: str, path: Path) -> None:
     figure, axes = _figure()
     width = float(table["difficulty"].diff().median())
-    axes.bar(table["difficulty"], table["samples"], width, align="edge", color="#d0d7de", label="pool")
-    axes.bar(table["difficulty"], table["kept"], width, align="edge", color=COLOURS["student"], label="kept")
-    axes.set(xlabel=metric, ylabel="samples", title="Difficulty of the teacher's answers")
+    axes.bar(table["difficulty"], table["samples"], width, align="edge", color=PALE, label="all answers")
+    axes.bar(
+        table["difficulty"], table["kept"], width, align="edge", color=COLOURS["student"], label="kept for training"
+    )
+    axes.set(xlabel=METRICS.get(metric, metric), ylabel="answers (number)", title="Difficulty of the teacher's answers")
     axes.legend(frameon=False)
     _save(figure, path)
 
 
-def kept_shares(table: pd.DataFrame, path: Path) -> None:
-    """`table`: group (decile, family or cluster), name, samples, kept."""
-    figure, axes = _figure(9.0, 3.6, columns=3)
-    titles = {"decile": "decile of difficulty in its stratum", "family": "family", "cluster": "cluster"}
-    for one, (group, title) in zip(axes, titles.items()):
-        rows = table[table["group"] == group].nlargest(20, "samples", keep="first").sort_index()
-        one.bar(range(len(rows)), 100 * rows["kept"] / rows["samples"], color=COLOURS["student"])
-        one.set_xticks(range(len(rows)), rows["name"].astype(str))
-        one.set(xlabel=title, ylim=(0, 100))
-        one.tick_params(axis="x", rotation=0 if group == "decile" else 90, labelsize=8)
-    axes[0].set(ylabel="kept (%)")
-    figure.suptitle("Share of the answers that is kept")
+def kept_shares(table: pd.DataFrame, names: pd.DataFrame, path: Path) -> None:
+    """`table`: group (decile, family or cluster), name, samples, kept. `names`: clusters (cluster) with their exemplar.
+
+    Without `names`, the clusters are shown by their numbers.
+    """
+    figure, axes = _figure(7.0, 5.6, mosaic="AC;BC")
+    exemplars = dict(zip(names["cluster"].astype(str), names["exemplar"]))
+    titles = {
+        "decile": ("A", "difficulty among answers of one task"),
+        "family": ("B", "kind of task"),
+        "cluster": ("C", "perspective" if len(names) else "cluster"),
+    }
+    for group, (place, title) in titles.items():
+        rows = table[table["group"] == group].nlargest(MOST_CLUSTERS, "samples", keep="first").sort_index()
+        said = rows["name"].astype(str).tolist()
+        if group == "decile":
+            said = [{"1": "1, easiest", "10": "10, hardest"}.get(name, name) for name in said]
+        if group == "cluster":
+            said = [short(exemplars.get(name, name)) for name in said]
+        axes[place].barh(range(len(rows)), 100 * rows["kept"] / rows["samples"], color=COLOURS["student"])
+        axes[place].set_yticks(range(len(rows)), said)
+        axes[place].tick_params(axis="y", labelsize=9)
+        axes[place].set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.6))
+        axes[place].set_title(f"by {title}", fontsize=10, loc="left")
+    axes["B"].set_xlabel("kept of the answers (%)")
+    axes["C"].set_xlabel("kept of the answers (%)")
+    figure.suptitle("Which of the teacher's answers are kept for training")
     _save(figure, path)
 
 
+def short(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def cluster_map(table: pd.DataFrame, path: Path, named: int = 24) -> None:
-    figure, axes = _figure(7.5, 5.5)
-    sizes = 12 + 6 * table["count"]
-    axes.scatter(table["x"], table["y"], s=sizes, c=table["cluster"], cmap="tab20", alpha=0.6, linewidths=0)
-    axes.set(xticks=[], yticks=[], title="Attributes by meaning; colour: perspective, size: texts that mention it")
+    """`table`: attribute, count, cluster, exemplar, x, y. The clusters of most texts have colours, the others grey."""
+    figure, axes = _figure(7.0, 6.4)
+    largest = table.groupby("cluster")["count"].sum().nlargest(len(GROUPS), keep="first").index
+    sizes = 12 + 6 * table["count"].clip(upper=MOST_TEXTS)
+    rest = ~table["cluster"].isin(largest)
+    axes.scatter(table["x"][rest], table["y"][rest], sizes[rest], color="#8a8f98", alpha=0.5, linewidths=0)
+    for cluster, (colour, marker) in zip(largest, GROUPS.items()):
+        own = table["cluster"] == cluster
+        looks = {"color": colour, "marker": marker, "label": short(table["exemplar"][own].iloc[0])}
+        axes.scatter(table["x"][own], table["y"][own], sizes[own], alpha=0.7, linewidths=0, **looks)
+    axes.scatter([], [], 30, color="#8a8f98", alpha=0.5, linewidths=0, label="other clusters")
+    axes.set(xticks=[], yticks=[], title="Attributes by meaning; the larger the mark, the more texts")
+    axes.set(xlabel="projection (t-SNE), no unit: the nearer, the more alike", ylabel="projection (t-SNE), no unit")
+    axes.margins(0.08)
+    marks = axes.legend(frameon=False, ncols=4, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.06))
+    for mark in marks.legend_handles:
+        mark.set_sizes([40])
     figure.draw_without_rendering()
-    taken: list[Any] = []
+    inside, taken = axes.get_window_extent(), list[Any]()
     for row in table.nlargest(named, "count").itertuples():
-        name = axes.annotate(row.attribute, (row.x, row.y), fontsize=8, ha="center", va="center")
+        name = axes.annotate(row.attribute, (row.x, row.y), fontsize=9, ha="center", va="center")
         place = name.get_window_extent()
-        if any(place.overlaps(other) for other in taken):
+        if place.x0 < inside.x0 or place.x1 > inside.x1 or any(place.overlaps(other) for other in taken):
             name.remove()
         else:
             taken.append(place)
@@ -90,7 +150,7 @@ def reliability(table: pd.DataFrame, path: Path) -> None:
     axes.errorbar(100 * table["said"], middle, yerr=spread, fmt="o-", color=COLOURS["student"], capsize=2)
     start = 100 * min(float(table["said"].min()), float(table["low"].min()))
     axes.set(xlabel="probability of the label (%)", ylabel="right (%)", xlim=(start, 100), ylim=(start, 100))
-    axes.set_title("Is the student as right as it says?")
+    axes.set_title("Calibration curve: as right as it says?")
     _save(figure, path)
 
 
@@ -100,14 +160,15 @@ def risk_coverage(table: pd.DataFrame, path: Path) -> None:
     axes.plot(100 * table["coverage"], 100 * table["risk"], color=COLOURS["student"])
     axes.set(xlabel="texts that get an answer, surest first (%)", ylabel="of these wrong (%)", xlim=(0, 100))
     axes.set_ylim(bottom=0)
-    axes.set_title("What an answer costs where one may abstain")
+    axes.set_title("Risk-coverage curve: errors where one may abstain")
     _save(figure, path)
 
 
 def differences(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """`rows`: arms a and b; under calibrated and plain the difference (value) and its interval (half_width)."""
     figure, axes = _figure(7.0, 1.2 + 0.5 * len(rows))
-    for shift, (name, colour) in zip((-0.12, 0.12), {"calibrated": COLOURS["student"], "plain": "#9aa5b1"}.items()):
+    colours = {"calibrated": COLOURS["student"], "plain": COLOURS["student_base"]}
+    for shift, (name, colour) in zip((-0.12, 0.12), colours.items()):
         values, widths = ([row[name][key] for row in rows] for key in ("value", "half_width"))
         places = [place + shift for place in range(len(rows))]
         axes.errorbar(values, places, xerr=widths, fmt="o", color=colour, capsize=2, label=name)
@@ -120,18 +181,26 @@ def differences(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def learning_curves(table: pd.DataFrame, path: Path) -> None:
     """`table`: labels, learner, macro_f1, low, high. What is known without labels is a line across."""
-    figure, axes = _figure()
-    for row in table[table["labels"] == 0].itertuples():
-        axes.axhline(row.macro_f1, color="#8a8f98", linewidth=1, linestyle="--", label=f"{row.learner}, no labels")
+    figure, axes = _figure(7.0, 4.6)
     learned = table[table["labels"] > 0].sort_values("labels")
-    for number, (learner, curve) in enumerate(learned.groupby("learner", sort=False)):
+    for number, (learner, (name, colour, marker, line)) in enumerate(LEARNERS.items()):
+        curve = learned[learned["learner"] == learner]
+        if curve.empty:
+            continue
         places = curve["labels"] * 1.03**number  # beside, not on each other
         spread = [curve["macro_f1"] - curve["low"], curve["high"] - curve["macro_f1"]]
-        axes.errorbar(places, curve["macro_f1"], yerr=spread, marker="o", markersize=4, capsize=2, label=learner)
-    axes.set(xscale="log", xlabel="labelled texts", ylabel="macro-F1 (%)")
+        looks = {"color": colour, "marker": marker, "linestyle": line, "markersize": 5, "capsize": 2}
+        axes.errorbar(places, curve["macro_f1"], yerr=spread, label=name, **looks)
+    for row in table[table["labels"] == 0].itertuples():
+        name = f"{LEARNERS[row.learner][0]}, no labels"
+        axes.axhline(row.macro_f1, color=LEARNERS[row.learner][1], linewidth=1, linestyle=(0, (1, 3)), label=name)
+    axes.set(xscale="log", xlabel="labelled texts (number, logarithmic)", ylabel="macro-F1 on test texts (%)")
+    axes.set_title("What a few labels of one's own bring")
     axes.set_xticks(sizes := sorted(set(learned["labels"])), sizes)
     axes.minorticks_off()
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    bars = "Bars: the central 95 % over resampled test texts and draws of labels"
+    figure.supxlabel(bars, fontsize=9, color="#57606a")
     _save(figure, path)
 
 
