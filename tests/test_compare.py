@@ -14,6 +14,7 @@ import pytest
 from sentidistill.commands import compare as command
 from sentidistill.commands.compare import (
     Revision,
+    Section,
     changed,
     differences,
     outdated,
@@ -23,6 +24,7 @@ from sentidistill.commands.compare import (
     verdict,
 )
 from sentidistill.errors import SentiDistillError
+from sentidistill.report.templates import rendered
 from tests.browser import Parts, is_whole, opened
 from tests.project import ROOT, environment
 
@@ -192,3 +194,22 @@ def test_a_report_is_not_written_to_a_folder(runs):
     with pytest.raises(SentiDistillError, match=r"\. is a folder; name a file"):
         command.main("good", "--out", ".")
     assert sorted(Path().iterdir()) == before
+
+
+def test_in_a_browser_a_long_table_shows_twenty_rows_and_more_by_keyboard(tmp_path):
+    parts = [Section("Params", ("key", "a"), [(f"key {n}", n) for n in range(50)], "Say `this`.")]
+    text = rendered("compare.html.jinja", a="a", b="b", verdict="None.", sections=parts, charts={})
+    assert "<code>this</code>" in text
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    with opened(tmp_path / "page.html") as browser:
+        count = "return [...document.getElementById('params-rows').rows].filter(row => !row.hidden).length"
+        button = browser.find_element("css selector", "[data-more='params-rows']")
+        seen = [browser.execute_script(count)]
+        for _ in range(2):
+            button.send_keys("\ue007")  # Enter
+            seen.append(browser.execute_script(count))
+        is_whole(browser, "path")
+        assert seen == [20, 40, 50]
+        assert not button.is_displayed()
+        browser.find_element("css selector", "input").send_keys("key 49")
+        assert browser.execute_script(count) == 1

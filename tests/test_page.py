@@ -1,18 +1,24 @@
 """report.html: its figures are the metrics', what texts hold is shown and not obeyed, and it works in a browser."""
 
+import json
 import re
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from sentidistill import records
 from sentidistill.commands import page
 from sentidistill.config import load
 from sentidistill.errors import SentiDistillError
-from sentidistill.report import story, trust
+from sentidistill.pipeline.runs import Run
+from sentidistill.report import funnel, story, trust
 from sentidistill.report.templates import rendered
 from sentidistill.samples import SAMPLES
 from tests.browser import Parts, is_whole, opened
+from tests.project import ROOT
 
 HOSTILE = '<script>document.title = "obeyed"</script><img src="https://example.com/x.png">'
 
@@ -44,9 +50,8 @@ def test_what_a_text_holds_is_shown_and_not_obeyed(values):
     row = {"task": HOSTILE, "text": HOSTILE, "gold": HOSTILE, "said": HOSTILE, "sure": 0.5, "teacher": HOSTILE}
     told = {**values["story"], "text": values["story"]["text"].model_copy(update={"text": HOSTILE})}
     trusted = {"texts": 1, "error": 0.0, "reliability": "", "risk": "", "wrong": [row]}
-    text = rendered(
-        "report.html.jinja", **{**values, "trust": trusted, "story": told, "losses": [(HOSTILE, HOSTILE, 1)]}
-    )
+    steps = [funnel.Step(HOSTILE, 1, HOSTILE, [(HOSTILE, 1)])]
+    text = rendered("report.html.jinja", **{**values, "trust": trusted, "story": told, "funnel": steps})
     assert HOSTILE not in text
     assert "&lt;script&gt;document.title" in text
     assert Parts(text).fetched == []
@@ -63,19 +68,55 @@ def test_one_text_is_followed_from_its_attributes_to_what_the_student_says(value
     (step,) = [one for one in page.followed(labelled.text_id, params)["steps"] if one.sample.id == labelled.id]
     assert step.student in labelled.labels
     assert labelled.answer in "".join(token.text for token in step.tokens)
+    assert [token.ends for token in step.tokens] == [False] * (len(step.tokens) - 1) + [True]
+    assert labelled.text in step.prompt
     with pytest.raises(SentiDistillError, match="no text 'nowhere'"):
         page.followed("nowhere", params)
 
 
-def test_the_text_that_is_followed_is_one_of_which_most_is_known():
-    class Row:
-        def __init__(self, text_id):
-            self.text_id = text_id
+def test_the_text_that_is_followed_has_a_kept_label_answers_of_many_families_and_is_short():
+    def row(text_id: str, family: str, text: str = "A text.") -> SimpleNamespace:
+        labels = ["1", "2"] if family == "scoring" else []
+        return SimpleNamespace(id=f"{text_id} {family}", text_id=text_id, family=family, labels=labels, text=text)
 
-    rows = [Row(one) for one in "abbcccdddd"]
-    assert story.richest(rows, {"a", "b", "c"}) == "c"
-    assert story.richest(rows, set()) == "d"
+    rows = [row("a", "scoring"), *(row("b", family) for family in ("scoring", "analysis", "extraction"))]
+    rows += [row("c", family, text="Short.") for family in ("scoring", "analysis", "extraction")]
+    assert story.richest(rows, {"a scoring", "b analysis"}) == "a"
+    assert story.richest(rows, {"a scoring", "b scoring"}) == "b"
+    assert story.richest(rows, {one.id for one in rows}) == "c"
+    assert story.richest(rows, set()) == "c"
     assert story.richest([], {"a"}) is None
+
+
+def test_the_funnel_tells_in_plain_words_what_was_left_out_at_each_step(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    steps = {step.what: step for step in funnel.steps()}
+    corpus = json.loads(Path("metrics/prepare_corpus.json").read_text())
+    usable = steps["usable texts"]
+    assert usable.number == corpus["usable"] == steps["texts read"].number - sum(number for _, number in usable.lost)
+    drawn = steps["texts in which attributes are found"].number + steps["other texts, for tasks"].number
+    assert steps["other texts, for tasks"].lost == [("drawn for neither", usable.number - drawn)]
+    words = " ".join([*steps, *(why for step in steps.values() for why, _ in step.lost)])
+    assert "_" not in words
+
+
+def test_the_page_names_the_commit_of_the_lock_and_the_times_that_are_in_git_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert page.commit() == ""
+    one = Run(processor="AVX2, 2 cores", seconds=7, asking=0, recorded=0, cached=0, asked=0).model_dump()
+    records.write_json(Path("recordings/default/runs.json"), {"model": "", "pace": {}, "stages": {"report": one}})
+    monkeypatch.setattr(page.stage, "cache_root", lambda: Path(".cache"))
+    records.write_json(Path(".cache/runs/report.json"), {**one, "seconds": 9})
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
+    Path("dvc.lock").write_text("a")
+    for command in (["init"], ["add", "dvc.lock"], ["commit", "-m", "run"], ["commit", "--allow-empty", "-m", "other"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    of_run = subprocess.run([*git, "rev-parse", "HEAD~1"], capture_output=True, text=True).stdout
+    assert of_run.startswith(page.commit())
+    assert page.times()[1]["report"].seconds == 7
+    Path("dvc.lock").write_text("b")
+    assert page.commit().endswith(" with changes")
+    assert page.times()[1]["report"].seconds == 9
 
 
 def test_a_student_that_is_as_right_as_it_says_has_no_error_and_its_sure_answers_are_better():

@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ import pandas as pd
 from sentidistill import config, records
 from sentidistill.config import Params
 from sentidistill.config.benchmark import SENTIBENCH
-from sentidistill.construct.attributes import MENTIONS
+from sentidistill.construct.attributes import MENTIONS, texts_having
 from sentidistill.construct.demonstrations import DEMONSTRATIONS
 from sentidistill.construct.instructions import INSTRUCTIONS
-from sentidistill.construct.perspectives import PERSPECTIVES
+from sentidistill.construct.perspectives import PERSPECTIVES, Perspective
 from sentidistill.errors import SentiDistillError
 from sentidistill.inference.requests import Request, answer
 from sentidistill.pipeline import graph, runs, stage
 from sentidistill.prompts import stop_strings
-from sentidistill.report import figures, page, scores, story, trust
+from sentidistill.report import figures, funnel, scores, story, trust
 from sentidistill.report.licences import called
 from sentidistill.report.templates import drawn, rendered
 from sentidistill.samples import SAMPLES, TRAIN_ROWS, Sample
@@ -35,27 +35,6 @@ from sentidistill.student import folder
 
 OUT, STUDENT, BASE = Path("report.html"), Path("models/student"), Path("models/student_base")
 MOST_TOKENS = 96
-
-
-def funnel() -> list[tuple[str, int, str]]:
-    """(name of the things, their number, what they were made from) at each step from texts to training rows."""
-    of = {path.stem: records.read_json(path) for path in Path("metrics").glob("*.json")}
-    return [
-        ("texts read", of["prepare_corpus"]["texts_read"], ""),
-        ("usable texts", of["prepare_corpus"]["usable"], "texts read"),
-        ("texts enumerated", of["prepare_corpus"]["pool_enumeration"], "usable texts"),
-        ("mentions of attributes", of["enumerate_attributes"]["mentions"], ""),
-        ("names of attributes", of["enumerate_attributes"]["distinct_names"], ""),
-        ("attributes", of["collect_attributes"]["attributes"], "names of attributes"),
-        ("clusters", of["cluster_attributes"]["clusters"], ""),
-        ("perspectives", of["select_perspectives"]["perspectives"], "clusters"),
-        ("proposed tasks", of["propose_tasks"]["proposals"], ""),
-        ("defined tasks", of["define_tasks"]["definitions"], "proposed tasks"),
-        ("tasks with demonstrations", of["write_demonstrations"]["tasks_with_demonstrations"], "defined tasks"),
-        ("instructions, analyses among them", of["build_instructions"]["instructions"], ""),
-        ("answers of the teacher", of["collect_responses"]["answers"], ""),
-        ("training rows", of["train_student"]["rows"], "answers of the teacher"),
-    ]
 
 
 def agreement() -> dict[str, float]:
@@ -87,9 +66,9 @@ def of_trust(tested: Mapping[str, scores.Tested]) -> dict[str, Any]:
 
 
 def followed(text_id: str | None, params: Params) -> dict[str, Any]:
-    """One text through the run: by its id or, without one, a text of which most is known."""
-    samples, mentions = SAMPLES.read(), MENTIONS.read()
-    chosen = text_id or story.richest(samples, {row.text_id for row in mentions})
+    """One text through the run: by its id or, without one, a text with a kept label and answers of many families."""
+    samples, mentions, kept = SAMPLES.read(), MENTIONS.read(), {row.id for row in TRAIN_ROWS.read()}
+    chosen = text_id or story.richest(samples, kept)
     asked = [row for row in samples if row.text_id == chosen]
     texts = {row.id: row for row in TEXTS.read()}
     for row in asked:  # released answers are about other texts than those of the corpus
@@ -98,20 +77,18 @@ def followed(text_id: str | None, params: Params) -> dict[str, Any]:
     if about is None:
         raise SentiDistillError(f"data/corpus.jsonl has no text {chosen!r}; take an `id` of that file")
     difficulty = pd.read_csv("data/difficulty.csv", index_col="id")
-    kept = {row.id for row in TRAIN_ROWS.read()}
     said, tokens = students_answers(asked, params), ranked(asked, params)
+    values = difficulty[params.select_samples.metric]
     steps = [
-        story.Step(
-            row, tokens[row.id], float(difficulty.loc[row.id, params.select_samples.metric]), row.id in kept, one
-        )
+        story.Step(row, *tokens[row.id], float(values.loc[row.id]), row.id in kept, one)
         for row, one in zip(asked, said)
         if row.id in difficulty.index
     ]
     return {"text": about, "mentions": [row for row in mentions if row.text_id == chosen], "steps": steps}
 
 
-def ranked(asked: list[Sample], params: Params) -> dict[str, list[story.Token]]:
-    """The tokens of the teacher's answers with their rank scores, by sample."""
+def ranked(asked: list[Sample], params: Params) -> dict[str, tuple[str, list[story.Token]]]:
+    """(the student's prompt, the tokens of the teacher's answer with their rank scores), by sample."""
     root, student = stage.cache_root().parent, params.student
     model, tokenizer = models.load_causal_lm(BASE, root, params.runtime), models.load_tokenizer(BASE, root)
     settings = (student.prompt_format, student.max_length, params.score_difficulty.top_p)
@@ -133,10 +110,29 @@ def students_answers(asked: list[Sample], params: Params) -> list[str]:
     ]
 
 
+def lock_is_committed() -> bool:
+    return not subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"], capture_output=True).returncode
+
+
 def commit() -> str:
-    """The commit that is checked out, and whether files differ from it; "" where this is no repository."""
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return found.stdout.strip()
+    """The commit of the run, which is the last one that changed dvc.lock; "" where this is no repository."""
+    command = ["git", "log", "-1", "--format=%h", "--abbrev=10", "--", "dvc.lock"]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return found if lock_is_committed() or not found else f"{found} with changes"
+
+
+def times() -> tuple[str, dict[str, runs.Run]]:
+    """(whose they are, the time of each stage): those in git if dvc.lock is, too, and else those of this clone."""
+    if lock_is_committed() and (recorded := runs.recorded()):
+        return f"in the recorded run ({runs.RECORDED.as_posix()})", recorded
+    return "when it last ran here", runs.last(stage.cache_root())
+
+
+def texts_of(perspectives: Sequence[Perspective]) -> tuple[dict[int, int], dict[str, int]]:
+    """The number of texts that mention each perspective, by its id, and each attribute, by its name."""
+    having = texts_having([one for row in perspectives for one in row.attributes], MENTIONS.read())
+    every = {row.id: set().union(*(having[one.name] for one in row.attributes)) for row in perspectives}
+    return {key: len(texts) for key, texts in every.items()}, {name: len(texts) for name, texts in having.items()}
 
 
 def gathered(text_id: str | None) -> dict[str, Any]:
@@ -144,28 +140,33 @@ def gathered(text_id: str | None) -> dict[str, Any]:
     params = config.load()
     tested = {name: scores.read(name, params.evaluate.split) for name in params.evaluate.tasks}
     default = {name: one for name, one in tested.items() if name not in SENTIBENCH}
-    last = runs.last(stage.cache_root())
+    whose, last = times()
     instructions, perspectives = INSTRUCTIONS.read(), PERSPECTIVES.read()
-    plots = Path("plots")
+    texts, texts_of_attribute = texts_of(perspectives)
+    plots, own = Path("plots"), params.build_instructions.source == "attributes"
+    clusters = pd.read_csv(plots / "clusters.csv")
+    named = clusters if own and not params.collect_responses.released else clusters[:0]
     return {
         **scores.of_models(tested, params.evaluate),
         "headline": records.read_json("metrics/report.json"),
         "split": params.evaluate.split,
         "models": {role: called(models.origin(Path("models", role))) for role in ("teacher", "student_base")},
         "commit": commit(),
+        "whose_runs": whose,
         "runs": [(one.name, last[one.name]) for one in graph.load() if one.name in last],
-        "funnel": funnel(),
-        "losses": page.losses(),
+        "funnel": funnel.steps(),
         "perspectives": perspectives,
+        "texts": texts,
+        "texts_of_attribute": texts_of_attribute,
         "made": Counter(row.cluster for row in instructions),
-        "names": {row.id: row.exemplar for row in perspectives if params.build_instructions.source == "attributes"},
+        "names": {row.id: row.exemplar for row in perspectives if own},
         "instructions": instructions,
         "agreement": agreement(),
         "selection": records.read_json("metrics/select_samples.json"),
         "training": records.read_json("metrics/train_student.json"),
         "difficulty": drawn(figures.difficulty, pd.read_csv(plots / "difficulty.csv"), params.select_samples.metric),
-        "kept": drawn(figures.kept_shares, pd.read_csv(plots / "kept.csv")),
-        "clusters": drawn(figures.cluster_map, pd.read_csv(plots / "clusters.csv")),
+        "kept": drawn(figures.kept_shares, pd.read_csv(plots / "kept.csv"), named),
+        "clusters": drawn(figures.cluster_map, clusters),
         "loss": drawn(figures.training_loss, pd.read_csv(plots / "training_loss.csv")),
         "trust": of_trust(default),
         "story": followed(text_id, params),

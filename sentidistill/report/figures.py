@@ -160,7 +160,7 @@ def risk_coverage(table: pd.DataFrame, path: Path) -> None:
     axes.plot(100 * table["coverage"], 100 * table["risk"], color=COLOURS["student"])
     axes.set(xlabel="texts that get an answer, surest first (%)", ylabel="of these wrong (%)", xlim=(0, 100))
     axes.set_ylim(bottom=0)
-    axes.set_title("Risk-coverage curve: errors where one may abstain")
+    axes.set_title("Risk-coverage curve: errors by answers")
     _save(figure, path)
 
 

@@ -11,6 +11,13 @@ from sentidistill.inference.calls import CALLING_STAGES
 from sentidistill.pipeline.stage import without_controls
 from sentidistill.report.templates import rendered
 
+# Further reasons under "lost" than the checks, as readers know them.
+REASONS = {reason: line for reason, (_, line) in CHECKS.items()} | {
+    "few_demonstrations": "tasks with too few demonstrations",
+    "demonstrations_of_one_answer": "tasks whose demonstrations have one answer",
+    "repeated_analysis": "analyses that repeat another one",
+    "judged_wrong": "judged to be wrong by a reader",
+}
 EXAMPLES = 10
 R = TypeVar("R")
 LOSING_STAGES = (*CALLING_STAGES, "collect_attributes", "select_perspectives", "build_instructions")
@@ -22,11 +29,11 @@ LOSSES = {
         "too_rare": "names in too few texts",
     },
     "select_perspectives": {"left_out": "clusters about things"},
-    "define_tasks": {"repeated": "repeated tasks", "over_limit": "proposals over max_tasks"},
+    "define_tasks": {"repeated": "repeated tasks", "over_limit": "proposals over the number that is wanted"},
     "write_demonstrations": {
         "repeated": "repeated texts",
         "not_shown": "texts not confirmed, or that others are surer than",
-        "tasks_below_min_kappa": "tasks below min_kappa",
+        "tasks_below_min_kappa": "tasks whose labels the teacher confirms too seldom (kappa)",
     },
     "collect_responses": {"tasks_of_one_label": "tasks that gave one label to nearly all texts"},
 }
@@ -47,14 +54,13 @@ def drawn(rows: Sequence[R], seed: int) -> list[R]:
     return [rows[place] for place in sorted(places)]
 
 
-def losses() -> list[tuple[str, str, int]]:
-    """(stage, reason, number) of all losses between the texts and the answers."""
+def losses(stages: Sequence[str] = LOSING_STAGES) -> list[tuple[str, str, int]]:
+    """(stage, reason, number) of all losses of `stages`: without others, all between the texts and the answers."""
     found = []
-    for name in LOSING_STAGES:
+    for name in stages:
         metrics = records.read_json(f"metrics/{name}.json")
-        reasons = {reason: line for reason, (_, line) in CHECKS.items()}
         lost = metrics.get("lost", {}).items()
-        found += [(name, reasons.get(reason, reason.replace("_", " ")), number) for reason, number in lost]
+        found += [(name, REASONS.get(reason, reason.replace("_", " ")), number) for reason, number in lost]
         found += [(name, label, metrics[key]) for key, label in LOSSES.get(name, {}).items()]
     return [(name, reason, number) for name, reason, number in found if number]
 
