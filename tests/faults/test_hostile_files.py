@@ -99,7 +99,7 @@ def test_damaged_files_of_texts(tmp_path, kind, tally: Tally):
     path = tmp_path / f"texts{kind}"
     for number in range(500):
         path.write_bytes(damaged(TEXTS[kind].encode(), moments))
-        tally.raised(f"{path.name} {number}", caught(corpus.read_rows, path, "text"))
+        tally.raised(f"{path.name} {number}", caught(corpus.read_rows, corpus.of_params(path, "text")))
     tally.check()
 
 
